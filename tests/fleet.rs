@@ -373,7 +373,7 @@ fn unreachable_conditions_are_reported_as_never() {
     assert_eq!(condition("ready").holds(None, 0, false), Holds::Never);
     assert_eq!(condition("ready").holds(Some(&running), 0, true), Holds::Never, "parked by inference");
     for bad in ["", "redy", "stream:=completed", "stream:a=done", "status="] {
-        assert!(bad.parse::<Condition>().unwrap_err().contains("status=ready"), "{bad}");
+        assert!(bad.parse::<Condition>().unwrap_err().to_string().contains("status=ready"), "{bad}");
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use strum::VariantArray as _;
 use synctop::views::fleet::{
-    Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, ServiceLink, draw,
+    Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, RunRows, ServiceLink, draw,
 };
 use synctop::views::run::state::Filter;
 use synctop::views::{ASCII, Depth, Look, Theme, UNICODE};
@@ -290,7 +290,7 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
             "fleet-runs",
             over(FleetOverlay::Runs {
                 id: "acct_cedar".into(),
-                rows: Ok(Some(vec![row(2, Some(true)), row(1, Some(false))])),
+                rows: RunRows::Loaded(vec![row(2, Some(true)), row(1, Some(false))]),
                 chosen: 1,
             }),
         ),

@@ -182,7 +182,7 @@ impl Differences<'_> {
                 (404, 405, "method_not_allowed") => self.note("an unsupported method is 405"),
                 (500, 404, "pipeline_not_found") => self.note("an unknown pipeline is 404"),
                 (400, 202, _) if path.starts_with("/webhooks") => {
-                    self.note("events need no signature without a secret")
+                    self.note("events need no signature without a secret");
                 }
                 (500, 404, "no_such_route") if path.ends_with("sync_workflow_test") => self.note("no test routes"),
                 (201, 400, "check_failed") => self.note("a bad key is rejected at creation"),

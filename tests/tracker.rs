@@ -12,7 +12,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::WireGeneration;
-use synctop::engine::tracker::{AttemptOutcome, Limit, Tracker};
+use synctop::engine::tracker::{AttemptLimit, AttemptOutcome, Tracker};
 use synctop_core::protocol::{LineEnd, Status};
 use synctop_core::reduce::outcome;
 
@@ -50,7 +50,7 @@ impl AttemptResult {
     }
 }
 
-fn attempt_of(form: WireGeneration, state: &Value, messages: &[String], limit: Option<Limit>) -> AttemptResult {
+fn attempt_of(form: WireGeneration, state: &Value, messages: &[String], limit: Option<AttemptLimit>) -> AttemptResult {
     let memory = Memory::read(&state.to_string()).unwrap();
     let mut tracker = Tracker::new(form, memory, 1_000);
     let mut out = Vec::new();
@@ -70,7 +70,7 @@ fn attempt(state: &Value, messages: &[Value]) -> AttemptResult {
 
 fn cut(state: &Value, messages: &[Value]) -> AttemptResult {
     let messages: Vec<_> = messages.iter().map(Value::to_string).collect();
-    attempt_of(WireGeneration::Trace, state, &messages, Some(Limit::Time))
+    attempt_of(WireGeneration::Trace, state, &messages, Some(AttemptLimit::Time))
 }
 
 fn catalog(names: &[&str]) -> Value {
@@ -428,7 +428,7 @@ fn unknown_parts_of_the_state_round_trip() {
         "engine": {"streams": {"a": {"cumulative_record_count": 3, "status": "started"}}, "global": {"cumulative_record_count": 3}},
     });
     for form in [WireGeneration::Trace, WireGeneration::Progress] {
-        let ran = attempt_of(form, &before, &[status("a", "started").to_string()], Some(Limit::States));
+        let ran = attempt_of(form, &before, &[status("a", "started").to_string()], Some(AttemptLimit::States));
         assert_eq!(ran.state["source"], before["source"], "{form:?}");
         assert_eq!(ran.state["destination"], before["destination"]);
         let again = attempt_of(form, &ran.state, &[record("a").to_string()], None);
@@ -665,7 +665,7 @@ proptest! {
         let records = messages.iter().filter(|message| message["type"] == "record").count() as u64;
         let lines: Vec<_> = messages.iter().map(Value::to_string).collect();
         for form in [WireGeneration::Trace, WireGeneration::Progress] {
-            let ran = attempt_of(form, &NONE, &lines, limited.then_some(Limit::States));
+            let ran = attempt_of(form, &NONE, &lines, limited.then_some(AttemptLimit::States));
             let said = ran.lines().iter().filter(|line| line["type"] == "record").count() as u64;
             prop_assert_eq!(said, records, "data is passed on");
             let eof = ran.eof();
@@ -692,7 +692,7 @@ proptest! {
             places.sort_unstable();
             let (mut state, mut from) = (NONE, 0);
             for (at, limited) in places.into_iter().chain([(lines.len(), false)]) {
-                let part = attempt_of(form, &state, &lines[from..at], limited.then_some(Limit::Time));
+                let part = attempt_of(form, &state, &lines[from..at], limited.then_some(AttemptLimit::Time));
                 (state, from) = (part.state, at);
             }
             prop_assert_eq!(totals(form, &state), totals(form, &whole.state), "{:?}", form);

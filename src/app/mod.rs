@@ -19,7 +19,7 @@ mod term;
 mod typing;
 
 pub use effect::Effect;
-pub use fleet::{FleetEnded, FleetOptions};
+pub use fleet::{FleetEnded, FleetOptions, OpenError};
 pub use inline::{Inline, InlineMode};
 pub use run::app::{Options, ScreenEnd, Session};
 pub use run::playback::{ReplayStart, SPEEDS};

@@ -2,6 +2,7 @@
 //! completions.
 
 use crate::cli::remote_args::{ConfigArgs, ConnectArgs, PipelinesArgs, SyncArgs, TaskArgs, WaitArgs};
+use crate::cli::values::{address, at_least_one, copy, replay_speed, seconds, speed};
 use crate::net::source::child::ChildInput;
 use crate::net::source::error::SourceError;
 use crate::net::source::sidecar::Sidecar;
@@ -147,13 +148,6 @@ pub struct WatchArgs {
     pub panic_for_test: Option<String>,
 }
 
-fn speed(text: &str) -> Result<f64, String> {
-    text.parse::<f64>()
-        .ok()
-        .filter(|speed| (0.01..=1e6).contains(speed))
-        .ok_or_else(|| "a number from 0.01 to 1000000".into())
-}
-
 #[derive(Debug, ClapArgs)]
 pub struct LookArgs {
     /// Colors: `auto` follows the terminal's background; `mono` uses none
@@ -297,15 +291,6 @@ pub struct ReplayArgs {
     pub skip_gaps: bool,
 }
 
-fn replay_speed(text: &str) -> Result<f64, String> {
-    let known = crate::app::SPEEDS;
-    let asked = text.trim_end_matches('x').parse::<f64>().ok();
-    asked.filter(|speed| known.contains(speed)).ok_or_else(|| {
-        let known: Vec<_> = known.iter().map(ToString::to_string).collect();
-        format!("one of {}", known.join(", "))
-    })
-}
-
 #[derive(Debug, ClapArgs)]
 pub struct TeeArgs {
     /// Write a copy to this file; compressed if the name ends in .zst
@@ -321,13 +306,6 @@ pub struct TeeArgs {
     pub catalog: CatalogArgs,
     #[command(flatten)]
     pub show: ShowArgs,
-}
-
-fn copy(text: &str) -> Result<PathBuf, String> {
-    match std::path::Path::new(text).extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => Err("a copy is written plain or as .zst".into()),
-        _ => Ok(text.into()),
-    }
 }
 
 #[derive(Debug, ClapArgs)]
@@ -393,10 +371,6 @@ pub struct BackfillArgs {
     pub show: ShowArgs,
 }
 
-fn at_least_one(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1".into())
-}
-
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = SERVE_AFTER)]
 pub struct ServeArgs {
@@ -422,11 +396,6 @@ pub struct ServeArgs {
     /// Print a sample configuration with all settings
     #[arg(long, conflicts_with_all = ["listen", "data_dir", "config", "token_file", "read_token_file"])]
     pub print_config: bool,
-}
-
-fn address(text: &str) -> Result<std::net::SocketAddr, String> {
-    let plain = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    plain.as_deref().unwrap_or(text).parse().map_err(|_| "an address such as 127.0.0.1:4020 or [::1]:4020".into())
 }
 
 const SERVE_AFTER: &str = "\
@@ -555,13 +524,6 @@ pub struct ScenarioArgs {
     /// File to which the destination appends rows, one JSON line each
     #[arg(long, value_name = "FILE")]
     pub destination: Option<PathBuf>,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    text.parse::<f64>()
-        .ok()
-        .filter(|seconds| *seconds > 0.0 && *seconds <= 1e9)
-        .ok_or_else(|| "a number of seconds, more than 0".into())
 }
 
 #[derive(Debug, ClapArgs)]

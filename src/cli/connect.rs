@@ -1,7 +1,7 @@
 //! `synctop connect URL|CONTEXT` and `synctop URL`: show the fleet of a service. `synctop` without
 //! arguments: shows the demo, a service in the same process with simulated pipelines.
 
-use crate::app::{FleetEnded, FleetOptions, Session};
+use crate::app::{FleetEnded, FleetOptions, OpenError, Session};
 use crate::cli::args::{LookArgs, WatchArgs};
 use crate::cli::error::CommandError;
 use crate::cli::exit;
@@ -56,8 +56,9 @@ fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> 
     let (handle, folder) = (runtime.handle().clone(), of.data_dir.clone());
     let go = Arc::new(move |name: &str| {
         let place = all.place(name)?;
-        let remembered = open_state_db(folder.as_ref(), &place).map_err(|failure| failure.sentence)?;
-        let client = client(place).map_err(|failure| failure.sentence)?;
+        let remembered =
+            open_state_db(folder.as_ref(), &place).map_err(|failure| OpenError::Failed(failure.sentence))?;
+        let client = client(place).map_err(|failure| OpenError::Failed(failure.sentence))?;
         let _inside = handle.enter();
         Ok(Watcher::begin(client, remembered))
     });
@@ -79,7 +80,7 @@ fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &Look
         watcher,
         background: runtime.handle().clone(),
         contexts: Vec::new(),
-        go: Arc::new(|name| Err(format!("there is no context {name}"))),
+        go: Arc::new(|name| Err(OpenError::Failed(format!("there is no context {name}")))),
         who: who(),
         write: false,
         tour: false,

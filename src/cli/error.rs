@@ -14,8 +14,8 @@ pub(crate) struct CommandError {
 }
 
 impl CommandError {
-    pub fn usage(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), class: ResultClass::Usage }
+    pub fn usage(sentence: impl ToString) -> Self {
+        Self { sentence: sentence.to_string(), class: ResultClass::Usage }
     }
 
     /// Error of a file that cannot be written and was passed as the value of `flag`.

@@ -23,6 +23,7 @@ mod sync;
 mod task_poll;
 mod tee;
 mod track;
+mod values;
 mod wait;
 mod watch;
 

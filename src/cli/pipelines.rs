@@ -183,7 +183,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
     };
     let told = asked.await.map_err(|trouble| failure(&trouble, &client.place))?;
     let mut fleet = Fleet::default();
-    fleet.take_one(told, now()).map_err(|why| odd(client, &why))?;
+    fleet.take_one(told, now()).map_err(|why| odd(client, why))?;
     let Some(watched) = fleet.pipelines.get(id) else { return Err(odd(client, "it answers with another pipeline")) };
     let now = now();
     if as_json {
@@ -197,7 +197,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
     let it = &watched.pipeline;
     let mut text = format!("{}  {} -> {}\n", it.id, it.source, it.destination);
     let mut fact = |name: &str, value: String| {
-        text.push_str(&format!("  {name:<12} {}\n", synctop_core::protocol::clean::line(&value)))
+        text.push_str(&format!("  {name:<12} {}\n", synctop_core::protocol::clean::line(&value)));
     };
     fact(
         "status",
@@ -238,7 +238,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
     Ok(exit::DONE)
 }
 
-fn odd(client: &Client, why: &str) -> CommandError {
+fn odd(client: &Client, why: impl std::fmt::Display) -> CommandError {
     CommandError {
         sentence: format!("{} does not answer as a pipeline service: {why}.", client.place.shown()),
         class: ResultClass::Unavailable,
@@ -435,7 +435,7 @@ async fn many(
         let tell = |stage: ActionStage| match stage {
             ActionStage::Baseline(words) => note(&format!("{id}: {words}")),
             ActionStage::MaybeSent(why) => {
-                note(&format!("{id}: no answer yet ({why}): checking whether it took effect"))
+                note(&format!("{id}: no answer yet ({why}): checking whether it took effect"));
             }
             ActionStage::Accepted(words) => {
                 note(&format!("{id}: accepted{}", if words.is_empty() { String::new() } else { format!(": {words}") }));

@@ -1,8 +1,8 @@
 //! Arguments of the commands for pipelines of a service and for tasks of other APIs.
 
+use crate::cli::values::{WaitLimit, group, limit};
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
-use strum::VariantArray as _;
 use synctop_core::protocol::quantity::span;
 
 /// Returns the parser of a name, which must not be empty.
@@ -123,15 +123,6 @@ pub enum PipelinesVerb {
     Delete(ActArgs),
 }
 
-fn group(text: &str) -> Result<synctop_core::fleet::PipelineGroup, String> {
-    let all = synctop_core::fleet::PipelineGroup::VARIANTS;
-    let words: Vec<_> = all.iter().map(|it| it.as_str().to_lowercase()).collect();
-    all.iter()
-        .copied()
-        .find(|it| it.as_str().eq_ignore_ascii_case(text))
-        .ok_or_else(|| format!("one of {}", words.join(", ")))
-}
-
 #[derive(Debug, ClapArgs)]
 pub struct ActArgs {
     #[arg(value_name = "PIPELINE", value_parser = name())]
@@ -170,7 +161,7 @@ pub struct WaitArgs {
     pub any: bool,
     /// Timeout for all pipelines together: 90s, 5m, 0 (check once), or `never`
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = limit, overrides_with = "timeout")]
-    pub timeout: Limit,
+    pub timeout: WaitLimit,
     /// Give up after this time without progress
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub stall_timeout: Option<std::time::Duration>,
@@ -205,18 +196,6 @@ Exit codes:
   3   mixed, of several
   4   no such pipeline    64 wrong usage    77 not allowed    130, 143 signals
   69  the service was not reached within the first 5 s, or did not answer for 10 s at the timeout";
-
-/// Timeout of a wait; `None` is unlimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit(pub Option<std::time::Duration>);
-
-fn limit(text: &str) -> Result<Limit, String> {
-    match text {
-        "0" | "0s" => Ok(Limit(Some(std::time::Duration::ZERO))),
-        "never" => Ok(Limit(None)),
-        text => span(text).map(|it| Limit(Some(it))).map_err(|why| format!("{why}, 0 or never")),
-    }
-}
 
 /// Options that select one of four ways to follow a task.
 #[derive(Debug, Clone, ClapArgs)]

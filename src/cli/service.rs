@@ -96,7 +96,7 @@ pub(super) fn service_address(word: Option<&str>, args: &ServiceArgs) -> Result<
 }
 
 fn of_context(all: &Contexts, name: &str) -> Result<ServiceAddress, CommandError> {
-    all.place(name).map_err(|why| CommandError::usage(sentence(&why)))
+    all.place(name).map_err(|why| CommandError::usage(sentence(&why.to_string())))
 }
 
 fn of_url(url: &str) -> Result<ServiceAddress, CommandError> {
@@ -104,7 +104,7 @@ fn of_url(url: &str) -> Result<ServiceAddress, CommandError> {
         Ok(text) => Some(Token::new(&text).map_err(|why| CommandError::usage(format!("SYNCTOP_TOKEN: {why}.")))?),
         Err(_) => None,
     };
-    ServiceAddress::of_url(url, token, false).map_err(|why| CommandError::usage(sentence(&why)))
+    ServiceAddress::of_url(url, token, false).map_err(|why| CommandError::usage(sentence(&why.to_string())))
 }
 
 pub(super) fn client(place: ServiceAddress) -> Result<Arc<Client>, CommandError> {

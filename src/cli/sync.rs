@@ -152,7 +152,7 @@ pub(super) fn task(args: &TaskArgs) -> Result<u8, CommandError> {
                 .ok_or_else(|| bad("--request is no JSON object, such as '{\"prompt\":\"a harbor\"}'.".into()))?
         }
     };
-    let profile = Profile::new(about, request).map_err(|why| CommandError::usage(sentence(&why)))?;
+    let profile = Profile::new(about, request).map_err(|why| CommandError::usage(sentence(&why.to_string())))?;
     let paces = profile.paces();
     let poll_defaults =
         PollDefaults { interval: paces.interval, timeout: paces.timeout, expected: paces.expected, strict: false };

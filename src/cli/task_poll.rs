@@ -106,7 +106,7 @@ pub(super) async fn follow_task(
     let polled = api
         .poll(&id, submitted, interval, timeout, |answer, seconds| match answer {
             Ok(task) => say(&clean::line(&task.line(seconds))),
-            Err(trouble) => say(&format!("  [{seconds}s] task={id} no answer: {}", clean::line(&trouble.words()))),
+            Err(trouble) => say(&format!("  [{seconds}s] task={id} no answer: {}", clean::line(&trouble.to_string()))),
         })
         .await;
     match polled {
@@ -162,9 +162,8 @@ async fn submit(
         }
         Submitted::Unknown(trouble, sent) => Err(CommandError {
             sentence: format!(
-                "It is unknown whether it was submitted: {} {}. {}; check there before you retry.",
+                "It is unknown whether it was submitted: {} {trouble}. {}; check there before you retry.",
                 api.place().shown(),
-                trouble.words(),
                 match sent {
                     1 => "It was sent once".to_owned(),
                     many => format!("It was sent {many} times with one key, which is one submission"),

@@ -148,7 +148,7 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
     }
     if !waiting.is_empty() {
         tracker.line(&waiting, LineEnd::Input, now(), out);
-        // The unfinished line must not join what follows.
+        // The unfinished line must not join the next line.
         if out.last().is_some_and(|byte| *byte != b'\n') {
             out.push(b'\n');
         }

@@ -163,7 +163,7 @@ async fn wait_all(
                     WaitReport::Silent(_) if quiet => return,
                     WaitReport::Silent(trouble) => {
                         last = None;
-                        return note(started, &format!("{name}: {}; retrying until it answers", trouble.words()));
+                        return note(started, &format!("{name}: {trouble}; retrying until it answers"));
                     }
                 };
                 lock(&known).insert(name.clone(), pipeline.clone());

@@ -15,5 +15,5 @@ pub mod source;
 pub mod timeline;
 
 pub use source::error::SourceError;
-pub use source::event::{CHUNK, Event, Origin, QUEUE, channel};
+pub use source::event::{CHUNK, Event, FileOrigin, QUEUE, channel};
 pub use source::ingest::{BETWEEN_SNAPSHOTS, Ingest, RewindData, Snapshot, spawn_ingest};

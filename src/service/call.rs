@@ -380,7 +380,7 @@ impl RunCall<'_> {
                     CallOutcome::Exited(_) => None,
                     _ => Some(FailureType::Transient),
                 };
-                PreparationResult::Failed(known.mask(&call_outcome.words()), kind)
+                PreparationResult::Failed(known.mask(&call_outcome.to_string()), kind)
             }
         })
     }

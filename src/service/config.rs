@@ -149,42 +149,69 @@ impl Default for Logs {
     }
 }
 
+/// Mistake in a configuration of the service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Syntax error or unknown setting, with its position.
+    #[error("{0}")]
+    Toml(String),
+    #[error("engines.{0}: this name is reserved for the built-in engine: use another one")]
+    Reserved(String),
+    #[error("engines.{0}: a name has letters, digits, - and _")]
+    EngineName(String),
+    #[error("engines.{name}.url: {error}")]
+    Url { name: String, error: String },
+    #[error("engines.{name}.url: {scheme}: is not http:")]
+    Scheme { name: String, scheme: String },
+    #[error("engines.{0} needs a url or a command, and not both")]
+    UrlOrCommand(String),
+    #[error("engines.{name}.actions: {action} is none of {known}")]
+    Action { name: String, action: String, known: String },
+    #[error("engines.{0}.time_limit is a number of seconds")]
+    TimeLimit(String),
+    /// Setting whose value is below its minimum.
+    #[error("{0} is too small")]
+    TooSmall(&'static str),
+}
+
 impl Config {
     /// Parses and validates a configuration.
     ///
     /// # Errors
     /// Returns a sentence that names the mistake and its position.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+    pub fn read(text: &str) -> Result<Self, ConfigError> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::Toml(error.to_string().trim_end().to_owned()))?;
         config.check()?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), ConfigError> {
         for (name, engine) in &self.engines {
             if name == SIMULATED {
-                return Err(format!("engines.{name}: this name is reserved for the built-in engine: use another one"));
+                return Err(ConfigError::Reserved(name.clone()));
             }
             let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if name.is_empty() || !name.chars().all(fine) {
-                return Err(format!("engines.{name}: a name has letters, digits, - and _"));
+                return Err(ConfigError::EngineName(name.clone()));
             }
             match (&engine.url, &engine.command) {
                 (Some(url), None) => {
-                    let url = reqwest::Url::parse(url).map_err(|error| format!("engines.{name}.url: {error}"))?;
+                    let url = reqwest::Url::parse(url)
+                        .map_err(|error| ConfigError::Url { name: name.clone(), error: error.to_string() })?;
                     if !matches!(url.scheme(), "http" | "https") {
-                        return Err(format!("engines.{name}.url: {}: is not http:", url.scheme()));
+                        return Err(ConfigError::Scheme { name: name.clone(), scheme: url.scheme().to_owned() });
                     }
                 }
                 (None, Some(command)) if !command.is_empty() => {}
-                _ => return Err(format!("engines.{name} needs a url or a command, and not both")),
+                _ => return Err(ConfigError::UrlOrCommand(name.clone())),
             }
             let known = ["check", "setup", "teardown"];
             if let Some(odd) = engine.actions.iter().find(|it| !known.contains(&it.as_str())) {
-                return Err(format!("engines.{name}.actions: {odd} is none of {}", known.join(", ")));
+                return Err(ConfigError::Action { name: name.clone(), action: odd.clone(), known: known.join(", ") });
             }
             if engine.time_limit.is_some_and(|limit| !(limit > 0.0 && limit <= 1e6)) {
-                return Err(format!("engines.{name}.time_limit is a number of seconds"));
+                return Err(ConfigError::TimeLimit(name.clone()));
             }
         }
         let limits = &self.limits;
@@ -200,7 +227,7 @@ impl Config {
             ("logs.segment", self.logs.segment < 1024),
         ] {
             if bad {
-                return Err(format!("{name} is too small"));
+                return Err(ConfigError::TooSmall(name));
             }
         }
         Ok(())
@@ -280,6 +307,7 @@ mod tests {
             (good.replace("[logs]", "[logs]\nsegment = 1"), "logs.segment is too small"),
         ] {
             let why = Config::read(&text).expect_err(&text);
+            let why = why.to_string();
             assert!(why.contains(says), "{why}\n-- does not say: {says}");
         }
     }

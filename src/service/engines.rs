@@ -2,7 +2,7 @@
 //! HTTP, and commands.
 
 use crate::engine::simulator::engine::{CallRequest, CallerLimits, Refused, Simulated};
-use crate::engine::simulator::scenario::{SCENARIOS, Scenario};
+use crate::engine::simulator::scenario::{SCENARIOS, Scenario, ScenarioError};
 use crate::engine::tracker::wire::WireGeneration;
 use crate::net::source::engine_http::{self, CallOutcome};
 use crate::service::command::{kill_leftovers, run};
@@ -29,6 +29,40 @@ pub struct EngineCall<'a> {
     pub known: &'a KnownSecrets,
 }
 
+/// Engine of the configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    #[error("engines.{name}.url: {error}")]
+    Url { name: String, error: String },
+    #[error(
+        "engines.{name}: the HTTPS client cannot be created: {error}. Install the system's certificates (ca-certificates)"
+    )]
+    Client { name: String, error: String },
+}
+
+/// Fields of the configuration of the simulated engine.
+const SIMULATED_FIELDS: [&str; 8] =
+    ["scenario", "scenario_text", "seed", "speed", "generation", "api_key", "account_id", "webhook_secret"];
+
+/// Source of a pipeline that no engine can read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceConfigError {
+    #[error("there is no engine {name:?} (the service has {known})")]
+    NoEngine { name: String, known: String },
+    #[error("source.simulated has no field {0} (it has {known})", known = SIMULATED_FIELDS.join(", "))]
+    NoField(String),
+    #[error("source.simulated.scenario: there is no scenario {0:?} (there are {known})", known = SCENARIOS.map(|it| it.0).join(", "))]
+    NoScenario(String),
+    #[error("source.simulated.scenario_text: {0}")]
+    Scenario(#[from] ScenarioError),
+    #[error("source.simulated.seed is a whole number")]
+    Seed,
+    #[error("source.simulated.speed is a number from 0.01 to 1000000, or 0 for as fast as it can")]
+    Speed,
+    #[error("source.simulated.generation is progress or trace")]
+    Generation,
+}
+
 /// Engines of the service by name.
 pub struct Engines {
     config: Arc<Config>,
@@ -45,17 +79,17 @@ impl Engines {
     ///
     /// # Errors
     /// Returns a sentence that names the engine whose URL is invalid or whose client fails.
-    pub fn new(config: Arc<Config>, folder: &Path) -> Result<Self, String> {
+    pub fn new(config: Arc<Config>, folder: &Path) -> Result<Self, EngineError> {
         let children = folder.join("children");
         let _ = std::fs::create_dir_all(&children);
         kill_leftovers(&children);
         let mut clients = HashMap::new();
         for (name, engine) in &config.engines {
             if let Some(url) = &engine.url {
-                let url = reqwest::Url::parse(url).map_err(|error| format!("engines.{name}.url: {error}"))?;
-                let client = engine_http::client(&url).map_err(|error| {
-                    format!("engines.{name}: the HTTPS client cannot be created: {error}. Install the system's certificates (ca-certificates)")
-                })?;
+                let url = reqwest::Url::parse(url)
+                    .map_err(|error| EngineError::Url { name: name.clone(), error: error.to_string() })?;
+                let client = engine_http::client(&url)
+                    .map_err(|error| EngineError::Client { name: name.clone(), error: error.to_string() })?;
                 clients.insert(name.clone(), (client, url));
             }
         }
@@ -107,15 +141,16 @@ impl Engines {
     /// Validates a source's configuration as far as possible without a call.
     ///
     /// # Errors
-    /// Returns a sentence, with true if the engine is known.
-    pub fn validate(&self, source: &Value) -> Result<(), (bool, String)> {
+    /// Returns [`SourceConfigError::NoEngine`] if the service has no such engine, otherwise the mistake
+    /// in the configuration of the simulated engine.
+    pub fn validate(&self, source: &Value) -> Result<(), SourceConfigError> {
         let name = source.get("type").and_then(Value::as_str).unwrap_or_default();
         if name == SIMULATED {
-            return scenario(source).map(drop).map_err(|why| (true, why));
+            return scenario(source).map(drop);
         }
         match self.named(name) {
             Some(_) => Ok(()),
-            None => Err((false, format!("there is no engine {name:?} (the service has {})", self.names().join(", ")))),
+            None => Err(SourceConfigError::NoEngine { name: name.to_owned(), known: self.names().join(", ") }),
         }
     }
 
@@ -129,7 +164,7 @@ impl Engines {
         lock(&self.simulated).remove(pipeline);
     }
 
-    fn simulated(&self, pipeline: &str, source: &Value) -> Result<Arc<Simulated>, String> {
+    fn simulated(&self, pipeline: &str, source: &Value) -> Result<Arc<Simulated>, SourceConfigError> {
         let mut kept = source.get(SIMULATED).cloned().unwrap_or_default();
         if let Some(kept) = kept.as_object_mut() {
             // Keys do not change the simulated account.
@@ -198,7 +233,7 @@ impl Engines {
         let source = value.pointer("/pipeline/source").cloned().unwrap_or_default();
         let engine = match self.simulated(pipeline, &source) {
             Ok(engine) => engine,
-            Err(why) => return refused(why.into()),
+            Err(why) => return refused(why.to_string().into()),
         };
         let request = match CallRequest::read(value) {
             Ok(request) => request,
@@ -247,25 +282,21 @@ impl Engines {
 
 /// Reads the configuration of a simulated source: scenario, protocol generation, and speed (`None`
 /// is without delays).
-fn scenario(source: &Value) -> Result<(Scenario, WireGeneration, Option<f64>), String> {
+fn scenario(source: &Value) -> Result<(Scenario, WireGeneration, Option<f64>), SourceConfigError> {
     let config = source.get(SIMULATED).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::default()));
     let text = |key: &str| config.get(key).and_then(Value::as_str);
-    let known = ["scenario", "scenario_text", "seed", "speed", "generation", "api_key", "account_id", "webhook_secret"];
     if let Some(odd) =
-        config.as_object().into_iter().flatten().map(|(key, _)| key).find(|it| !known.contains(&it.as_str()))
+        config.as_object().into_iter().flatten().map(|(key, _)| key).find(|it| !SIMULATED_FIELDS.contains(&it.as_str()))
     {
-        return Err(format!("source.simulated has no field {odd} (it has {})", known.join(", ")));
+        return Err(SourceConfigError::NoField(odd.clone()));
     }
     let toml = match (text("scenario_text"), text("scenario").unwrap_or("healthy")) {
         (Some(toml), _) => toml,
-        (None, name) => Scenario::named(name).ok_or_else(|| {
-            let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
-            format!("source.simulated.scenario: there is no scenario {name:?} (there are {})", known.join(", "))
-        })?,
+        (None, name) => Scenario::named(name).ok_or_else(|| SourceConfigError::NoScenario(name.to_owned()))?,
     };
-    let mut scenario = Scenario::read(toml).map_err(|why| format!("source.simulated.scenario_text: {why}"))?;
+    let mut scenario = Scenario::read(toml)?;
     if let Some(seed) = config.get("seed") {
-        scenario.seed = seed.as_u64().ok_or("source.simulated.seed is a whole number")?;
+        scenario.seed = seed.as_u64().ok_or(SourceConfigError::Seed)?;
     }
     let pace = match config.get("speed") {
         None => Some(1.0),
@@ -273,16 +304,14 @@ fn scenario(source: &Value) -> Result<(Scenario, WireGeneration, Option<f64>), S
             Some(0.0) => None,
             Some(speed) if (0.01..=1e6).contains(&speed) => Some(speed),
             _ => {
-                return Err(
-                    "source.simulated.speed is a number from 0.01 to 1000000, or 0 for as fast as it can".into()
-                );
+                return Err(SourceConfigError::Speed);
             }
         },
     };
     let form = match text("generation").unwrap_or("progress") {
         "progress" => WireGeneration::Progress,
         "trace" => WireGeneration::Trace,
-        _ => return Err("source.simulated.generation is progress or trace".into()),
+        _ => return Err(SourceConfigError::Generation),
     };
     Ok((scenario, form, pace))
 }

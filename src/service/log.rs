@@ -191,10 +191,10 @@ impl PipelineLog {
 
     /// Closes the open segment and queues it for compression.
     fn close(self: &Arc<Self>, inner: &mut Inner) {
-        if inner.open.take().is_some() {
-            if let Some(segment) = inner.segments.last() {
-                let _ = self.compressor.try_send((Arc::clone(self), segment.begin));
-            }
+        if inner.open.take().is_some()
+            && let Some(segment) = inner.segments.last()
+        {
+            let _ = self.compressor.try_send((Arc::clone(self), segment.begin));
         }
     }
 

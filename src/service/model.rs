@@ -194,8 +194,9 @@ impl PipelineConfig {
     /// Returns the configuration for an engine, with resolved references.
     ///
     /// # Errors
-    /// Returns a sentence that names the reference that cannot be resolved.
-    pub fn resolved(&self, id: &str, allowed: &secrets::References) -> Result<Value, String> {
+    /// Returns the [`ReferenceError`](secrets::ReferenceError) of the first reference that cannot be
+    /// resolved.
+    pub fn resolved(&self, id: &str, allowed: &secrets::References) -> Result<Value, secrets::ReferenceError> {
         let mut all = self.unresolved(id);
         secrets::resolve(&mut all, allowed)?;
         Ok(all)

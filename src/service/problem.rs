@@ -19,8 +19,8 @@ pub struct Problem {
 impl Problem {
     /// Creates an error without additional fields.
     #[must_use]
-    pub fn new(status: u16, code: &'static str, sentence: impl Into<String>) -> Self {
-        Self { status, code, sentence: sentence.into(), more: Vec::new(), retry_after: None }
+    pub fn new(status: u16, code: &'static str, sentence: impl ToString) -> Self {
+        Self { status, code, sentence: sentence.to_string(), more: Vec::new(), retry_after: None }
     }
 
     /// Error for a malformed request in the format of the published service; `path` names it.

@@ -13,7 +13,7 @@ use crate::service::problem::Problem;
 use crate::service::reconciler_state::{OpenRun, Reconciler};
 use crate::service::registry::{Service, Slot, apply_event, cancel_for_deletion};
 use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
-use crate::service::secrets::KnownSecrets;
+use crate::service::secrets::{KnownSecrets, ReferenceError};
 use crate::service::store::{self, StoredState, Tx};
 use crate::service::transitions::{after, park, put_task_keeping_cancel};
 use crate::util::sys::now;
@@ -213,8 +213,8 @@ impl Reconciler {
     /// Returns the configuration with resolved references, and its secrets.
     ///
     /// # Errors
-    /// Returns a sentence that names the reference that cannot be resolved.
-    pub(super) fn resolved(&self, pipeline: &StoredPipeline) -> Result<(Value, KnownSecrets), String> {
+    /// Returns the [`ReferenceError`] of the first reference that cannot be resolved.
+    pub(super) fn resolved(&self, pipeline: &StoredPipeline) -> Result<(Value, KnownSecrets), ReferenceError> {
         let config = pipeline.config.resolved(&pipeline.id, &self.service.config.secrets)?;
         let known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id));
         Ok((config, known))
@@ -257,7 +257,7 @@ impl Reconciler {
         let (config, known) = match self.resolved(pipeline) {
             Ok(resolved) => resolved,
             Err(why) => {
-                let reason = park_reason(&why, Some(FailureType::Config), now());
+                let reason = park_reason(&why.to_string(), Some(FailureType::Config), now());
                 self.change(move |_, pipeline| park(pipeline, reason)).await?;
                 return Ok(());
             }
@@ -398,7 +398,7 @@ impl Reconciler {
         }
         let (config, known) = match self.resolved(pipeline) {
             Ok(resolved) => resolved,
-            Err(why) => return Ok(Some(PreparationResult::Failed(why, Some(FailureType::Config)))),
+            Err(why) => return Ok(Some(PreparationResult::Failed(why.to_string(), Some(FailureType::Config)))),
         };
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(None) };

@@ -8,7 +8,7 @@
 //! ```
 
 use crate::service::config::Config;
-use crate::service::engines::Engines;
+use crate::service::engines::{EngineError, Engines};
 use crate::service::lifecycle::{Life, LifecycleEvent, Refusal};
 use crate::service::log::{self, PipelineLog};
 use crate::service::model::{Cursor, StoredPipeline, Task};
@@ -112,8 +112,8 @@ pub enum StartError {
     Folder(PathBuf, String),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{0}")]
-    Engine(String),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 impl Service {
@@ -135,7 +135,7 @@ impl Service {
         let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
         rustix::fs::flock(&held, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
         let config = Arc::new(config);
-        let engines = Engines::new(Arc::clone(&config), folder).map_err(StartError::Engine)?;
+        let engines = Engines::new(Arc::clone(&config), folder)?;
         let service = Arc::new(Self {
             store: Store::open(folder)?,
             engines,

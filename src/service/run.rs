@@ -110,7 +110,7 @@ impl Reconciler {
         let (config, known) = match self.resolved(pipeline) {
             Ok(resolved) => resolved,
             Err(why) => {
-                let reason = park_reason(&why, Some(FailureType::Config), now());
+                let reason = park_reason(&why.to_string(), Some(FailureType::Config), now());
                 return self.store_result(open, CallResult::Park(reason), None).await;
             }
         };
@@ -221,12 +221,7 @@ impl Reconciler {
         if ends {
             task.ended_at = Some(now());
             task.log.1 = Some(self.slot.log.end());
-            task.state = match end {
-                CallResult::Canceled => TaskState::Canceled,
-                CallResult::Park(_) | CallResult::Again(..) => TaskState::Failed,
-                _ if outcome(&closed(&progress)) == Outcome::Failed => TaskState::Failed,
-                _ => TaskState::Succeeded,
-            };
+            task.state = end_state(&end, &progress);
             task.message = Some(match &end {
                 CallResult::Park(reason) => reason.message.clone(),
                 CallResult::Again(_, why) => why.clone(),
@@ -292,7 +287,7 @@ impl Reconciler {
             .await;
         match store_outcome {
             Ok((_, cancel)) if !ends => {
-                self.run = Some(OpenRun { task: Task { cancel, ..open_task }, run, call_progress })
+                self.run = Some(OpenRun { task: Task { cancel, ..open_task }, run, call_progress });
             }
             Ok(_) => self.slot.log.end_run(),
             Err(problem) => {
@@ -379,5 +374,15 @@ impl StoredPipeline {
         self.life.phase != Phase::Backfill
             || self.task.is_none()
             || self.retry.as_ref().is_some_and(|it| it.attempt > 0)
+    }
+}
+
+/// Returns the state of a task whose last call ended like this.
+fn end_state(end: &CallResult, progress: &Progress) -> TaskState {
+    match end {
+        CallResult::Canceled => TaskState::Canceled,
+        CallResult::Park(_) | CallResult::Again(..) => TaskState::Failed,
+        _ if outcome(&closed(progress)) == Outcome::Failed => TaskState::Failed,
+        _ => TaskState::Succeeded,
     }
 }

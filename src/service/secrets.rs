@@ -42,22 +42,34 @@ impl References {
     }
 }
 
+/// Reference that cannot be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    #[error("references to the variable {0} are not allowed: see secrets.env of the configuration")]
+    VariableNotAllowed(String),
+    #[error("the environment of the service has no variable {0}")]
+    NoVariable(String),
+    #[error("references to the file {0} are not allowed: see secrets.files of the configuration")]
+    FileNotAllowed(String),
+    #[error("{path}: {error}")]
+    Unreadable { path: String, error: String },
+    /// Field with a relative path.
+    #[error("{0}: a file is named by its whole path, such as file:/run/secrets/key")]
+    RelativePath(String),
+}
+
 /// Resolves a reference; `None` if the value is not a reference.
-fn reference(value: &str, allowed: &References) -> Option<Result<String, String>> {
+fn reference(value: &str, allowed: &References) -> Option<Result<String, ReferenceError>> {
     if let Some(name) = value.strip_prefix("env:") {
         if !allowed.env(name) {
-            return Some(Err(format!(
-                "references to the variable {name} are not allowed: see secrets.env of the configuration"
-            )));
+            return Some(Err(ReferenceError::VariableNotAllowed(name.to_owned())));
         }
         let found = std::env::var(name);
-        return Some(found.map_err(|_| format!("the environment of the service has no variable {name}")));
+        return Some(found.map_err(|_| ReferenceError::NoVariable(name.to_owned())));
     }
     let path = value.strip_prefix("file:").filter(|path| path.starts_with('/'))?;
     if !allowed.file(path) {
-        return Some(Err(format!(
-            "references to the file {path} are not allowed: see secrets.files of the configuration"
-        )));
+        return Some(Err(ReferenceError::FileNotAllowed(path.to_owned())));
     }
     let read = std::fs::metadata(path)
         .and_then(|found| if found.is_file() { Ok(found.len()) } else { Err(std::io::Error::other("it is no file")) })
@@ -65,14 +77,17 @@ fn reference(value: &str, allowed: &References) -> Option<Result<String, String>
             |length| if length <= MAX_FILE_BYTES { Ok(()) } else { Err(std::io::Error::other("it is too large")) },
         )
         .and_then(|()| std::fs::read_to_string(path));
-    Some(read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()).map_err(|error| format!("{path}: {error}")))
+    Some(
+        read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+            .map_err(|error| ReferenceError::Unreadable { path: path.to_owned(), error: error.to_string() }),
+    )
 }
 
 /// Replaces all references in a value by their secrets.
 ///
 /// # Errors
-/// Returns a sentence that names the reference that cannot be resolved.
-pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
+/// Returns the [`ReferenceError`] of the first reference that cannot be resolved.
+pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), ReferenceError> {
     match value {
         Value::String(text) => {
             if let Some(found) = reference(text, allowed) {
@@ -85,7 +100,7 @@ pub fn resolve(value: &mut Value, allowed: &References) -> Result<(), String> {
                 if is_secret_field(key)
                     && value.as_str().is_some_and(|it| it.starts_with("file:") && !it.starts_with("file:/"))
                 {
-                    return Err(format!("{key}: a file is named by its whole path, such as file:/run/secrets/key"));
+                    return Err(ReferenceError::RelativePath(key.clone()));
                 }
                 resolve(value, allowed)?;
             }

@@ -1,12 +1,13 @@
 //! Actions on pipelines from the screen: request, confirm, send, verify.
 
-use crate::app::fleet::app::{BackgroundResult, FleetApp};
+use crate::app::fleet::app::{BackgroundResult, FleetApp, LogError};
 use crate::app::fleet::input::TOO_SMALL;
 use crate::net::client::actions::{Actor, act_on_many};
+use crate::net::client::http::ClientError;
 use crate::net::client::{Client, ServiceRequest, follow};
 use crate::util::sys::now;
 use crate::views::fleet::rows::{self, FleetRow};
-use crate::views::fleet::{Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, RowKey, RunRow, fits, inbox};
+use crate::views::fleet::{Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, RowKey, RunRow, RunRows, fits, inbox};
 use serde_json::Value;
 use std::sync::Arc;
 use synctop_core::fleet::PipelineStatus;
@@ -197,10 +198,13 @@ impl FleetApp {
         if !self.shown.capabilities.is_some_and(|capabilities| capabilities.tasks) {
             return self.show_toast("this service keeps no past runs");
         }
-        self.ui.overlays.push(FleetOverlay::Runs { id: Arc::clone(&id), rows: Ok(None), chosen: 0 });
+        self.ui.overlays.push(FleetOverlay::Runs { id: Arc::clone(&id), rows: RunRows::Loading, chosen: 0 });
         let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
         self.options.background.spawn(async move {
-            let rows = past_runs(&client, &id).await;
+            let rows = match past_runs(&client, &id).await {
+                Ok(rows) => RunRows::Loaded(rows),
+                Err(error) => RunRows::Failed(error.to_string()),
+            };
             let _ = send.send(BackgroundResult::Runs(id, rows)).await;
         });
     }
@@ -212,9 +216,9 @@ impl FleetApp {
         let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
         self.options.background.spawn(async move {
             let fetched = async {
-                let mut file = tempfile::NamedTempFile::new().map_err(|error| format!("no temporary file: {error}"))?;
+                let mut file = tempfile::NamedTempFile::new().map_err(LogError::Temporary)?;
                 let got = follow::saved(&client, &id, number, file.as_file_mut()).await;
-                got.map_err(|trouble| format!("the log of run {number}: {}", trouble.words()))?;
+                got.map_err(|error| LogError::Fetch { number, error })?;
                 Ok(file)
             };
             let log = fetched.await;
@@ -223,11 +227,11 @@ impl FleetApp {
     }
 }
 
-/// Fetches the past runs of a pipeline as rows, or returns an error message.
-async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, String> {
+/// Fetches the past runs of a pipeline as rows.
+async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, ClientError> {
     let ask =
         ServiceRequest { person: true, ..ServiceRequest::get(&["pipelines", id, "runs"]) }.with("limit", MAX_RUNS);
-    let reply = client.ask(ask).await.map_err(|trouble| trouble.words())?;
+    let reply = client.ask(ask).await?;
     let row = |run: &Value| {
         let text = |path: &str| run.pointer(path).and_then(Value::as_str);
         let number = run.get("number")?.as_u64()?;

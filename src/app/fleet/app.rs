@@ -4,9 +4,11 @@ use crate::app::diagnostics;
 use crate::app::run::app::{FEED_FRAME, KEY_FRAME, RedrawReason, Session, TOAST, TerminalSession, sleep};
 use crate::app::term::session;
 use crate::net::client::Capabilities;
+use crate::net::client::contexts::ContextError;
+use crate::net::client::http::ClientError;
 use crate::net::client::poller::{Down, FleetSnapshot, Watcher};
 use crate::util::sys::now;
-use crate::views::fleet::{Armed, FleetOverlay, FleetScreen, FleetUi, RunRow, ServiceLink, draw};
+use crate::views::fleet::{Armed, FleetOverlay, FleetScreen, FleetUi, RunRows, ServiceLink, draw};
 use crate::views::{Hits, Look};
 use crossterm::event::Event;
 use futures_util::StreamExt;
@@ -26,8 +28,18 @@ pub(super) const ARMED: Duration = Duration::from_secs(600);
 /// Capacity of the channel for results of background work.
 pub(super) const RESULT_CAPACITY: usize = 64;
 
-/// Opens the context with this name: returns the watcher of its service, or an error message.
-pub type OpenContext = Arc<dyn Fn(&str) -> Result<Arc<Watcher>, String> + Send + Sync>;
+/// Context that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// Its state database or HTTP client fails; a sentence with the next step.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Opens the context with this name: returns the watcher of its service.
+pub type OpenContext = Arc<dyn Fn(&str) -> Result<Arc<Watcher>, OpenError> + Send + Sync>;
 
 /// Content and presentation of the fleet screen.
 pub struct FleetOptions {
@@ -64,16 +76,25 @@ pub struct FleetEnded {
     pub unreached: Option<(String, ResultClass)>,
 }
 
+/// Log of a past run that cannot be fetched.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LogError {
+    #[error("no temporary file: {0}")]
+    Temporary(std::io::Error),
+    #[error("the log of run {number}: {error}")]
+    Fetch { number: u64, error: ClientError },
+}
+
 /// Result of background work.
 pub(super) enum BackgroundResult {
     /// Result of an action on a pipeline.
     Result(Act, Arc<str>, ActionResult),
     /// Past runs of a pipeline.
-    Runs(Arc<str>, Result<Vec<RunRow>, String>),
+    Runs(Arc<str>, RunRows),
     /// Log of a past run, by its pipeline and number.
-    Log(Arc<str>, u64, Result<tempfile::NamedTempFile, String>),
+    Log(Arc<str>, u64, Result<tempfile::NamedTempFile, LogError>),
     /// Watcher of another context, by its name.
-    Context(String, Result<Arc<Watcher>, String>),
+    Context(String, Result<Arc<Watcher>, OpenError>),
 }
 
 /// Effect of an input event on the event loop.
@@ -327,11 +348,11 @@ impl FleetApp {
                 if let Some(FleetOverlay::Runs { id, rows, .. }) = self.ui.overlays.last_mut()
                     && *id == of
                 {
-                    *rows = found.map(Some);
+                    *rows = found;
                 }
             }
             BackgroundResult::Context(name, Ok(watcher)) => self.show_context(&name, watcher),
-            BackgroundResult::Context(_, Err(why)) => self.show_toast(why),
+            BackgroundResult::Context(_, Err(why)) => self.show_toast(why.to_string()),
             BackgroundResult::Log(..) => {}
         }
         self.request_redraw(RedrawReason::Key);

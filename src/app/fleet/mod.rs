@@ -11,4 +11,4 @@ pub(crate) mod input;
 pub(crate) mod open;
 pub(crate) mod update;
 
-pub use app::{FleetEnded, FleetOptions};
+pub use app::{FleetEnded, FleetOptions, OpenError};

@@ -1,7 +1,7 @@
 //! Opens the run screen from the fleet screen: lends it the terminal session and takes the session
 //! back.
 
-use crate::app::fleet::app::FleetApp;
+use crate::app::fleet::app::{FleetApp, LogError};
 use crate::app::run::app::{Options, RedrawReason, RunApp};
 use crate::app::run::playback::ReplayStart;
 use crate::net;
@@ -41,12 +41,12 @@ impl FleetApp {
         &mut self,
         id: &str,
         number: u64,
-        log: Result<tempfile::NamedTempFile, String>,
+        log: Result<tempfile::NamedTempFile, LogError>,
     ) -> io::Result<Option<i32>> {
         let log = match log {
             Ok(log) => log,
             Err(why) => {
-                self.show_toast(why);
+                self.show_toast(why.to_string());
                 return Ok(None);
             }
         };

@@ -5,7 +5,7 @@ use crate::net::client::poller::Watcher;
 use crate::util::sys::now;
 use crate::views::action::{Action, FLEET_ACTIONS, FleetAction, matching};
 use crate::views::fleet::rows::{self, FleetRow};
-use crate::views::fleet::{FleetColumn, FleetOverlay, FleetPane, FleetScreen, RowKey, actions, inbox};
+use crate::views::fleet::{FleetColumn, FleetOverlay, FleetPane, FleetScreen, RowKey, RunRows, actions, inbox};
 use crate::views::run::state::Filter;
 use std::io;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl FleetApp {
                 self.ui.overlays.push(FleetOverlay::Palette { input: Input::default(), chosen: 0 });
             }
             Action::Filter if !self.ui.overlays.is_empty() => {
-                self.show_toast("Esc closes this; then / filters the list")
+                self.show_toast("Esc closes this; then / filters the list");
             }
             Action::Filter => {
                 let before = self.ui.list(self.ui.focus).filter.clone();
@@ -267,7 +267,7 @@ impl FleetApp {
     fn open(&mut self) -> InputEffect {
         match self.ui.overlays.last() {
             Some(FleetOverlay::Pipeline { id, .. }) => return InputEffect::OpenRun(Arc::clone(id)),
-            Some(FleetOverlay::Runs { id, rows: Ok(Some(rows)), chosen }) => {
+            Some(FleetOverlay::Runs { id, rows: RunRows::Loaded(rows), chosen }) => {
                 let (id, number) = (Arc::clone(id), rows.get(*chosen).map(|row| row.number));
                 if let Some(number) = number {
                     self.fetch_log(id, number);
@@ -473,8 +473,8 @@ impl FleetApp {
                 return *chosen = to(*chosen, matching(FLEET_ACTIONS, input.value()).len().saturating_sub(1), 10);
             }
             Some(FleetOverlay::Runs { rows, chosen, .. }) => {
-                let all = rows.as_ref().ok().and_then(Option::as_ref).map_or(0, Vec::len);
-                return *chosen = to(*chosen, all.saturating_sub(1), 10);
+                let RunRows::Loaded(rows) = rows else { return };
+                return *chosen = to(*chosen, rows.len().saturating_sub(1), 10);
             }
             Some(FleetOverlay::Contexts { names, chosen }) => {
                 return *chosen = to(*chosen, names.len().saturating_sub(1), 10);

@@ -206,7 +206,7 @@ impl RunApp<'_> {
             }
             Err(why) => {
                 if let Some(Overlay::Goto { bad, .. }) = self.ui.overlays.last_mut() {
-                    *bad = Some(why);
+                    *bad = Some(why.to_string());
                 }
             }
         }

@@ -61,7 +61,7 @@ impl RunApp<'_> {
                 start.at = None;
                 match found {
                     Ok(target) => self.time_travel.jump(target),
-                    Err(why) => self.ui.toast = Some(why),
+                    Err(why) => self.ui.toast = Some(why.to_string()),
                 }
             }
         }

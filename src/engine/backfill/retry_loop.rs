@@ -135,23 +135,38 @@ pub struct StoredRisk {
     pub kept: bool,
 }
 
+/// Sections of a state, one of which is required.
+const STATE_SECTIONS: [&str; 4] = [CLIENT_KEY, "source", "engine", "sync_run"];
+
+/// State from which no run can continue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunStateError {
+    /// Syntax error, with its position.
+    #[error("{0}")]
+    Json(String),
+    #[error("it is not a JSON object")]
+    NoObject,
+    #[error("it has none of the sections {}", STATE_SECTIONS.join(", "))]
+    NoSection,
+}
+
 impl Backfill {
     /// Starts a run, or continues the run of `state`. `new_run_id`: id of a new run.
     ///
     /// # Errors
     /// Returns the reason if the state is not a JSON object or has none of the known sections.
-    pub fn new(options: BackfillOptions, state: Option<&str>, new_run_id: String) -> Result<Self, String> {
+    pub fn new(options: BackfillOptions, state: Option<&str>, new_run_id: String) -> Result<Self, RunStateError> {
         let mut state = match state {
             None => Fields::new(),
             Some(text) => {
-                let all: Box<RawValue> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                let all: Box<RawValue> =
+                    serde_json::from_str(text).map_err(|error| RunStateError::Json(error.to_string()))?;
                 let state = match all.get() {
                     "null" => Fields::new(),
-                    _ => fields(&all).ok_or("it is not a JSON object")?,
+                    _ => fields(&all).ok_or(RunStateError::NoObject)?,
                 };
-                let known = [CLIENT_KEY, "source", "engine", "sync_run"];
-                if !state.is_empty() && !known.iter().any(|key| state.contains_key(*key)) {
-                    return Err(format!("it has none of the sections {}", known.join(", ")));
+                if !state.is_empty() && !STATE_SECTIONS.iter().any(|key| state.contains_key(*key)) {
+                    return Err(RunStateError::NoSection);
                 }
                 state
             }
@@ -477,7 +492,7 @@ impl Backfill {
         match (outcome, end) {
             (CallOutcome::Stopped, _) => Next::Done(BackfillResult::Stopped),
             (CallOutcome::Refused { status, retry_after, .. }, _) => {
-                self.refused(*status, &outcome.words(), *retry_after, jitter)
+                self.refused(*status, &outcome.to_string(), *retry_after, jitter)
             }
             (_, Some(end)) => self.after_end(&end, has_progress, jitter),
             (outcome, None) => {
@@ -520,7 +535,7 @@ impl Backfill {
             CallOutcome::Broke(why) => format!("the connection broke{torn} before the end message: {why}"),
             CallOutcome::Exited(why) => format!("{why}{torn}"),
             CallOutcome::Silent(_) | CallOutcome::Unreachable(_) | CallOutcome::Overdue(_) | CallOutcome::Page(_) => {
-                outcome.words()
+                outcome.to_string()
             }
             _ => match &self.call.page {
                 Some(title) => format!("the answer ended in a web page: {title}"),

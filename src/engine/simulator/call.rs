@@ -15,7 +15,7 @@ use crate::engine::simulator::source::state::SourceStreamState;
 use crate::engine::simulator::source::{Source, SourceOutput, global_error, status, trace};
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::WireGeneration;
-use crate::engine::tracker::{AttemptOutcome, Limit, Tracker};
+use crate::engine::tracker::{AttemptLimit, AttemptOutcome, Tracker};
 use crate::util::sys::lock;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -198,7 +198,7 @@ enum StopReason {
     Finished,
     /// The destination failed, or the key is rejected.
     Failed,
-    Limit(Limit),
+    Limit(AttemptLimit),
     Crash,
 }
 
@@ -221,7 +221,7 @@ impl Run {
         while let Some((at, output)) = self.source.next() {
             // The last checkpoint covers the rows accepted by the destination before the deadline.
             if self.deadline().is_some_and(|deadline| at >= deadline) {
-                return Ok(StopReason::Limit(Limit::Time));
+                return Ok(StopReason::Limit(AttemptLimit::Time));
             }
             let at = at.max(self.free);
             match output {
@@ -242,7 +242,7 @@ impl Run {
                 return Ok(StopReason::Failed);
             }
             if self.call.state_limit.is_some_and(|limit| self.states >= limit) {
-                return Ok(StopReason::Limit(Limit::States));
+                return Ok(StopReason::Limit(AttemptLimit::States));
             }
         }
         Ok(if self.source.failed() { StopReason::Failed } else { StopReason::Finished })
@@ -418,11 +418,11 @@ impl Run {
             StopReason::Failed => None,
         };
         let now = match (limit, self.deadline()) {
-            (Some(Limit::Time), Some(deadline)) => deadline.max(self.free),
+            (Some(AttemptLimit::Time), Some(deadline)) => deadline.max(self.free),
             _ => self.free,
         };
         if self.call.raw {
-            let end = json!({"type": "eof", "eof": {"reason": limit.map_or("complete", Limit::as_str)}});
+            let end = json!({"type": "eof", "eof": {"reason": limit.map_or("complete", AttemptLimit::as_str)}});
             self.message(end, now);
             self.flush(now, outlet)?;
             return Ok(CallResult { outcome: None, state: RawValue::NULL.to_owned(), now });

@@ -25,7 +25,7 @@ pub struct PageQuery {
 
 /// Response to a request.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum ListAnswer {
     Page(Page),
     Refused {
         status: u16,
@@ -166,7 +166,7 @@ impl Api {
     }
 
     /// Answers a list request, with a page or the result of a fault.
-    pub fn list(&mut self, query: &PageQuery) -> Answer {
+    pub fn list(&mut self, query: &PageQuery) -> ListAnswer {
         self.requests += 1;
         for at in 0..self.scenario.faults.len() {
             let stalls = self.scenario.faults.get(at).is_some_and(|fault| fault.kind == FaultKind::Stall);
@@ -183,7 +183,7 @@ impl Api {
         if let Some(count) = self.returned_records.get_mut(query.stream) {
             *count += page.objects.end - page.objects.start;
         }
-        Answer::Page(page)
+        ListAnswer::Page(page)
     }
 
     fn page(&self, query: &PageQuery) -> Page {
@@ -292,14 +292,14 @@ impl Api {
     }
 
     /// Returns the answer that a fault causes, if it changes the answer.
-    fn fault_answer(&self, fault: &Fault, query: &PageQuery) -> Option<Answer> {
+    fn fault_answer(&self, fault: &Fault, query: &PageQuery) -> Option<ListAnswer> {
         let name = self.scenario.streams.get(query.stream).map_or("", |stream| stream.name.as_str());
         let request =
             |status: u16, path: &str| format!(" [GET {path} ({status})] {{request-id=req_{:014}}}", self.requests);
         let message_or = |default: &str| fault.message.clone().unwrap_or_else(|| default.to_owned());
         let refused = |status: u16, message: String, retry_after: Option<f64>| {
             let message = message + &request(status, &format!("/v1/{name}s"));
-            Some(Answer::Refused { status, code: None, message, retry_after })
+            Some(ListAnswer::Refused { status, code: None, message, retry_after })
         };
         match fault.kind {
             FaultKind::RateLimit => {
@@ -308,20 +308,20 @@ impl Api {
             FaultKind::ServerError => {
                 refused(fault.status.unwrap_or(500), message_or("An error occurred at the other side."), None)
             }
-            FaultKind::Reset => Some(Answer::Broken("read ECONNRESET")),
-            FaultKind::HalfBody => Some(Answer::Broken("the answer ended in the middle of its body")),
+            FaultKind::Reset => Some(ListAnswer::Broken("read ECONNRESET")),
+            FaultKind::HalfBody => Some(ListAnswer::Broken("the answer ended in the middle of its body")),
             FaultKind::Refused => {
                 let refusal = REFUSALS.iter().find(|it| Some(it.name) == fault.refusal.as_deref())?;
                 let message = message_or(refusal.message) + &request(refusal.status, &format!("/v1/{name}s"));
-                Some(Answer::Refused { status: refusal.status, code: refusal.code, message, retry_after: None })
+                Some(ListAnswer::Refused { status: refusal.status, code: refusal.code, message, retry_after: None })
             }
             FaultKind::Denied => refused(403, message_or("The key may not read this."), None),
             FaultKind::BadRequest => refused(400, message_or("Received unknown parameter."), None),
             FaultKind::BadKey => {
                 let message = message_or("Invalid API Key provided: sk_test_****zzzz") + &request(401, "/v1/account");
-                Some(Answer::Refused { status: 401, code: None, message, retry_after: None })
+                Some(ListAnswer::Refused { status: 401, code: None, message, retry_after: None })
             }
-            FaultKind::Crash => Some(Answer::Crash),
+            FaultKind::Crash => Some(ListAnswer::Crash),
             FaultKind::Stall | FaultKind::DestinationError | FaultKind::DestinationOutage => None,
         }
     }

@@ -120,13 +120,6 @@ pub enum FaultKind {
     Crash,
 }
 
-impl FaultKind {
-    /// Returns the name in a scenario file.
-    fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
 /// Fault that a scenario injects into the simulated source or destination.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,6 +182,63 @@ fn instant<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Millis, 
     time::parse(&text).ok_or_else(|| serde::de::Error::custom("expected a time such as \"2026-11-20T08:00:00Z\""))
 }
 
+/// Mistake in a scenario.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    /// Syntax error or unknown field, with its position.
+    #[error("{0}")]
+    Toml(String),
+    #[error("the range ends before it starts: gte must be before lt")]
+    EmptyRange,
+    #[error("it has {0} streams: it needs 1 to {MAX_STREAMS}")]
+    StreamCount(usize),
+    #[error("requests_per_second must be from 1 to 100000")]
+    RequestsPerSecond,
+    #[error("max_concurrent_streams must be at least 1")]
+    NoConcurrency,
+    #[error("latency_ms is [shortest, longest]")]
+    Latency,
+    #[error("record_size is at most 10000000 bytes")]
+    RecordSize,
+    #[error("in [calls] times are seconds, and a time_limit is more than 0")]
+    CallTimes,
+    #[error("in [calls] a state_limit is at least 1")]
+    StateLimit,
+    #[error("{0:?} cannot be the name of a stream")]
+    StreamName(String),
+    #[error("the stream {0} is listed twice")]
+    StreamTwice(String),
+    #[error("{0} has more than {MAX_RECORDS} records")]
+    TooManyRecords(String),
+    #[error("fault {number} ({kind}): {error}")]
+    Fault { number: usize, kind: FaultKind, error: FaultError },
+}
+
+impl ScenarioError {
+    fn toml(error: &toml::de::Error) -> Self {
+        Self::Toml(error.to_string().trim_end().to_owned())
+    }
+}
+
+/// Mistake in a fault of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FaultError {
+    #[error("there is no stream {name} (there are {known})")]
+    NoStream { name: String, known: String },
+    #[error("chance is a share, from 0 to 1")]
+    Chance,
+    #[error("{0} does not apply to this kind of fault")]
+    NotApplicable(&'static str),
+    #[error("status is from 500 to 599")]
+    Status,
+    #[error("times are seconds, at most a day")]
+    Times,
+    #[error("it needs {0}")]
+    Needs(&'static str),
+    #[error("refusal is one of {0}")]
+    Refusal(String),
+}
+
 impl Scenario {
     /// Returns the text of one of [`SCENARIOS`].
     #[must_use]
@@ -199,55 +249,54 @@ impl Scenario {
     /// Reads a scenario.
     ///
     /// # Errors
-    /// Returns the error and its place as a sentence.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let scenario: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+    /// Returns the first mistake in the text.
+    pub fn read(text: &str) -> Result<Self, ScenarioError> {
+        let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError::toml(&error))?;
         scenario.check()?;
         Ok(scenario)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), ScenarioError> {
         if self.range.gte >= self.range.lt {
-            return Err("the range ends before it starts: gte must be before lt".into());
+            return Err(ScenarioError::EmptyRange);
         }
         if self.streams.is_empty() || self.streams.len() > MAX_STREAMS {
-            return Err(format!("it has {} streams: it needs 1 to {MAX_STREAMS}", self.streams.len()));
+            return Err(ScenarioError::StreamCount(self.streams.len()));
         }
         if self.requests_per_second.is_some_and(|budget| budget == 0 || budget > 100_000) {
-            return Err("requests_per_second must be from 1 to 100000".into());
+            return Err(ScenarioError::RequestsPerSecond);
         }
         if self.max_concurrent_streams == 0 {
-            return Err("max_concurrent_streams must be at least 1".into());
+            return Err(ScenarioError::NoConcurrency);
         }
         if self.latency_ms[0] > self.latency_ms[1] {
-            return Err("latency_ms is [shortest, longest]".into());
+            return Err(ScenarioError::Latency);
         }
         if self.record_size > 10_000_000 {
-            return Err("record_size is at most 10000000 bytes".into());
+            return Err(ScenarioError::RecordSize);
         }
         let seconds = |value: f64| (0.0..=1e9).contains(&value);
         if !seconds(self.calls.pause) || self.calls.time_limit.is_some_and(|limit| !seconds(limit) || limit == 0.0) {
-            return Err("in [calls] times are seconds, and a time_limit is more than 0".into());
+            return Err(ScenarioError::CallTimes);
         }
         if self.calls.state_limit == Some(0) {
-            return Err("in [calls] a state_limit is at least 1".into());
+            return Err(ScenarioError::StateLimit);
         }
         let mut names = BTreeSet::new();
         for stream in &self.streams {
             let name = &stream.name;
             if name.is_empty() || name.chars().any(|c| c.is_control() || c == '"' || c == '\\') {
-                return Err(format!("{name:?} cannot be the name of a stream"));
+                return Err(ScenarioError::StreamName(name.clone()));
             }
             if !names.insert(name.as_str()) {
-                return Err(format!("the stream {name} is listed twice"));
+                return Err(ScenarioError::StreamTwice(name.clone()));
             }
             if stream.records > MAX_RECORDS {
-                return Err(format!("{name} has more than {MAX_RECORDS} records"));
+                return Err(ScenarioError::TooManyRecords(name.clone()));
             }
         }
         self.faults.iter().enumerate().try_for_each(|(at, fault)| {
-            let located = |why: String| Err(format!("fault {} ({}): {why}", at + 1, fault.kind.as_str()));
-            fault.check(&names).or_else(located)
+            fault.check(&names).map_err(|error| ScenarioError::Fault { number: at + 1, kind: fault.kind, error })
         })
     }
 
@@ -266,48 +315,43 @@ impl Scenario {
 }
 
 impl Fault {
-    fn check(&self, streams: &BTreeSet<&str>) -> Result<(), String> {
+    fn check(&self, streams: &BTreeSet<&str>) -> Result<(), FaultError> {
         use FaultKind as K;
         if let Some(name) = self.stream.as_deref().filter(|name| !streams.contains(name)) {
             let known: Vec<_> = streams.iter().take(8).copied().collect();
-            return Err(format!("there is no stream {name} (there are {})", known.join(", ")));
+            return Err(FaultError::NoStream { name: name.to_owned(), known: known.join(", ") });
         }
         if self.chance.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
-            return Err("chance is a share, from 0 to 1".into());
+            return Err(FaultError::Chance);
         }
-        let allowed = |field: &str, is_set: bool, kinds: &[K]| {
-            if is_set && !kinds.contains(&self.kind) {
-                Err(format!("{field} does not apply to this kind of fault"))
-            } else {
-                Ok(())
-            }
+        let allowed = |field: &'static str, is_set: bool, kinds: &[K]| {
+            if is_set && !kinds.contains(&self.kind) { Err(FaultError::NotApplicable(field)) } else { Ok(()) }
         };
         allowed("status", self.status.is_some(), &[K::ServerError])?;
         allowed("retry_after", self.retry_after.is_some(), &[K::RateLimit])?;
         allowed("seconds", self.seconds.is_some(), &[K::Stall])?;
         allowed("refusal", self.refusal.is_some(), &[K::Refused])?;
         if self.status.is_some_and(|status| !(500..600).contains(&status)) {
-            return Err("status is from 500 to 599".into());
+            return Err(FaultError::Status);
         }
         let seconds = |value: Option<f64>| value.is_none_or(|value| (0.0..=86_400.0).contains(&value));
         if !seconds(self.retry_after) || !seconds(self.seconds) {
-            return Err("times are seconds, at most a day".into());
+            return Err(FaultError::Times);
         }
         match self.kind {
-            K::Stall if self.seconds.is_none() => Err("it needs `seconds`".into()),
-            K::Refused if self.stream.is_none() => Err("it needs a `stream`".into()),
-            K::Denied | K::BadRequest if self.stream.is_none() => Err("it needs a `stream`".into()),
+            K::Stall if self.seconds.is_none() => Err(FaultError::Needs("`seconds`")),
+            K::Refused | K::Denied | K::BadRequest if self.stream.is_none() => Err(FaultError::Needs("a `stream`")),
             K::Refused => {
                 let names: Vec<_> = REFUSALS.iter().map(|refusal| refusal.name).collect();
                 match &self.refusal {
                     Some(name) if names.contains(&name.as_str()) => Ok(()),
-                    _ => Err(format!("refusal is one of {}", names.join(", "))),
+                    _ => Err(FaultError::Refusal(names.join(", "))),
                 }
             }
             K::RateLimit | K::ServerError | K::Reset | K::HalfBody | K::DestinationOutage
                 if self.chance.is_none() && self.after.is_none() =>
             {
-                Err("it needs a `chance` or an `after`".into())
+                Err(FaultError::Needs("a `chance` or an `after`"))
             }
             _ => Ok(()),
         }
@@ -348,6 +392,7 @@ mod tests {
             (format!("{good}[[faults]]\nkind = \"crash\"\nseconds = 2.0\n"), "does not apply to this kind of fault"),
         ] {
             let why = Scenario::read(&text).expect_err(&text);
+            let why = why.to_string();
             assert!(why.contains(says), "{why}\n-- does not say: {says}");
         }
     }

@@ -4,7 +4,7 @@ use crate::engine::raw_json::raw;
 use crate::engine::tracker::memory::{ErrorRecord, trace_status};
 use crate::engine::tracker::raw_message::RawMessage;
 use crate::engine::tracker::wire::{self, WireGeneration};
-use crate::engine::tracker::{AttemptOutcome, Limit, Tracker};
+use crate::engine::tracker::{AttemptLimit, AttemptOutcome, Tracker};
 use synctop_core::protocol::{End, EndReason, Millis, Status};
 
 impl Tracker {
@@ -51,7 +51,7 @@ impl Tracker {
     }
 
     /// Ends the attempt: writes held-back statuses, the last totals and the end message.
-    pub fn finish(&mut self, limit: Option<Limit>, now: Millis, out: &mut Vec<u8>) -> AttemptOutcome {
+    pub fn finish(&mut self, limit: Option<AttemptLimit>, now: Millis, out: &mut Vec<u8>) -> AttemptOutcome {
         self.now = now.max(self.now);
         if self.tracked.is_some() {
             return AttemptOutcome { reason: "complete".into(), has_more: false };

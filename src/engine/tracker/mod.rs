@@ -65,17 +65,17 @@ struct AttemptStream {
     in_catalog: bool,
 }
 
-/// Limit of the caller that ends an attempt.
+/// AttemptLimit of the caller that ends an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Limit {
+pub enum AttemptLimit {
     #[strum(serialize = "time_limit")]
     Time,
     #[strum(serialize = "state_limit")]
     States,
 }
 
-impl Limit {
+impl AttemptLimit {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()

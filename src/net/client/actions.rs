@@ -51,6 +51,15 @@ pub enum ActionStage {
     Accepted(String),
 }
 
+/// Action log that cannot be written.
+#[derive(Debug, thiserror::Error)]
+enum NoteError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
 /// Result of sending.
 enum Sent {
     /// Accepted, with the pipeline if the answer contains it.
@@ -61,7 +70,7 @@ enum Sent {
 }
 
 fn refused(client_error: &ClientError) -> ActionResult {
-    ActionResult::Refused(client_error.words(), client_error.class())
+    ActionResult::Refused(client_error.to_string(), client_error.class())
 }
 
 impl Actor {
@@ -83,17 +92,17 @@ impl Actor {
         };
         let before = match Pipeline::read(told, now(), None) {
             Ok(before) => before,
-            Err(why) => return refused(&ClientError::Odd(why)),
+            Err(why) => return refused(&ClientError::Odd(why.to_string())),
         };
         let mark = Baseline::of(&before);
-        emit(ActionStage::Baseline(mark.words()));
+        emit(ActionStage::Baseline(mark.to_string()));
         let intent = Intent {
             id: random_id("intent"),
             who: self.who.clone(),
             action: action.as_str().into(),
             pipeline: id.to_owned(),
             why: why.map(str::to_owned),
-            before: mark.words(),
+            before: mark.to_string(),
         };
         // An action that cannot be recorded is not executed: its author would be unknown.
         let noting = intent.clone();
@@ -116,16 +125,16 @@ impl Actor {
     async fn note(
         &self,
         write: impl FnOnce(&StateDb) -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<(), String> {
+    ) -> Result<(), NoteError> {
         let (memory, watcher) = (Arc::clone(&self.memory), self.watcher.clone());
         let noted = tokio::task::spawn_blocking(move || {
             let written = write(&memory);
             if let Some(watcher) = &watcher {
                 watcher.read_actions();
             }
-            written.map_err(|error| error.to_string())
+            written
         });
-        noted.await.unwrap_or_else(|error| Err(error.to_string()))
+        Ok(noted.await??)
     }
 
     /// Passes a fresh state to the watcher.
@@ -170,13 +179,10 @@ impl Actor {
         }
         let accepted = match self.send(action, intent, before, emit).await {
             Sent::Accepted(told) => told,
-            Sent::Refused(client_error) => return (refused(&client_error), mark.words()),
+            Sent::Refused(client_error) => return (refused(&client_error), mark.to_string()),
             Sent::Unknown(client_error) => {
-                let why = format!(
-                    "it may have been applied, and the service does not confirm it: it {}",
-                    client_error.words()
-                );
-                return (ActionResult::Unknown(why), mark.words());
+                let why = format!("it may have been applied, and the service does not confirm it: it {client_error}");
+                return (ActionResult::Unknown(why), mark.to_string());
             }
         };
         let accepted = match accepted {
@@ -187,7 +193,7 @@ impl Actor {
             }
             None => None,
         };
-        emit(ActionStage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Baseline::of(it).words())));
+        emit(ActionStage::Accepted(accepted.as_ref().map_or_else(String::new, |it| Baseline::of(it).to_string())));
         if let Some(watcher) =
             self.watcher.as_ref().filter(|_| !matches!(action, PipelineAction::Pause | PipelineAction::Delete))
         {
@@ -208,12 +214,12 @@ impl Actor {
                         latest = seen;
                         pace.reset();
                         if let Some(verdict) = watch.see(Some(&latest), now()) {
-                            return (verdict, Baseline::of(&latest).words());
+                            return (verdict, Baseline::of(&latest).to_string());
                         }
                         look
                     }
-                    Err(why) => match watch.observation_lost(&why, now()) {
-                        Some(verdict) => return (verdict, Baseline::of(&latest).words()),
+                    Err(why) => match watch.observation_lost(&why.to_string(), now()) {
+                        Some(verdict) => return (verdict, Baseline::of(&latest).to_string()),
                         None => look,
                     },
                 },
@@ -225,8 +231,8 @@ impl Actor {
                     return (verdict.unwrap_or(ActionResult::Unknown("it is gone".into())), "gone".into());
                 }
                 // A failed request says nothing about the action: keep watching.
-                Err(client_error) => match watch.observation_lost(&client_error.words(), now()) {
-                    Some(verdict) => return (verdict, Baseline::of(&latest).words()),
+                Err(client_error) => match watch.observation_lost(&client_error.to_string(), now()) {
+                    Some(verdict) => return (verdict, Baseline::of(&latest).to_string()),
                     None => pace.wait(client_error.retry_after(), Some(self.patience), jitter()),
                 },
             };
@@ -288,7 +294,7 @@ impl Actor {
             if left.is_zero() || client_error.retry_after().is_some_and(|asked| asked > left) {
                 return if maybe_sent { Sent::Unknown(client_error) } else { Sent::Refused(client_error) };
             }
-            emit(ActionStage::MaybeSent(client_error.words()));
+            emit(ActionStage::MaybeSent(client_error.to_string()));
             tokio::time::sleep(pace.wait(client_error.retry_after(), Some(left), jitter())).await;
             if has_idempotency_key || !maybe_sent {
                 continue;
@@ -343,7 +349,7 @@ impl Actor {
                 (verdict, words.headline.to_string())
             }
             Err(client_error) if client_error.may_have_been_applied() => {
-                (ActionResult::Unknown(client_error.words()), String::new())
+                (ActionResult::Unknown(client_error.to_string()), String::new())
             }
             Err(client_error) => (refused(&client_error), String::new()),
         }

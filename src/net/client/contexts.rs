@@ -78,11 +78,11 @@ impl Token {
     /// Trims and validates a token.
     ///
     /// # Errors
-    /// Returns a message without the text if it is empty or not printable ASCII without spaces.
-    pub fn new(text: &str) -> Result<Self, String> {
+    /// Returns [`TokenError::NoToken`] if it is empty or not printable ASCII without spaces.
+    pub fn new(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("the reference holds no token: it is empty, or has more than one word".into());
+            return Err(TokenError::NoToken);
         }
         Ok(Self(text.to_owned()))
     }
@@ -98,6 +98,66 @@ impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         f.write_str(mask::MASK)
     }
+}
+
+/// Reason that a token cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("the reference holds no token: it is empty, or has more than one word")]
+    NoToken,
+    #[error("there is no variable {0} in the environment")]
+    NoVariable(String),
+    #[error("{}: {}", .0.display(), .1)]
+    File(PathBuf, String),
+    #[error("it is empty")]
+    NoCommand,
+    #[error("it cannot be started: {0}")]
+    NotStarted(String),
+    #[error("it did not end within 30 s")]
+    TimedOut,
+    #[error("it failed ({0})")]
+    Failed(String),
+    #[error("it printed no text")]
+    NoOutput,
+    /// Error of the reference at this place.
+    #[error("{0}: {1}")]
+    In(String, Box<TokenError>),
+}
+
+/// Reason that an address is invalid or not allowed; starts with the address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    #[error("{0} is no address: {1}. It is like http://127.0.0.1:4020")]
+    Invalid(String, String),
+    #[error(
+        "{0} is not on this machine, and without TLS others can read the token on the way: use https, or allow it \
+         (allow_http = true, in its context or profile)"
+    )]
+    Insecure(String),
+    #[error("{0}: {1}: is neither http: nor https:")]
+    Scheme(String, String),
+    #[error("{0}: an address must not contain a password, which others can read: refer to a token in a context")]
+    Password(String),
+}
+
+/// Mistake in the configuration of contexts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContextError {
+    #[error(transparent)]
+    Toml(#[from] TomlError),
+    /// Unknown name, and the known ones as text.
+    #[error("there is no context {0:?}{1}")]
+    Unknown(String, String),
+    #[error("context: there is no context {0:?}{1}")]
+    UnknownDefault(String, String),
+    #[error("contexts.{0}: {1}")]
+    Address(String, AddressError),
+    #[error("contexts.{0}: there is no color {1:?} (choose {colors})", colors = COLORS.join(", "))]
+    UnknownColor(String, String),
+    #[error("contexts.{0}: it is read_only or write, not both")]
+    ReadOnlyAndWrite(String),
+    #[error("the token of context {0}: {1}")]
+    Token(String, TokenError),
 }
 
 /// Address of a service, with its token and settings.
@@ -127,7 +187,7 @@ impl ServiceAddress {
     ///
     /// # Errors
     /// Returns the reason if the URL is invalid or not allowed, with the next step.
-    pub fn of_url(text: &str, token: Option<Token>, allow_http: bool) -> Result<Self, String> {
+    pub fn of_url(text: &str, token: Option<Token>, allow_http: bool) -> Result<Self, AddressError> {
         Ok(Self {
             context: None,
             config: None,
@@ -182,25 +242,19 @@ impl ServiceAddress {
 
 /// Parses and validates the URL of a service. Plain http is valid only for this machine, or if
 /// `allow_http` is set.
-fn address(text: &str, allow_http: bool) -> Result<Url, String> {
-    let shown = mask::secrets(text);
-    let url = Url::parse(text)
-        .map_err(|error| format!("{shown} is no address: {error}. It is like http://127.0.0.1:4020"))?;
+fn address(text: &str, allow_http: bool) -> Result<Url, AddressError> {
+    let shown = mask::secrets(text).into_owned();
+    let url = Url::parse(text).map_err(|error| AddressError::Invalid(shown.clone(), error.to_string()))?;
     match url.scheme() {
         "https" => {}
         "http" if allow_http || loopback(&url) => {}
         "http" => {
-            return Err(format!(
-                "{shown} is not on this machine, and without TLS others can read the token on the way: use https, or allow it (allow_http = true, \
-                 in its context or profile)"
-            ));
+            return Err(AddressError::Insecure(shown));
         }
-        other => return Err(format!("{shown}: {other}: is neither http: nor https:")),
+        other => return Err(AddressError::Scheme(shown, other.to_owned())),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!(
-            "{shown}: an address must not contain a password, which others can read: refer to a token in a context"
-        ));
+        return Err(AddressError::Password(shown));
     }
     Ok(url)
 }
@@ -210,10 +264,10 @@ impl Contexts {
     ///
     /// # Errors
     /// Returns the mistake in the file, with its line if known.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let all: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
+    pub fn read(text: &str) -> Result<Self, ContextError> {
+        let all: Self = toml::from_str(text).map_err(|error| TomlError::of(text, &error))?;
         if let Some(name) = all.context.as_ref().filter(|name| !all.contexts.contains_key(*name)) {
-            return Err(format!("context: there is no context {name:?}{}", all.known()));
+            return Err(ContextError::UnknownDefault(name.clone(), all.known()));
         }
         Ok(all)
     }
@@ -238,18 +292,22 @@ impl Contexts {
         }
     }
 
+    fn get(&self, name: &str) -> Result<&Context, ContextError> {
+        self.contexts.get(name).ok_or_else(|| ContextError::Unknown(name.to_owned(), self.known()))
+    }
+
     /// Validates one context, so that a mistake in it leaves the others usable.
     ///
     /// # Errors
     /// Returns the mistake.
-    pub fn check(&self, name: &str) -> Result<(), String> {
-        let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
-        address(&context.url, context.allow_http).map_err(|why| format!("contexts.{name}: {why}"))?;
+    pub fn check(&self, name: &str) -> Result<(), ContextError> {
+        let context = self.get(name)?;
+        address(&context.url, context.allow_http).map_err(|error| ContextError::Address(name.to_owned(), error))?;
         if let Some(colour) = context.colour.as_deref().filter(|it| !COLORS.contains(it)) {
-            return Err(format!("contexts.{name}: there is no color {colour:?} (choose {})", COLORS.join(", ")));
+            return Err(ContextError::UnknownColor(name.to_owned(), colour.to_owned()));
         }
         if context.read_only && context.write {
-            return Err(format!("contexts.{name}: it is read_only or write, not both"));
+            return Err(ContextError::ReadOnlyAndWrite(name.to_owned()));
         }
         Ok(())
     }
@@ -258,15 +316,15 @@ impl Contexts {
     ///
     /// # Errors
     /// Returns the reason if the context is unknown or invalid, or its token cannot be read.
-    pub fn place(&self, name: &str) -> Result<ServiceAddress, String> {
+    pub fn place(&self, name: &str) -> Result<ServiceAddress, ContextError> {
         self.check(name)?;
-        let context = self.contexts.get(name).ok_or_else(|| format!("there is no context {name:?}{}", self.known()))?;
+        let context = self.get(name)?;
         let token = context
             .token
             .as_ref()
             .map(Reference::find)
             .transpose()
-            .map_err(|why| format!("the token of context {name}: {why}"))?;
+            .map_err(|error| ContextError::Token(name.to_owned(), error))?;
         Ok(ServiceAddress {
             context: Some(name.to_owned()),
             config: self.named.clone(),
@@ -274,16 +332,36 @@ impl Contexts {
             write: context.write,
             colour: context.colour.clone(),
             poll: context.poll,
-            ..ServiceAddress::of_url(&context.url, token, context.allow_http)?
+            ..ServiceAddress::of_url(&context.url, token, context.allow_http)
+                .map_err(|error| ContextError::Address(name.to_owned(), error))?
         })
     }
 }
 
-/// Describes a TOML error with its line number, but without the line, which may contain a secret.
-pub(crate) fn told(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
-    let what = mask::secrets(error.message()).trim_end().to_owned();
-    line.map_or_else(|| what.clone(), |line| format!("line {line}: {what}"))
+/// Mistake in a TOML file, with its line number but without the line, which may contain a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TomlError {
+    line: Option<usize>,
+    message: String,
+}
+
+impl std::error::Error for TomlError {}
+
+impl std::fmt::Display for TomlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl TomlError {
+    pub(crate) fn of(text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| before.matches('\n').count() + 1);
+        Self { line, message: mask::secrets(error.message()).trim_end().to_owned() }
+    }
 }
 
 /// Returns the default path of the configuration file: `$XDG_CONFIG_HOME/synctop/config.toml`,
@@ -310,21 +388,21 @@ impl Reference {
     ///
     /// # Errors
     /// Returns the reason if the source cannot be read or its text is no token.
-    pub fn find(&self) -> Result<Token, String> {
+    pub fn find(&self) -> Result<Token, TokenError> {
+        let within = |place: String| move |error| TokenError::In(place, Box::new(error));
         match self {
             Self::Env(name) => {
-                let text =
-                    std::env::var(name).map_err(|_| format!("there is no variable {name} in the environment"))?;
-                Token::new(&text).map_err(|why| format!("env:{name}: {why}"))
+                let text = std::env::var(name).map_err(|_| TokenError::NoVariable(name.clone()))?;
+                Token::new(&text).map_err(within(format!("env:{name}")))
             }
             Self::File(path) => {
-                let text = read_short(path).map_err(|error| format!("{}: {error}", path.display()))?;
-                Token::new(&text).map_err(|why| format!("{}: {why}", path.display()))
+                let text = read_short(path).map_err(|error| TokenError::File(path.clone(), error.to_string()))?;
+                Token::new(&text).map_err(within(path.display().to_string()))
             }
             Self::Command(words) => {
                 let name = words.first().map_or("", String::as_str);
-                let text = run(words).map_err(|why| format!("{name}: {why}"))?;
-                Token::new(&text).map_err(|why| format!("{name}: {why}"))
+                let text = run(words).map_err(within(name.to_owned()))?;
+                Token::new(&text).map_err(within(name.to_owned()))
             }
         }
     }
@@ -338,15 +416,15 @@ fn read_short(path: &Path) -> std::io::Result<String> {
 
 /// Runs a command and returns the first line of its output. Its stdin is empty, because the
 /// terminal may show the full screen.
-fn run(words: &[String]) -> Result<String, String> {
-    let (program, arguments) = words.split_first().ok_or("it is empty")?;
+fn run(words: &[String]) -> Result<String, TokenError> {
+    let (program, arguments) = words.split_first().ok_or(TokenError::NoCommand)?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("it cannot be started: {error}"))?;
+        .map_err(|error| TokenError::NotStarted(error.to_string()))?;
     let stdout = child.stdout.take();
     // A descendant may hold the output open: a thread reads it, so that the wait has a limit.
     let (sender, output) = std::sync::mpsc::sync_channel(1);
@@ -363,16 +441,16 @@ fn run(words: &[String]) -> Result<String, String> {
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err("it did not end within 30 s".into());
+                return Err(TokenError::TimedOut);
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(TokenError::NotStarted(error.to_string())),
         }
     };
     if !status.success() {
-        return Err(format!("it failed ({status})"));
+        return Err(TokenError::Failed(status.to_string()));
     }
     let printed = output.recv_timeout(Duration::from_secs(1)).ok().flatten();
-    printed.ok_or_else(|| "it printed no text".into())
+    printed.ok_or(TokenError::NoOutput)
 }
 
 /// Deserializes the reference to a token.
@@ -432,7 +510,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_reported_without_repeating_a_token() {
-        let wrong = |text: &str| Contexts::read(text).and_then(|all| all.check("a")).unwrap_err();
+        let wrong = |text: &str| Contexts::read(text).and_then(|all| all.check("a")).unwrap_err().to_string();
         let of = |rest: &str| format!("[contexts.a]\n{rest}");
         let bare = wrong(&of("url = \"http://127.0.0.1:1\"\ntoken = 'abcdef-secret'"));
         assert!(bare.contains("do not write the token itself"), "{bare}");
@@ -452,9 +530,14 @@ mod tests {
         assert_eq!(Reference::File(file.path().into()).find().unwrap().text(), "abc123");
         let echo = |words: &[&str]| Reference::Command(words.iter().map(ToString::to_string).collect()).find();
         assert_eq!(echo(&["echo", "tok-1"]).unwrap().text(), "tok-1");
-        assert!(echo(&["false"]).unwrap_err().contains("failed"));
-        assert!(echo(&["echo", "two words"]).unwrap_err().contains("no token"));
-        assert!(Reference::Env("SYNCTOP_NO_SUCH".into()).find().unwrap_err().contains("SYNCTOP_NO_SUCH"));
+        assert!(
+            matches!(echo(&["false"]).unwrap_err(), TokenError::In(_, error) if matches!(*error, TokenError::Failed(_)))
+        );
+        assert!(echo(&["echo", "two words"]).unwrap_err().to_string().contains("no token"));
+        assert_eq!(
+            Reference::Env("SYNCTOP_NO_SUCH".into()).find(),
+            Err(TokenError::NoVariable("SYNCTOP_NO_SUCH".into()))
+        );
         assert_eq!(format!("{:?}", Token::new("hush").unwrap()), "***");
     }
 }

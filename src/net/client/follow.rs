@@ -160,7 +160,7 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
             send(events, Event::Notice("a gap: lines in between are not stored any more".into())).await?;
             place = EventPosition { cursor: Some("now".into()), ..EventPosition::default() };
         }
-        send(events, Event::Down(client_error.words())).await?;
+        send(events, Event::Down(client_error.to_string())).await?;
         let asked = place.back_after.take().or(client_error.retry_after());
         tokio::time::sleep(pace.wait(asked, None, jitter())).await;
     }
@@ -203,6 +203,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                     tokio::time::sleep(every.mul_f64(0.9 + jitter() * 0.2)).await;
                 }
                 Err(why) => {
+                    let why = why.to_string();
                     send(events, Event::Down(why.clone())).await?;
                     down = Some(why);
                     tokio::time::sleep(pace.wait(None, None, jitter())).await;
@@ -213,7 +214,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                 return send(events, Event::End(None)).await;
             }
             Err(client_error) => {
-                let words = client_error.words();
+                let words = client_error.to_string();
                 if down.as_ref() != Some(&words) {
                     send(events, Event::Down(words.clone())).await?;
                     down = Some(words);

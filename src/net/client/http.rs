@@ -3,6 +3,7 @@
 
 use crate::net::client::contexts::ServiceAddress;
 use crate::net::source::engine_http;
+use crate::net::source::engine_http::HttpClientError;
 use crate::util::sys::lock;
 use reqwest::Method;
 use serde_json::Value;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
 use synctop_core::backoff::RateLimiter;
+use synctop_core::fleet::NotAPipeline;
 use synctop_core::format::duration;
 
 /// Maximum requests per second to one service.
@@ -104,22 +106,31 @@ pub enum ClientError {
     Refused { status: u16, code: String, says: String, retry_after: Option<Duration>, json: Box<Value> },
 }
 
-impl ClientError {
-    /// Returns the error as a clause, without the service as its subject.
-    #[must_use]
-    pub fn words(&self) -> String {
+/// Writes the error as a clause, without the service as its subject.
+impl std::fmt::Display for ClientError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreachable(why) => format!("cannot be reached: {why}"),
+            Self::Unreachable(why) => write!(f, "cannot be reached: {why}"),
             Self::Silent(time) => {
-                format!("no answer within {}", duration(u64::try_from(time.as_millis()).unwrap_or(0)))
+                write!(f, "no answer within {}", duration(u64::try_from(time.as_millis()).unwrap_or(0)))
             }
-            Self::Broke(why) => format!("the answer broke off: {why}"),
-            Self::Odd(what) => format!("does not answer as expected: {what}"),
-            Self::Refused { status, says, .. } if says.is_empty() => format!("answers HTTP {status}"),
-            Self::Refused { status, says, .. } => format!("answers HTTP {status}: {says}"),
+            Self::Broke(why) => write!(f, "the answer broke off: {why}"),
+            Self::Odd(what) => write!(f, "does not answer as expected: {what}"),
+            Self::Refused { status, says, .. } if says.is_empty() => write!(f, "answers HTTP {status}"),
+            Self::Refused { status, says, .. } => write!(f, "answers HTTP {status}: {says}"),
         }
     }
+}
 
+impl std::error::Error for ClientError {}
+
+impl From<NotAPipeline> for ClientError {
+    fn from(error: NotAPipeline) -> Self {
+        Self::Odd(error.to_string())
+    }
+}
+
+impl ClientError {
     /// True if a later request may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -201,7 +212,7 @@ impl ClientError {
     pub fn message(&self, place: &ServiceAddress) -> String {
         let next = self.next(place);
         // A reason that ends in `?` or `!` needs no full stop.
-        let words = self.words();
+        let words = self.to_string();
         let words = words.trim_end_matches('.');
         let stop = if words.ends_with(['?', '!']) { "" } else { "." };
         format!("{} {words}{stop}{}{next}", place.shown(), if next.is_empty() { "" } else { " " })
@@ -223,7 +234,7 @@ impl Client {
     /// # Errors
     /// Returns the reason if the client cannot be built, such as an https address on a system
     /// without root certificates.
-    pub fn new(place: ServiceAddress) -> Result<Self, String> {
+    pub fn new(place: ServiceAddress) -> Result<Self, HttpClientError> {
         Ok(Self {
             http: engine_http::client(&place.url)?,
             place: Arc::new(place),

@@ -165,12 +165,18 @@ impl Watcher {
             Err(client_error) => {
                 let wait = pace.wait(client_error.retry_after(), None, jitter());
                 let again_at = now() + Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX / 2);
-                tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), client_error.words());
+                tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), client_error.to_string());
                 let place = &self.client.place;
                 let (next, sentence, class) =
                     (client_error.next(place), client_error.message(place), client_error.class());
-                let down =
-                    Down { why: client_error.words(), next, denied: client_error.denied(), sentence, class, again_at };
+                let down = Down {
+                    why: client_error.to_string(),
+                    next,
+                    denied: client_error.denied(),
+                    sentence,
+                    class,
+                    again_at,
+                };
                 self.take(|seen| seen.down = Some(down));
                 wait
             }

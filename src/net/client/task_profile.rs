@@ -1,8 +1,11 @@
 //! Profiles of asynchronous HTTP APIs: a TOML file describes submission and polling of a task, the
 //! fields of a response, and the meaning of its status words.
 
-use crate::net::client::contexts::{Reference, ServiceAddress, Token, maybe_span, reference, told};
+use crate::net::client::contexts::{
+    AddressError, Reference, ServiceAddress, Token, TokenError, TomlError, maybe_span, reference,
+};
 use crate::net::client::http::{Client, ClientError, ServiceRequest, chunk};
+use crate::net::source::engine_http::HttpClientError;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -148,16 +151,66 @@ pub struct Profile {
     pub request: Value,
 }
 
+/// Mistake in a profile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    #[error(transparent)]
+    Toml(#[from] TomlError),
+    #[error("{0}.path: it has no {TASK_ID} in it")]
+    NoTaskId(&'static str),
+    #[error("read: {0:?} is no JSON pointer: it is like \"/status\" or \"/data/id\"")]
+    NoPointer(String),
+    #[error("words: the words for succeeded and failed are required, or the task would never end")]
+    NoEndWords,
+    #[error("result.file: {0:?} must be a file name, which is created in the --output folder")]
+    ResultFile(String),
+    #[error("submit.method: {0:?} is neither POST nor PUT")]
+    Method(String),
+    #[error("the token of the profile: {0}")]
+    Token(TokenError),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Client(#[from] HttpClientError),
+}
+
+/// Result of a task that cannot be stored.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SaveError {
+    /// Place in the answer that has no address.
+    #[error("its answer has no address of a result at {0}")]
+    NoResult(String),
+    #[error("its result has a bad address: {0}")]
+    BadAddress(String),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error(transparent)]
+    Client(#[from] HttpClientError),
+    #[error("{0}")]
+    Download(ClientError),
+    #[error("the log of the run: {0}")]
+    Log(ClientError),
+    #[error("{}: {}", .0.display(), .1)]
+    Write(PathBuf, String),
+}
+
+impl SaveError {
+    /// Converts the error of writing `path`.
+    pub(super) fn write(path: &Path, error: &std::io::Error) -> Self {
+        Self::Write(path.to_owned(), error.to_string())
+    }
+}
+
 impl ProfileFile {
     /// Parses and validates a profile.
     ///
     /// # Errors
     /// Returns the mistake in the file.
-    pub fn read(text: &str) -> Result<Self, String> {
-        let about: Self = toml::from_str(text).map_err(|error| told(text, &error))?;
+    pub fn read(text: &str) -> Result<Self, ProfileError> {
+        let about: Self = toml::from_str(text).map_err(|error| TomlError::of(text, &error))?;
         for (name, path) in [("status", Some(&about.status.path)), ("wait", about.wait.as_ref().map(|it| &it.path))] {
             if path.is_some_and(|path| !path.contains(TASK_ID)) {
-                return Err(format!("{name}.path: it has no {TASK_ID} in it"));
+                return Err(ProfileError::NoTaskId(name));
             }
         }
         let read = &about.read;
@@ -170,18 +223,18 @@ impl ProfileFile {
             read.result.as_ref(),
         ];
         if let Some(bad) = pointers.into_iter().flatten().find(|it| !it.starts_with('/')) {
-            return Err(format!("read: {bad:?} is no JSON pointer: it is like \"/status\" or \"/data/id\""));
+            return Err(ProfileError::NoPointer(bad.clone()));
         }
         if about.words.succeeded.is_empty() || about.words.failed.is_empty() {
-            return Err("words: the words for succeeded and failed are required, or the task would never end".into());
+            return Err(ProfileError::NoEndWords);
         }
         if let Some(file) =
             about.result.as_ref().map(|it| &it.file).filter(|it| it.contains('/') || it.starts_with('.'))
         {
-            return Err(format!("result.file: {file:?} must be a file name, which is created in the --output folder"));
+            return Err(ProfileError::ResultFile(file.clone()));
         }
         if let Some(method) = about.submit.method.as_ref().filter(|it| !matches!(it.as_str(), "POST" | "PUT")) {
-            return Err(format!("submit.method: {method:?} is neither POST nor PUT"));
+            return Err(ProfileError::Method(method.clone()));
         }
         Ok(about)
     }
@@ -193,13 +246,8 @@ impl Profile {
     /// # Errors
     /// Returns the reason if the token is missing, the address is invalid, or the HTTP client
     /// cannot be built.
-    pub fn new(about: ProfileFile, request: Value) -> Result<Self, String> {
-        let token = about
-            .token
-            .as_ref()
-            .map(Reference::find)
-            .transpose()
-            .map_err(|why| format!("the token of the profile: {why}"))?;
+    pub fn new(about: ProfileFile, request: Value) -> Result<Self, ProfileError> {
+        let token = about.token.as_ref().map(Reference::find).transpose().map_err(ProfileError::Token)?;
         let mut place = ServiceAddress::of_url(&about.base, None, about.allow_http)?;
         place.title.clone_from(&about.title);
         place.profile = true;
@@ -342,18 +390,14 @@ impl Profile {
     /// # Errors
     /// Returns the reason if a successful task names no result, or the result cannot be downloaded
     /// or written.
-    pub async fn fetch(&self, task: &RemoteTask, folder: &Path) -> Result<Option<PathBuf>, String> {
+    pub async fn fetch(&self, task: &RemoteTask, folder: &Path) -> Result<Option<PathBuf>, SaveError> {
         let Some(result) = &self.about.result else { return Ok(None) };
         let Some(url) = &task.result_url else {
             let at = self.about.read.result.as_deref().unwrap_or("any place ([read] result is not set)");
-            return if task.state == TaskPhase::Succeeded {
-                Err(format!("its answer has no address of a result at {at}"))
-            } else {
-                Ok(None)
-            };
+            return if task.state == TaskPhase::Succeeded { Err(SaveError::NoResult(at.to_owned())) } else { Ok(None) };
         };
         let base = &self.client.place.url;
-        let url = base.join(url).map_err(|error| format!("its result has a bad address: {error}"))?;
+        let url = base.join(url).map_err(|error| SaveError::BadAddress(error.to_string()))?;
         // The token is sent only to the API's own origin.
         let own = url.origin() == base.origin();
         let mut place = ServiceAddress::of_url(url.as_str(), None, self.about.allow_http)?;
@@ -363,12 +407,12 @@ impl Profile {
         let mut response = client
             .follow(ServiceRequest { within: FETCH, ..ServiceRequest::of(Method::GET, &[]) })
             .await
-            .map_err(|it| it.words())?;
+            .map_err(SaveError::Download)?;
         let path = folder.join(&result.file);
-        let unwritten = |error: std::io::Error| format!("{}: {error}", path.display());
+        let unwritten = |error: std::io::Error| SaveError::write(&path, &error);
         // A temporary file, so that a partial download never has the final name.
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
-        while let Some(bytes) = chunk(&mut response, FETCH).await.map_err(|client_error| client_error.words())? {
+        while let Some(bytes) = chunk(&mut response, FETCH).await.map_err(SaveError::Download)? {
             use std::io::Write;
             file.write_all(&bytes).map_err(unwritten)?;
         }
@@ -395,7 +439,7 @@ mod tests {
             ("\"POST\"", "\"GET\"", "neither POST nor PUT"),
             ("title", "titel", "titel"),
         ] {
-            let why = ProfileFile::read(&text.replace(from, to)).unwrap_err();
+            let why = ProfileFile::read(&text.replace(from, to)).unwrap_err().to_string();
             assert!(why.contains(says), "{why}");
         }
     }

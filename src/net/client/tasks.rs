@@ -4,7 +4,7 @@
 use crate::net::client::contexts::ServiceAddress;
 use crate::net::client::follow;
 use crate::net::client::http::{Client, ClientError, REQUEST_TIMEOUT, ServiceRequest};
-use crate::net::client::task_profile::Profile;
+use crate::net::client::task_profile::{Profile, SaveError};
 use crate::util::sys::jitter;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -250,8 +250,8 @@ impl TaskApi {
     ///
     /// # Errors
     /// Returns the reason if the file cannot be written.
-    pub fn save_answer(task: &RemoteTask, folder: &Path) -> Result<PathBuf, String> {
-        let unwritten = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    pub fn save_answer(task: &RemoteTask, folder: &Path) -> Result<PathBuf, SaveError> {
+        let unwritten = |path: &Path, error: std::io::Error| SaveError::write(path, &error);
         std::fs::create_dir_all(folder).map_err(|error| unwritten(folder, error))?;
         let answer = folder.join("response.json");
         let pretty = serde_json::to_string_pretty(&task.told).unwrap_or_default();
@@ -263,7 +263,7 @@ impl TaskApi {
     ///
     /// # Errors
     /// Returns the reason if a file cannot be downloaded or written.
-    pub async fn save(&self, task: &RemoteTask, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    pub async fn save(&self, task: &RemoteTask, folder: &Path) -> Result<Vec<PathBuf>, SaveError> {
         let mut files = vec![Self::save_answer(task, folder)?];
         match self {
             Self::Runs(runs) => {
@@ -271,11 +271,8 @@ impl TaskApi {
                 let pipeline = task.told.get("pipeline_id").and_then(Value::as_str).unwrap_or(&runs.pipeline);
                 if let Some(number) = number {
                     let path = folder.join("run.ndjson");
-                    let mut file =
-                        std::fs::File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-                    follow::saved(&runs.client, pipeline, number, &mut file)
-                        .await
-                        .map_err(|it| format!("the log of the run: {}", it.words()))?;
+                    let mut file = std::fs::File::create(&path).map_err(|error| SaveError::write(&path, &error))?;
+                    follow::saved(&runs.client, pipeline, number, &mut file).await.map_err(SaveError::Log)?;
                     files.push(path);
                 }
             }

@@ -117,7 +117,7 @@ impl Waited {
                 "at": it.at.map(time::iso), "attempt": it.attempt, "message": it.message,
             })),
             "error": match &self.result {
-                WaitResult::Failed(client_error) => client_error.words().into(),
+                WaitResult::Failed(client_error) => client_error.to_string().into(),
                 WaitResult::Absent => format!("there is no pipeline {}", self.target).into(),
                 _ => Value::Null,
             },
@@ -318,7 +318,7 @@ impl PipelineWait {
         let within = left.map_or(REQUEST_TIMEOUT, |left| left.clamp(MIN_REQUEST_TIMEOUT, REQUEST_TIMEOUT));
         let told = tokio::time::timeout(within, self.client.pipeline(id, true)).await;
         let told = told.unwrap_or(Err(ClientError::Silent(within)))?;
-        self.fleet.take_one(told, now()).map_err(ClientError::Odd)
+        Ok(self.fleet.take_one(told, now())?)
     }
 
     /// Returns the time until the deadline, the stall limit or the creation limit, whichever is

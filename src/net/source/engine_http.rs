@@ -42,35 +42,39 @@ pub enum CallOutcome {
     Stopped,
 }
 
-impl CallOutcome {
-    /// Returns the outcome as a clause; empty for a complete response.
-    #[must_use]
-    pub fn words(&self) -> String {
+/// Writes the outcome as a clause; nothing for a complete response.
+impl std::fmt::Display for CallOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Ended => String::new(),
-            Self::Broke(why) => format!("the connection broke: {why}"),
+            Self::Ended => Ok(()),
+            Self::Broke(why) => write!(f, "the connection broke: {why}"),
             Self::Silent(silence) => {
                 let silence = duration(u64::try_from(silence.as_millis()).unwrap_or(0));
-                format!("no output of the engine for {silence}")
+                write!(f, "no output of the engine for {silence}")
             }
-            Self::Unreachable(why) => format!("the engine cannot be reached: {why}"),
-            Self::Refused { status, says, .. } if says.is_empty() => format!("the engine answers HTTP {status}"),
-            Self::Refused { status, says, .. } => format!("the engine answers HTTP {status}: {says}"),
-            Self::Page(title) if title.is_empty() => "a web page answered instead of an engine".to_owned(),
-            Self::Page(title) => format!("a web page answered instead of an engine: {title}"),
-            Self::Overdue(limit) => format!("the engine exceeded its limit of {limit} and was stopped"),
-            Self::Exited(why) => why.clone(),
-            Self::Stopped => "stopped".to_owned(),
+            Self::Unreachable(why) => write!(f, "the engine cannot be reached: {why}"),
+            Self::Refused { status, says, .. } if says.is_empty() => write!(f, "the engine answers HTTP {status}"),
+            Self::Refused { status, says, .. } => write!(f, "the engine answers HTTP {status}: {says}"),
+            Self::Page(title) if title.is_empty() => f.write_str("a web page answered instead of an engine"),
+            Self::Page(title) => write!(f, "a web page answered instead of an engine: {title}"),
+            Self::Overdue(limit) => write!(f, "the engine exceeded its limit of {limit} and was stopped"),
+            Self::Exited(why) => f.write_str(why),
+            Self::Stopped => f.write_str("stopped"),
         }
     }
 }
 
+/// HTTP client that cannot be built, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct HttpClientError(String);
+
 /// Creates a client for the engine at `url`.
 ///
 /// # Errors
-/// Returns the reason if the client cannot be built, such as an https `url` on a system without
-/// root certificates.
-pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, String> {
+/// Returns [`HttpClientError`], for instance if `url` is https and the system has no root
+/// certificates.
+pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, HttpClientError> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Fails if another library installed a provider, which is used then.
@@ -87,7 +91,7 @@ pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, String> {
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("synctop/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| cause(&error))
+        .map_err(|error| HttpClientError(cause(&error)))
 }
 
 /// Sends a JSON body to `url` and passes each chunk of the response to `each`. `stall` is the

@@ -18,7 +18,7 @@ pub enum Event {
     /// Streams that the input will contain; sent before any other event.
     Expect(Arc<Catalog>),
     /// The next bytes, and their place in a file if they can be read again.
-    Bytes(Vec<u8>, Option<Origin>),
+    Bytes(Vec<u8>, Option<FileOrigin>),
     /// The source has read everything available; time at which the data were written, if known.
     CaughtUp(Option<SystemTime>),
     /// The file was replaced or truncated: the next bytes do not continue the last line.
@@ -39,7 +39,7 @@ pub enum Event {
 
 /// Place of bytes in a file.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub struct FileOrigin {
     pub file: Arc<File>,
     pub at: u64,
 }

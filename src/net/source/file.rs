@@ -4,7 +4,7 @@
 
 use crate::net::source::decompress::{Compression, packing};
 use crate::net::source::error::SourceError;
-use crate::net::source::event::{CHUNK, Event, Origin};
+use crate::net::source::event::{CHUNK, Event, FileOrigin};
 use crate::net::source::pipe;
 use notify::Watcher;
 use std::collections::VecDeque;
@@ -156,7 +156,7 @@ impl OpenFile {
                 Err(error) => return Err(error),
             };
             chunk.truncate(length);
-            let origin = Origin { file: Arc::clone(&self.file), at: self.at };
+            let origin = FileOrigin { file: Arc::clone(&self.file), at: self.at };
             self.at += length as u64;
             sum += length as u64;
             if events.send(Event::Bytes(chunk, Some(origin))).is_err() {

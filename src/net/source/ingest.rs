@@ -1,8 +1,8 @@
 //! Reduces bytes to [`Progress`] and publishes at most 30 snapshots per second. One thread owns the
 //! `Progress`; the others read snapshots, which share unchanged parts.
 
-use crate::net::source::event::{Event, Origin};
-use crate::net::timeline::byte_store::{ByteStore, Side};
+use crate::net::source::event::{Event, FileOrigin};
+use crate::net::timeline::byte_store::{ByteStore, SideEvent};
 use crate::util::sys::lock;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant, SystemTime};
@@ -87,11 +87,11 @@ impl Ingest {
 
     /// Stores the next bytes for rewinding, by their place in a file if `origin` names it, and
     /// applies them.
-    fn push_from(&mut self, bytes: &[u8], origin: Option<&Origin>) {
+    fn push_from(&mut self, bytes: &[u8], origin: Option<&FileOrigin>) {
         if let Some(past) = &self.past {
             let before = (past.store.kept_from(), past.store.broken().is_some());
             match origin {
-                Some(Origin { file, at }) => past.store.file(file, *at, bytes.len() as u64),
+                Some(FileOrigin { file, at }) => past.store.file(file, *at, bytes.len() as u64),
                 None => past.store.spool(bytes),
             }
             let now = past.store.kept_from();
@@ -101,14 +101,14 @@ impl Ingest {
                 past.history().forget_before(now);
             }
             if let Some(why) = past.store.broken().filter(|_| !before.1) {
-                self.side(Side::Notice(format!("the past cannot be stored for rewinding: {why}")));
+                self.side(SideEvent::Notice(format!("the past cannot be stored for rewinding: {why}")));
             }
         }
         self.push(bytes);
     }
 
     /// Applies and stores an event between two lines.
-    fn side(&mut self, side: Side) {
+    fn side(&mut self, side: SideEvent) {
         side.apply(&mut self.progress);
         if let Some(past) = &self.past {
             let before = past.store.kept_from();
@@ -248,14 +248,14 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
                 // The store may drop the file before: this snapshot makes the new one reachable.
                 crate::net::timeline::keep::keep_snapshot(&past.history, &ingest.progress, past.store.sides());
             }
-            ingest.side(Side::Cut(why));
+            ingest.side(SideEvent::Cut(why));
         }
         Event::Notice(text) => {
             tracing::info!(target: "synctop::file", "{text}");
-            ingest.side(Side::Notice(text));
+            ingest.side(SideEvent::Notice(text));
         }
         Event::Stderr(line) => {
-            ingest.side(Side::Stderr(line));
+            ingest.side(SideEvent::Stderr(line));
             // Some engines write only to stderr for a long time.
             if !ingest.progress.streams.is_empty() && now.link == Link::Waiting {
                 now.link = Link::Live;
@@ -266,7 +266,7 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
         }
         Event::Down(why) => {
             tracing::warn!(target: "synctop::source", "{why}");
-            ingest.side(Side::Notice(why.clone()));
+            ingest.side(SideEvent::Notice(why.clone()));
             now.link = Link::Down(why.into());
         }
         Event::End(exit) => {

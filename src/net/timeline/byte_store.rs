@@ -36,7 +36,7 @@ const MAX_SIDE_EVENT_BYTES: usize = 32 << 20;
 
 /// Side event: event of the input between two lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Side {
+pub enum SideEvent {
     /// Reason that the next bytes do not continue the line before.
     Cut(String),
     /// Start of the next file, which is a new attempt.
@@ -45,7 +45,7 @@ pub enum Side {
     Stderr(String),
 }
 
-impl Side {
+impl SideEvent {
     fn size(&self) -> usize {
         match self {
             Self::Cut(text) | Self::Notice(text) | Self::Stderr(text) => text.len(),
@@ -104,7 +104,7 @@ struct Inner {
     /// True for a feed: old data are dropped.
     bounded: bool,
     /// Side events, each with its offset in the input.
-    sides: VecDeque<(u64, Side)>,
+    sides: VecDeque<(u64, SideEvent)>,
     side_bytes: usize,
     /// Expected streams, known before the first byte.
     expected: Option<Arc<Catalog>>,
@@ -172,7 +172,7 @@ impl ByteStore {
     }
 
     /// Appends a side event at offset `at` of the input.
-    pub fn side(&self, at: u64, side: Side) {
+    pub fn side(&self, at: u64, side: SideEvent) {
         let mut inner = self.lock();
         inner.side_bytes += side.size();
         if inner.bounded && (inner.sides.len() >= MAX_SIDE_EVENTS || inner.side_bytes > MAX_SIDE_EVENT_BYTES) {
@@ -214,7 +214,7 @@ impl ByteStore {
     /// Returns the side event with this number, or the first stored one after it, with its number
     /// and offset.
     #[must_use]
-    pub fn side_from(&self, number: usize) -> Option<(usize, u64, Side)> {
+    pub fn side_from(&self, number: usize) -> Option<(usize, u64, SideEvent)> {
         let inner = self.lock();
         let number = number.max(inner.sides_before);
         let (at, side) = inner.sides.get(number - inner.sides_before)?.clone();

@@ -6,7 +6,7 @@ use crate::net::source::error::SourceError;
 use crate::net::source::ingest::{RewindData, Snapshot};
 use crate::net::source::pipe;
 use crate::net::source::sidecar::Sidecar;
-use crate::net::timeline::byte_store::{ByteStore, Side, Spooling};
+use crate::net::timeline::byte_store::{ByteStore, SideEvent, Spooling};
 use crate::net::timeline::chunks::Chunks;
 use crate::net::timeline::parallel::{self, Sink};
 use crate::net::timeline::segments::is_continuation;
@@ -191,7 +191,7 @@ impl Sink for Indexer {
             progress.apply_batch_with(batch, decoder, |progress, run| {
                 while let Some(line) = sidecar_data.due(progress) {
                     crate::net::source::child::diagnose(&line);
-                    let side = Side::Stderr(line);
+                    let side = SideEvent::Stderr(line);
                     side.apply(progress);
                     store.side(progress.input.bytes, side);
                 }
@@ -204,7 +204,7 @@ impl Sink for Indexer {
         }
         if let Some(why) = self.store.broken().filter(|_| !self.broken) {
             self.broken = true;
-            self.side(Side::Notice(format!("the past cannot be stored for rewinding: {why}")));
+            self.side(SideEvent::Notice(format!("the past cannot be stored for rewinding: {why}")));
         }
         self.show(false)
     }
@@ -263,20 +263,20 @@ impl Indexer {
         let mut before: Option<String> = None;
         for log in logs {
             if before.is_some_and(|before| !is_continuation(before.as_ref(), log.name.as_ref())) {
-                self.side(Side::NextFile);
+                self.side(SideEvent::NextFile);
             }
             let name = log.name.clone();
             before = Some(name.clone());
             if let Err(error) = self.index_log(log, decoder) {
                 result = Err(io::Error::new(error.kind(), format!("{name}: {error}")));
-                self.side(Side::Notice(format!("{name}: {error}")));
+                self.side(SideEvent::Notice(format!("{name}: {error}")));
                 self.down = Some(error.to_string());
                 break;
             }
         }
         while let Some(line) = self.sidecar_data.rest() {
             crate::net::source::child::diagnose(&line);
-            self.side(Side::Stderr(line));
+            self.side(SideEvent::Stderr(line));
         }
         let exit = self.sidecar_data.exit;
         lock(&self.history).note(&self.progress, false);
@@ -286,7 +286,7 @@ impl Indexer {
         result
     }
 
-    fn side(&mut self, side: Side) {
+    fn side(&mut self, side: SideEvent) {
         side.apply(&mut self.progress);
         self.store.side(self.progress.input.bytes, side);
     }

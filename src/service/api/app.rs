@@ -65,7 +65,7 @@ pub(super) fn lines(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-cache")], body).into_response()
 }
 
-pub(super) type Answer = Result<Response, Problem>;
+pub(super) type ApiResult = Result<Response, Problem>;
 
 /// Error for a pipeline with an open run.
 pub fn already_running(id: &str, task: &str) -> Problem {

@@ -2,7 +2,7 @@
 
 use crate::engine::line_framer::LineFramer;
 use crate::net::source::engine_http::CallOutcome;
-use crate::service::api::app::{Answer, App, Peer, Shared, already_running, lines};
+use crate::service::api::app::{ApiResult, App, Peer, Shared, already_running, lines};
 use crate::service::api::body::{self, Query};
 use crate::service::engine_action::EngineAction;
 use crate::service::engines::EngineCall;
@@ -90,7 +90,7 @@ async fn call_engine(app: &App, pipeline: &StoredPipeline, action: EngineAction)
         CallOutcome::Silent(_) | CallOutcome::Overdue(_) => (504, "engine_silent"),
         CallOutcome::Broke(_) | CallOutcome::Exited(_) => (502, "engine_failed"),
     };
-    Err(Problem::new(status, code, format!("{name}: {}", known.mask(&call_outcome.words()))))
+    Err(Problem::new(status, code, format!("{name}: {}", known.mask(&call_outcome.to_string()))))
 }
 
 /// Checks a pipeline with its engine before it is created.
@@ -121,7 +121,7 @@ pub async fn check_before_creation(app: &App, pipeline: &StoredPipeline) -> Resu
 
 /// Performs an engine action and returns the engine's output. Setup and teardown update the stored
 /// configuration.
-async fn perform(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineAction, ip: IpAddr) -> Answer {
+async fn perform(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineAction, ip: IpAddr) -> ApiResult {
     let query = Query::read(query, &["only"])?;
     let only = query.one_of("only", &["source", "destination"])?;
     let slot = body::pipeline(&app.service, id)?;
@@ -162,7 +162,7 @@ pub async fn check(
     Extension(Peer(ip)): Extension<Peer>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> ApiResult {
     perform(&app, &id, query.as_deref(), EngineAction::Check, ip).await
 }
 
@@ -172,7 +172,7 @@ pub async fn setup(
     Extension(Peer(ip)): Extension<Peer>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> ApiResult {
     perform(&app, &id, query.as_deref(), EngineAction::Setup, ip).await
 }
 
@@ -182,6 +182,6 @@ pub async fn teardown(
     Extension(Peer(ip)): Extension<Peer>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> ApiResult {
     perform(&app, &id, query.as_deref(), EngineAction::Teardown, ip).await
 }

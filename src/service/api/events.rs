@@ -4,7 +4,7 @@
 //! far behind gets a `gap` line and a snapshot of the run, and continues from there.
 
 use crate::engine::tracker::wire::{TotalsRow, progress_payload, run_status};
-use crate::service::api::app::{Answer, App, Shared, lines};
+use crate::service::api::app::{ApiResult, App, Shared, lines};
 use crate::service::api::body::{self, Query};
 use crate::service::api::readers::ReaderPermit;
 use crate::service::api::wait::cursor;
@@ -190,7 +190,7 @@ fn follower_body(follower: Follower) -> Body {
 }
 
 /// `GET /pipelines/{id}/events`
-pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer {
+pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> ApiResult {
     let query = Query::read(query.as_deref(), &["from", "follow", "heartbeat"])?;
     let slot = body::pipeline(&app.service, &id)?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
@@ -379,7 +379,7 @@ pub fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Probl
 }
 
 /// `GET /pipelines/{id}/runs/{number}/log`: the log of a run so far, to save or replay.
-pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, String)>) -> Answer {
+pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, String)>) -> ApiResult {
     let slot = body::pipeline(&app.service, &id)?;
     let number: u64 = number.parse().map_err(|_| Problem::invalid(&["number"], "expected the number of a run"))?;
     let found = app.service.store.read(|it| store::tasks(it, &id, slot.incarnation, number.saturating_add(1), 1))?;

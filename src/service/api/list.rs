@@ -1,6 +1,6 @@
 //! Lists of pipelines and of actions, with filters and pages.
 
-use crate::service::api::app::{Answer, Shared, page};
+use crate::service::api::app::{ApiResult, Shared, page};
 use crate::service::api::body::Query;
 use crate::service::api::pipelines;
 use crate::service::lifecycle::{Desired, Status};
@@ -15,7 +15,7 @@ const PAGE: u64 = 100;
 const MAX_PAGE: u64 = 1_000;
 
 /// `GET /pipelines`
-pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
     let known = ["limit", "after", "status", "desired_status", "engine", "fingerprint", "q", "state"];
     let query = Query::read(query.as_deref(), &known)?;
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
@@ -49,7 +49,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
 }
 
 /// `GET /actions`
-pub async fn actions(State(app): Shared, RawQuery(query): RawQuery) -> Answer {
+pub async fn actions(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
     let query = Query::read(query.as_deref(), &["limit", "before", "pipeline"])?;
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
     let before = query.number("before", 1..=u64::MAX)?.unwrap_or(u64::MAX);

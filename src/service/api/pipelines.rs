@@ -1,9 +1,10 @@
 //! Handlers that create, read, update and delete pipelines.
 
 use crate::engine::backfill::retry_loop::{Backfill, BackfillOptions};
-use crate::service::api::app::{Answer, App, Peer, Shared, answer, ok};
+use crate::service::api::app::{ApiResult, App, Peer, Shared, answer, ok};
 use crate::service::api::body::{self, Query};
 use crate::service::api::check;
+use crate::service::engines::SourceConfigError;
 use crate::service::lifecycle::{Desired, LifecycleEvent, Status};
 use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
@@ -62,7 +63,7 @@ pub async fn create(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
-) -> Answer {
+) -> ApiResult {
     let query = Query::read(query.as_deref(), &["skip_check"])?;
     let skip_check = query.flag("skip_check")?;
     let key = idempotency_key(&headers)?;
@@ -129,10 +130,13 @@ pub async fn create(
 }
 
 /// Error for a source with an unknown engine or an invalid configuration.
-fn bad_source((known, why): (bool, String)) -> Problem {
-    let (code, path) = if known { ("invalid_request", "simulated") } else { ("unknown_engine", "type") };
-    let issue = json!([{"path": ["source", path], "message": why}]);
-    Problem::new(400, code, why).with("issues", issue)
+fn bad_source(error: SourceConfigError) -> Problem {
+    let (code, path) = match error {
+        SourceConfigError::NoEngine { .. } => ("unknown_engine", "type"),
+        _ => ("invalid_request", "simulated"),
+    };
+    let issue = json!([{"path": ["source", path], "message": error.to_string()}]);
+    Problem::new(400, code, error).with("issues", issue)
 }
 
 /// Waits until a pipeline that a concurrent request creates is registered; at most two seconds.
@@ -179,7 +183,7 @@ fn desired(fields: &mut serde_json::Map<String, Value>) -> Result<Option<Desired
 }
 
 /// `GET /pipelines/{id}`
-pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer {
+pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> ApiResult {
     let query = Query::read(query.as_deref(), &["state"])?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
     let slot = body::pipeline(&app.service, &id)?;
@@ -194,7 +198,7 @@ pub async fn update(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
-) -> Answer {
+) -> ApiResult {
     body::validate_id(&id)?;
     let Some(slot) = app.service.slot(&id) else {
         let was_there = app.service.store.read(|it| store::deleted(it, &id))?;
@@ -276,7 +280,7 @@ pub async fn delete(
     Extension(Peer(ip)): Extension<Peer>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> ApiResult {
     let query = Query::read(query.as_deref(), &["force"])?;
     let force = query.flag("force")?;
     let slot = body::pipeline(&app.service, &id)?;

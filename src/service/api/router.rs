@@ -79,17 +79,26 @@ fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
     })
 }
 
+/// Operation of the OpenAPI document without a handler, which is a bug.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no handler for {method} {path}")]
+pub struct NoHandler {
+    method: String,
+    path: String,
+}
+
 /// Builds the router from the OpenAPI document.
 ///
 /// # Errors
-/// Returns a sentence if an operation of the document has no handler, which is a bug.
-pub fn router(app: &Arc<App>) -> Result<Router, String> {
+/// Returns [`NoHandler`] if an operation of the document has no handler.
+pub fn router(app: &Arc<App>) -> Result<Router, NoHandler> {
     let mut router = Router::new();
     for operation in operations() {
         let method = axum::http::Method::from_bytes(operation.method.as_bytes());
         let method = method.ok().and_then(|method| MethodFilter::try_from(method).ok());
         let handler = method.and_then(|method| handler(&operation.id, method));
-        let handler = handler.ok_or_else(|| format!("no handler for {} {}", operation.method, operation.path))?;
+        let handler =
+            handler.ok_or_else(|| NoHandler { method: operation.method.clone(), path: operation.path.clone() })?;
         let guard = guard::Guard { app: Arc::clone(app), permission: operation.permission };
         router = router.route(&operation.path, handler.layer(from_fn_with_state(guard, guard::guard)));
     }

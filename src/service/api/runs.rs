@@ -1,6 +1,6 @@
 //! Handlers of runs: request, status, cancellation; and the single calls of the published service.
 
-use crate::service::api::app::{Answer, App, Peer, Shared, already_running, answer, lines, ok, page};
+use crate::service::api::app::{ApiResult, App, Peer, Shared, already_running, answer, lines, ok, page};
 use crate::service::api::body::{self, Query};
 use crate::service::api::events;
 use crate::service::api::pipelines::{digest, idempotency_key, key_reused};
@@ -135,7 +135,7 @@ pub async fn start(
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
-) -> Answer {
+) -> ApiResult {
     let fields = body::json(&body)?;
     let request = digest(&Value::Object(fields.clone()).to_string());
     let options = RunOptions::of_fields(fields)?;
@@ -169,7 +169,7 @@ pub async fn sync(
     Extension(Peer(ip)): Extension<Peer>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> ApiResult {
     let permit = app.readers.enter()?;
     let (slot, task) = open_single_call(&app, &id, query.as_deref(), ip).await?;
     let mut response = lines(events::run_output(&app, &slot, &task, permit));
@@ -185,7 +185,7 @@ pub async fn sync_batch(
     Extension(Peer(ip)): Extension<Peer>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Answer {
+) -> ApiResult {
     let (slot, task) = open_single_call(&app, &id, query.as_deref(), ip).await?;
     let mut status = slot.status.subscribe();
     let open = |it: &Option<Arc<crate::service::model::StoredPipeline>>| {
@@ -220,7 +220,7 @@ fn no_task(id: &str) -> Problem {
 }
 
 /// `GET /pipelines/{id}/runs`
-pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> Answer {
+pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> ApiResult {
     let query = Query::read(query.as_deref(), &["limit", "before"])?;
     let limit = query.number("limit", 1..=1_000)?.unwrap_or(PAGE);
     let before = query.number("before", 1..=u64::MAX)?.unwrap_or(u64::MAX);
@@ -235,7 +235,7 @@ pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): R
 }
 
 /// `GET /tasks/{task_id}`
-pub async fn get(State(app): Shared, Path(id): Path<String>) -> Answer {
+pub async fn get(State(app): Shared, Path(id): Path<String>) -> ApiResult {
     let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
     let task = match app.service.slot(&task.pipeline) {
         Some(slot) => live_task(&slot, task),
@@ -245,7 +245,7 @@ pub async fn get(State(app): Shared, Path(id): Path<String>) -> Answer {
 }
 
 /// `DELETE /tasks/{task_id}`: cancels a run at its next checkpoint. A finished run stays unchanged.
-pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Path(id): Path<String>) -> Answer {
+pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Path(id): Path<String>) -> ApiResult {
     let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
     if task.state.is_finished() {
         return Ok(ok(&task.to_json()));

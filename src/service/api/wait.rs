@@ -5,7 +5,7 @@
 //! fallback; reads once more at the timeout. So no change is missed between check and subscription,
 //! and a timeout that coincides with the change reports the change.
 
-use crate::service::api::app::{Answer, Peer, Shared, ok};
+use crate::service::api::app::{ApiResult, Peer, Shared, ok};
 use crate::service::api::body::{self, Query};
 use crate::service::lifecycle::{Desired, Status};
 use crate::service::model::{Cursor, StoredPipeline};
@@ -147,7 +147,7 @@ pub async fn wait(
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Answer {
+) -> ApiResult {
     let query = Query::read(query.as_deref(), &["for", "timeout", "after"])?;
     let target = WaitTarget::read(query.text("for").unwrap_or("ready"))?;
     let requested_time = match query.text("timeout") {

@@ -1,7 +1,7 @@
 //! `POST /webhooks/{id}`: live events, stored until the pipeline's engine has read them.
 
 use crate::service::api::access::Permission;
-use crate::service::api::app::{Answer, Shared, answer};
+use crate::service::api::app::{ApiResult, Shared, answer};
 use crate::service::api::body;
 use crate::service::lifecycle::Desired;
 use crate::service::model::StoredPipeline;
@@ -21,7 +21,7 @@ const TOLERANCE: u64 = 300;
 const MAX_QUEUE_BYTES: u64 = 64 << 20;
 
 /// `POST /webhooks/{id}`: verifies and stores one live event.
-pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Answer {
+pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> ApiResult {
     // An unauthorized client does not learn whether the pipeline exists.
     let slot = body::pipeline(&app.service, &id);
     let pipeline = slot.as_ref().ok().and_then(|slot| slot.pipeline());

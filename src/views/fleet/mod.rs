@@ -23,5 +23,5 @@ pub mod state;
 pub use crate::views::fleet::confirm::fits;
 pub use crate::views::fleet::screen::draw;
 pub use crate::views::fleet::state::{
-    Armed, Confirm, FleetColumn, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, ServiceLink,
+    Armed, Confirm, FleetColumn, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, RunRows, ServiceLink,
 };

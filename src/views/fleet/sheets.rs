@@ -1,6 +1,6 @@
 //! Scrollable detail sheets of a pipeline, an error or an action; and selection lists.
 
-use crate::views::fleet::state::{FleetScreen, RunRow};
+use crate::views::fleet::state::{FleetScreen, RunRows};
 use crate::views::hits::{ClickTarget, Hits};
 use crate::views::run::streams::scroll_top;
 use crate::views::widgets::canvas::Pen;
@@ -207,20 +207,13 @@ fn choose(pen: &mut Pen, title: &str, about: &str, rows: &[(String, Style)], cho
     }
 }
 
-pub fn runs(
-    pen: &mut Pen,
-    screen: &FleetScreen,
-    id: &str,
-    rows: &Result<Option<Vec<RunRow>>, String>,
-    chosen: usize,
-    hits: &mut Hits,
-) {
+pub fn runs(pen: &mut Pen, screen: &FleetScreen, id: &str, rows: &RunRows, chosen: usize, hits: &mut Hits) {
     let look = screen.look;
     let rows: Vec<_> = match rows {
-        Err(why) => vec![(why.clone(), look.bad())],
-        Ok(None) => vec![("loading ...".to_owned(), look.dim())],
-        Ok(Some(rows)) if rows.is_empty() => vec![("no runs yet".to_owned(), look.dim())],
-        Ok(Some(rows)) => rows
+        RunRows::Failed(why) => vec![(why.clone(), look.bad())],
+        RunRows::Loading => vec![("loading ...".to_owned(), look.dim())],
+        RunRows::Loaded(rows) if rows.is_empty() => vec![("no runs yet".to_owned(), look.dim())],
+        RunRows::Loaded(rows) => rows
             .iter()
             .map(|row| {
                 let style = match row.good {

@@ -104,6 +104,15 @@ pub struct RunRow {
     pub good: Option<bool>,
 }
 
+/// Past runs of a pipeline, which are requested when their overlay opens.
+#[derive(Debug, Clone)]
+pub enum RunRows {
+    Loading,
+    Loaded(Vec<RunRow>),
+    /// Reason that they cannot be shown.
+    Failed(String),
+}
+
 /// Overlay above the panes. The topmost overlay receives the keys.
 #[derive(Debug, Clone)]
 pub enum FleetOverlay {
@@ -132,10 +141,10 @@ pub enum FleetOverlay {
         seq: i64,
         top: usize,
     },
-    /// Past runs; `Ok(None)` while they are requested.
+    /// Past runs.
     Runs {
         id: Arc<str>,
-        rows: Result<Option<Vec<RunRow>>, String>,
+        rows: RunRows,
         chosen: usize,
     },
     Contexts {

@@ -61,13 +61,13 @@ fn draw_all(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
         }
         Some(Overlay::Palette { input, chosen }) => palette::draw(&mut pen.at(body), ACTIONS, input, *chosen, hits),
         Some(Overlay::Stream { key, top }) => {
-            crate::views::run::details::stream(&mut pen.at(body), screen, key, *top, hits)
+            crate::views::run::details::stream(&mut pen.at(body), screen, key, *top, hits);
         }
         Some(Overlay::Error { id, top }) => {
-            crate::views::run::details::error(&mut pen.at(body), screen, *id, *top, hits)
+            crate::views::run::details::error(&mut pen.at(body), screen, *id, *top, hits);
         }
         Some(Overlay::Line { number, top }) => {
-            crate::views::run::details::line(&mut pen.at(body), screen, *number, *top, hits)
+            crate::views::run::details::line(&mut pen.at(body), screen, *number, *top, hits);
         }
         Some(Overlay::ConfirmQuit) => footer::confirm(&mut pen.at(body), hits),
     }

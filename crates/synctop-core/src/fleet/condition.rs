@@ -43,17 +43,22 @@ const STREAM_STATUSES: [StreamStatus; 4] =
 const EXPECTED: &str = "status=ready (or setup, backfill, paused, teardown, error), progress, not-parked, \
     stream:NAME=completed (or started, skipped, errored), error-count=0, deleted, create";
 
-impl std::str::FromStr for Condition {
-    type Err = String;
+/// Text that is no condition; describes the syntax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {EXPECTED}")]
+pub struct ConditionError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for Condition {
+    type Err = ConditionError;
+
+    fn from_str(text: &str) -> Result<Self, ConditionError> {
         if let Some(stream) = text.strip_prefix("stream:") {
             let named = stream.rsplit_once('=').filter(|(name, _)| !name.is_empty());
             let read = named
                 .and_then(|(name, word)| Some((name, STREAM_STATUSES.into_iter().find(|it| it.as_str() == word)?)));
             return match read {
                 Some((name, status)) => Ok(Self::Stream(name.into(), status)),
-                None => Err(format!("expected {EXPECTED}")),
+                None => Err(ConditionError),
             };
         }
         match text {
@@ -63,7 +68,7 @@ impl std::str::FromStr for Condition {
             "delete" | "deleted" => Ok(Self::Deleted),
             "create" | "created" => Ok(Self::Created),
             text => match PipelineStatus::from(text.strip_prefix("status=").unwrap_or(text)) {
-                PipelineStatus::Other(_) => Err(format!("expected {EXPECTED}")),
+                PipelineStatus::Other(_) => Err(ConditionError),
                 status => Ok(Self::Status(status)),
             },
         }

@@ -23,5 +23,7 @@ mod watched;
 pub use action_record::ActionRecord;
 pub use group::{PipelineGroup, STALE_AFTER_MS, count_by_group};
 pub use inbox::Inbox;
-pub use pipeline::{DesiredStatus, Pipeline, PipelineFault, PipelineStatus, PlannedRetry, Run, RunFindings};
+pub use pipeline::{
+    DesiredStatus, NotAPipeline, Pipeline, PipelineFault, PipelineStatus, PlannedRetry, Run, RunFindings,
+};
 pub use watched::{AcceptedAction, Fleet, Watched};

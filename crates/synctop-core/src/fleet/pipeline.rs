@@ -222,14 +222,23 @@ fn at(value: &Value, path: &str) -> Option<Millis> {
     time::parse(value.pointer(path)?.as_str()?)
 }
 
+/// Value that is no pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAPipeline {
+    #[error("it has no id")]
+    NoId,
+    #[error("pipeline {0} has no status")]
+    NoStatus(Arc<str>),
+}
+
 impl Pipeline {
     /// Reads a report of a pipeline received at `now`. `before`: the report before it, for rates.
     ///
     /// # Errors
-    /// Returns the reason if the value is not a pipeline: `id` or `status` is missing.
-    pub fn read(mut told: Value, now: Millis, before: Option<&Self>) -> Result<Self, String> {
-        let id = text(&told, "/id").ok_or("it has no id")?;
-        let status = text(&told, "/status").ok_or_else(|| format!("pipeline {id} has no status"))?;
+    /// Returns [`NotAPipeline`] if `id` or `status` is missing.
+    pub fn read(mut told: Value, now: Millis, before: Option<&Self>) -> Result<Self, NotAPipeline> {
+        let id = text(&told, "/id").ok_or(NotAPipeline::NoId)?;
+        let status = text(&told, "/status").ok_or_else(|| NotAPipeline::NoStatus(Arc::clone(&id)))?;
         let lines = EngineLines::of(&told, now);
         mask::json(&mut told);
         // The reason of an unknown service may be any JSON value.
@@ -521,7 +530,11 @@ fn is_up_to_date(told: &Value, progress: &Value) -> bool {
 
 /// Canonical hash of the messages of a run: the same in every process, without their time.
 fn hash(messages: &[(&'static str, Value)]) -> String {
-    let text: String = messages.iter().map(|(kind, payload)| format!("{kind}{payload}")).collect();
+    let mut text = String::new();
+    for (kind, payload) in messages {
+        text.push_str(kind);
+        text.push_str(&payload.to_string());
+    }
     format!("{:016x}", fingerprint::of_text(&text))
 }
 

@@ -81,6 +81,17 @@ pub struct Baseline {
     faults: Vec<PipelineFault>,
 }
 
+/// Writes the state: `error (auth_error: ...), desired active`.
+impl std::fmt::Display for Baseline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.status.as_str())?;
+        if let Some(fault) = self.faults.first() {
+            write!(f, " ({}: {})", fault.kind(), fault.core())?;
+        }
+        write!(f, ", desired {}", self.desired.as_str())
+    }
+}
+
 impl Baseline {
     /// Copies the values of a pipeline that an action may change.
     #[must_use]
@@ -95,13 +106,6 @@ impl Baseline {
             ended_at: pipeline.run.as_ref().and_then(|run| run.ended_at),
             faults: pipeline.faults.clone(),
         }
-    }
-
-    /// Describes the state: `error (auth_error: ...), desired active`.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let why = self.faults.first().map(|fault| format!(" ({}: {})", fault.kind(), fault.core())).unwrap_or_default();
-        format!("{}{why}, desired {}", self.status.as_str(), self.desired.as_str())
     }
 
     /// True if the state of `it` shows that the action was applied.

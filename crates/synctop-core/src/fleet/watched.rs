@@ -1,6 +1,6 @@
 //! Observed pipelines of a service: times of changes, and accepted actions.
 
-use super::pipeline::Pipeline;
+use super::pipeline::{NotAPipeline, Pipeline};
 use crate::protocol::Millis;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ impl Fleet {
                 Ok(watched) => drop(self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::new(watched))),
                 // A pipeline with an unreadable entry keeps its last state.
                 Err(why) => {
-                    self.odd.push(why);
+                    self.odd.push(why.to_string());
                     self.pipelines.extend(known.map(|known| (Arc::clone(&known.pipeline.id), known)));
                 }
             }
@@ -124,8 +124,8 @@ impl Fleet {
     /// Takes one pipeline received at `now`.
     ///
     /// # Errors
-    /// Returns the reason if it is not readable as a pipeline.
-    pub fn take_one(&mut self, value: Value, now: Millis) -> Result<(), String> {
+    /// Returns [`NotAPipeline`] if it is none.
+    pub fn take_one(&mut self, value: Value, now: Millis) -> Result<(), NotAPipeline> {
         let known = value.get("id").and_then(Value::as_str).and_then(|id| self.pipelines.get(id)).cloned();
         let mut watched = watch(value, now, known.as_deref())?;
         self.order += 1;
@@ -151,7 +151,7 @@ impl Fleet {
 }
 
 /// Reads a report received at `now` and updates the times of the known pipeline.
-fn watch(value: Value, now: Millis, known: Option<&Watched>) -> Result<Watched, String> {
+fn watch(value: Value, now: Millis, known: Option<&Watched>) -> Result<Watched, NotAPipeline> {
     let pipeline = Pipeline::read(value, now, known.map(|it| &it.pipeline))?;
     let moved = known
         .filter(|known| known.pipeline.evidence() != pipeline.evidence() || known.pipeline.status != pipeline.status);

@@ -7,7 +7,7 @@
 //! ```text
 //! bytes -> lines::Splitter -> decode::Decoder -> Decoded::{Message, Raw, Unknown, Malformed}
 //!                                  |- table.rs: all protocols, in the order of detection
-//!                                  |- singer/  (taps, targets; what they log; Meltano's log)
+//!                                  |- singer/  (taps, targets; their logs; Meltano's log)
 //!                                  |- airbyte/ (sources, destinations)
 //!                                  |- stripe/  (trace, progress, start/end generations)
 //!                                  `- */fast.rs (usual lines in one pass: scan/)

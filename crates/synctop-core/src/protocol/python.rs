@@ -57,10 +57,12 @@ pub fn split_text_line(text: &str) -> Option<(&str, Option<&str>, &str)> {
 }
 
 /// Returns the level of a text line, if it has one.
+#[must_use]
 pub fn level_of(text: &str) -> Option<Level> {
     level(split_text_line(text)?.0)
 }
 
+#[must_use]
 pub fn level(word: &str) -> Option<Level> {
     Some(match word {
         "CRITICAL" | "FATAL" | "ERROR" => Level::Error,

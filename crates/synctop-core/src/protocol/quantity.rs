@@ -3,27 +3,37 @@
 // From `core`: this module uses durations, but no clock.
 use core::time::Duration;
 
+/// Text that is no quantity; describes the valid form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QuantityError {
+    #[error("a time such as 90, 90s, 5m or 1h")]
+    Duration,
+    #[error("a number of bytes such as 800, 64kB, 300MB or 2GiB")]
+    Size,
+    #[error("less than 18 EB")]
+    TooLarge,
+}
+
 /// Parses a duration: `90` (seconds), `90s`, `5m`, `1h`, `14d`.
 ///
 /// # Errors
-/// Returns a description of the valid form if the text has another one, or if the duration is below
-/// 1 ms or above 1e9 seconds.
-pub fn span(text: &str) -> Result<Duration, String> {
+/// Returns [`QuantityError::Duration`] if the text has another form, or if the duration is below 1 ms
+/// or above 1e9 seconds.
+pub fn span(text: &str) -> Result<Duration, QuantityError> {
     let factors = [('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86400.0)];
     let (number, factor) =
         factors.iter().find_map(|(unit, factor)| Some((text.strip_suffix(*unit)?, *factor))).unwrap_or((text, 1.0));
     let seconds = number.parse::<f64>().ok().map(|number| number * factor);
-    let seconds =
-        seconds.filter(|seconds| (0.001..=1e9).contains(seconds)).ok_or("a time such as 90, 90s, 5m or 1h")?;
+    let seconds = seconds.filter(|seconds| (0.001..=1e9).contains(seconds)).ok_or(QuantityError::Duration)?;
     Ok(Duration::from_secs_f64(seconds))
 }
 
 /// Parses a number of bytes: `800`, `64kB`, `300MB`, `2GiB`.
 ///
 /// # Errors
-/// Returns a description of the valid form if the text has another one, or if the number does not
-/// fit into 64 bits.
-pub fn size(text: &str) -> Result<u64, String> {
+/// Returns [`QuantityError::Size`] if the text has another form, and [`QuantityError::TooLarge`] if
+/// the number does not fit into 64 bits.
+pub fn size(text: &str) -> Result<u64, QuantityError> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
@@ -34,8 +44,8 @@ pub fn size(text: &str) -> Result<u64, String> {
         "kib" => 1 << 10,
         "mib" => 1 << 20,
         "gib" => 1 << 30,
-        _ => return Err("a number of bytes such as 800, 64kB, 300MB or 2GiB".into()),
+        _ => return Err(QuantityError::Size),
     };
-    let number: u64 = number.parse().map_err(|_| "a number of bytes such as 800, 64kB, 300MB or 2GiB")?;
-    number.checked_mul(factor).ok_or_else(|| "less than 18 EB".into())
+    let number: u64 = number.parse().map_err(|_| QuantityError::Size)?;
+    number.checked_mul(factor).ok_or(QuantityError::TooLarge)
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! Decoded --rules/apply.rs--> Progress (state/progress.rs)
 //!
-//! rules/  what a message changes                 state/  what is known
+//! rules/  changes by a message                   state/  parts of Progress
 //!   batch.rs      many lines at once               attempt.rs  commits.rs   errors.rs   estimate.rs
 //!   attempt.rs    start of an attempt              feed.rs     gaps.rs      input.rs    logged.rs
 //!   runs.rs       runs within one log              outcome.rs  position.rs  progress.rs ranges.rs
@@ -36,7 +36,7 @@ pub use outcome::{open, outcome, standing};
 pub use past::axis::{Axis, Target};
 pub use past::history;
 pub use past::pack::EncodedSnapshot;
-pub use past::target::{place, target};
+pub use past::target::{TargetError, place, target};
 pub use rules::batch::Batch;
 pub use stall::{Stall, Waiting, verdict as stall_verdict, waiting};
 pub use state::attempt::{Attempt, Ended};

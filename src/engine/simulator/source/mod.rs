@@ -11,7 +11,7 @@
 pub mod state;
 
 use crate::engine::failure_type::{FailureType, refusal};
-use crate::engine::simulator::list_api::{Answer, Api, PageQuery};
+use crate::engine::simulator::list_api::{Api, ListAnswer, PageQuery};
 use crate::engine::simulator::source::state::{SourceStreamState, UnreadRange, range};
 use crate::engine::tracker::memory::WireRange;
 use crate::engine::tracker::wire::WireGeneration;
@@ -304,9 +304,9 @@ impl Source {
         let Some(query) = self.query(stream, piece) else { return };
         let answer = lock(&self.api).list(&query);
         match answer {
-            Answer::Page(page) => self.handle_page(stream, piece, page.objects, page.has_more),
-            Answer::Broken(why) => self.retry_later(stream, piece, None, None, why.to_owned()),
-            Answer::Refused { status, code, message, retry_after } => {
+            ListAnswer::Page(page) => self.handle_page(stream, piece, page.objects, page.has_more),
+            ListAnswer::Broken(why) => self.retry_later(stream, piece, None, None, why.to_owned()),
+            ListAnswer::Refused { status, code, message, retry_after } => {
                 if status == 401 {
                     self.reject_key(&message);
                 } else if let Some(refusal) = refusal(status, code, &message) {
@@ -318,7 +318,7 @@ impl Source {
                     self.retry_later(stream, piece, Some(status), retry_after, message);
                 }
             }
-            Answer::Crash => {
+            ListAnswer::Crash => {
                 self.outputs.push_back(SourceOutput::Crash);
                 self.is_finished = true;
             }

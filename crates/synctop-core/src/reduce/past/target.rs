@@ -8,12 +8,28 @@ use crate::reduce::state::progress::Progress;
 /// Length of a day in milliseconds.
 const DAY: Millis = 86_400_000;
 
+/// Text that is no position in a log; describes a valid form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    #[error("a line is a number: line 1200")]
+    Line,
+    #[error("a share is a number from 0 to 100: 50%")]
+    Share,
+    #[error("a distance is +10m, -30s, +1h30m or +250ms")]
+    Distance,
+    #[error("this log has no times: try 50% or line 1200")]
+    NoTimes,
+    #[error("a place is 08:31:20, 2026-11-20 08:31, +10m, -30s, 50%, line 1200 or end")]
+    Place,
+}
+
 /// Parses a position. Distances such as `+10m` count from `from`. A time without a date is on the
 /// day of the log that is nearest to `from`.
 ///
 /// # Errors
-/// Returns a message with a valid form if the text is no position or the log has no times.
-pub fn target(text: &str, history: &History, from: LogPosition) -> Result<Target, String> {
+/// Returns a [`TargetError`] with a valid form if the text is no position, and
+/// [`TargetError::NoTimes`] if the log has no times.
+pub fn target(text: &str, history: &History, from: LogPosition) -> Result<Target, TargetError> {
     let text = text.trim();
     let lower = text.to_ascii_lowercase();
     let span = history.span();
@@ -26,11 +42,11 @@ pub fn target(text: &str, history: &History, from: LogPosition) -> Result<Target
         lower.strip_prefix("line").or_else(|| lower.strip_prefix('l')).or_else(|| lower.strip_prefix('#'))
     {
         let number: String = number.chars().filter(|c| !matches!(c, ' ' | ',' | '_')).collect();
-        return number.parse().map(Target::Line).map_err(|_| "a line is a number: line 1200".to_owned());
+        return number.parse().map(Target::Line).map_err(|_| TargetError::Line);
     }
     if let Some(number) = lower.strip_suffix('%') {
         let share = number.trim().parse::<f64>().ok().filter(|share| (0.0..=100.0).contains(share));
-        let share = share.ok_or("a share is a number from 0 to 100: 50%")? / 100.0;
+        let share = share.ok_or(TargetError::Share)? / 100.0;
         return Ok(Axis::new(history, false).target(share));
     }
     if lower.starts_with(|c: char| c.is_ascii_digit())
@@ -38,36 +54,33 @@ pub fn target(text: &str, history: &History, from: LogPosition) -> Result<Target
     {
         return Ok(Target::Line(line));
     }
-    let no_times = || "this log has no times: try 50% or line 1200".to_owned();
     let signed = lower.chars().next().filter(|c| matches!(c, '+' | '-'));
     if signed.is_some() || duration(&lower).is_some() {
         let sign = signed.unwrap_or('+');
         let distance = lower.trim_start_matches(['+', '-']);
-        let step = duration(distance).ok_or("a distance is +10m, -30s, +1h30m or +250ms")?;
-        let begin = from.at.or(span.map(|span| span.0)).ok_or_else(no_times)?;
+        let step = duration(distance).ok_or(TargetError::Distance)?;
+        let begin = from.at.or(span.map(|span| span.0)).ok_or(TargetError::NoTimes)?;
         return Ok(Target::Time(if sign == '+' { begin.saturating_add(step) } else { begin.saturating_sub(step) }));
     }
-    let (first, last) = span.ok_or_else(no_times)?;
+    let (first, last) = span.ok_or(TargetError::NoTimes)?;
     if let Some(of_day) = time_of_day(text) {
         let near = from.at.unwrap_or(first);
         let days = first.div_euclid(DAY)..=last.div_euclid(DAY);
         let best = days.map(|day| day * DAY + of_day).min_by_key(|at| (outside(*at, first, last), (at - near).abs()));
-        return best.map(Target::Time).ok_or_else(no_times);
+        return best.map(Target::Time).ok_or(TargetError::NoTimes);
     }
     let spaced = text.replacen(' ', "T", 1);
     let dated = [text, spaced.as_str()].into_iter().find_map(time::parse);
     let dated =
         dated.or_else(|| time::parse(&format!("{spaced}:00"))).or_else(|| time::parse(&format!("{spaced}T00:00:00")));
-    dated
-        .map(Target::Time)
-        .ok_or_else(|| "a place is 08:31:20, 2026-11-20 08:31, +10m, -30s, 50%, line 1200 or end".into())
+    dated.map(Target::Time).ok_or(TargetError::Place)
 }
 
 /// Checks that a text is a position in some log.
 ///
 /// # Errors
-/// Returns a message with a valid form if the text is no position.
-pub fn place(text: &str) -> Result<(), String> {
+/// Returns a [`TargetError`] with a valid form if the text is no position.
+pub fn place(text: &str) -> Result<(), TargetError> {
     let mut history = History::new();
     let mut progress = Progress::default();
     for at in [0, DAY] {

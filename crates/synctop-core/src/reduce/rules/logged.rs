@@ -5,7 +5,7 @@
 //! (`errors_logged`).
 
 use crate::protocol::{Log, error_text};
-use crate::reduce::state::logged::{Kind, MIN_QUOTE_LENGTH};
+use crate::reduce::state::logged::{LoggedKind, MIN_QUOTE_LENGTH};
 use crate::reduce::state::progress::Progress;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Progress {
         let groups = self.errors.groups();
         let reported = |fingerprint: u64| groups.iter().any(|group| group.fingerprint == fingerprint);
         let named = |stream: &Arc<str>| groups.iter().any(|group| group.hits.contains_key(stream));
-        let explained = |kind: &Kind| {
+        let explained = |kind: &LoggedKind| {
             reported(kind.fingerprint ^ u64::from(kind.attempt))
                 || kind.error.is_some_and(reported)
                 || kind.streams.iter().any(named)

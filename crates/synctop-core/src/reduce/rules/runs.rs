@@ -205,7 +205,7 @@ impl Progress {
     pub(crate) fn process_word(&mut self, word: &ProcessEvent) {
         match word {
             ProcessEvent::Starts if !self.stderr.parser.is_separate_pipe && self.has_process_ended(false) => {
-                self.next_run()
+                self.next_run();
             }
             ProcessEvent::Finishes(what) if !self.streams.iter().any(|stream| *stream.name == **what) => {
                 self.note_process_end(true);

@@ -16,7 +16,7 @@ pub(crate) const MIN_QUOTE_LENGTH: usize = 8;
 
 /// Logged errors of one kind in one attempt.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Kind {
+pub(crate) struct LoggedKind {
     pub(crate) fingerprint: u64,
     pub(crate) text: Arc<str>,
     /// Fingerprint of the causing error, if the line has it in a separate field.
@@ -29,7 +29,7 @@ pub(crate) struct Kind {
 
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct LoggedErrors {
-    pub(crate) kinds: Vec<Kind>,
+    pub(crate) kinds: Vec<LoggedKind>,
     /// Lines of kinds beyond the bound.
     pub(crate) beyond: u64,
 }
@@ -59,14 +59,14 @@ impl LoggedErrors {
             .take(STREAMS_KEPT)
             .map(|name| mask::secrets(name).into())
             .collect();
-        let same = |kind: &&mut Kind| kind.fingerprint == fingerprint && kind.streams == streams;
+        let same = |kind: &&mut LoggedKind| kind.fingerprint == fingerprint && kind.streams == streams;
         if let Some(kind) = self.kinds.iter_mut().find(same) {
             kind.count += 1;
         } else if self.kinds.len() >= KINDS_KEPT {
             self.beyond += 1;
         } else {
             let error = error.map(|text| fingerprint::of_error(&mask::secrets(cut(text, FEED_LINE)), None));
-            self.kinds.push(Kind { fingerprint, text: text.into(), error, streams, attempt, count: 1 });
+            self.kinds.push(LoggedKind { fingerprint, text: text.into(), error, streams, attempt, count: 1 });
         }
     }
 }
