@@ -17,10 +17,10 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Read;
 use synctop::net::source::decompress;
-use synctop::net::source::ingest::Ingest;
 use synctop::views::run::state::Column;
 use synctop::views::{Look, Screen, Ui, draw};
 use synctop_core::protocol::Decoder;
+use synctop_core::reduce::Reducer;
 use synctop_core::reduce::{Link, Progress};
 
 const STREAMS: usize = 5_000;
@@ -51,10 +51,10 @@ fn report(second: usize) -> String {
     ) + "\n"
 }
 
-fn big() -> Ingest {
-    let mut ingest = Ingest::new(Decoder::default());
+fn big() -> Reducer {
+    let mut reducer = Reducer::new(Decoder::default());
     for second in 0..30 {
-        ingest.push(report(second).as_bytes());
+        reducer.push(report(second).as_bytes());
     }
     for number in 0..40 {
         let line = format!(
@@ -63,9 +63,9 @@ fn big() -> Ingest {
             "x".repeat(number),
             at(30)
         );
-        ingest.push((line + "\n").as_bytes());
+        reducer.push((line + "\n").as_bytes());
     }
-    ingest
+    reducer
 }
 
 fn screen<'a>(progress: &'a Progress, ui: &'a Ui, look: &'a Look) -> Screen<'a> {
@@ -93,10 +93,10 @@ fn frame(progress: &Progress, ui: &Ui, look: &Look, shown: &mut Buffer, next: &m
 }
 
 fn frames(c: &mut Criterion) {
-    let mut ingest = big();
-    let before = ingest.progress.clone();
-    ingest.push(report(31).as_bytes());
-    let after = ingest.progress;
+    let mut reducer = big();
+    let before = reducer.progress.clone();
+    reducer.push(report(31).as_bytes());
+    let after = reducer.progress;
     let look = Look::default();
     let mut group = c.benchmark_group("frame 200x50, 5000 streams");
     let (mut shown, mut next, mut out) = (Buffer::empty(AREA), Buffer::empty(AREA), Vec::new());
@@ -229,10 +229,10 @@ fn logs(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(bytes.len() as u64)).sample_size(20);
         group.bench_function(name, |b| {
             b.iter_batched(
-                Ingest::default,
-                |mut ingest| {
-                    ingest.push(&bytes);
-                    ingest
+                Reducer::default,
+                |mut reducer| {
+                    reducer.push(&bytes);
+                    reducer
                 },
                 BatchSize::LargeInput,
             );

@@ -9,13 +9,12 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
-use synctop::net::source::ingest::Ingest;
 use synctop::net::timeline::byte_store::ByteStore;
 use synctop::net::timeline::indexer::{Indexer, SavedLog};
 use synctop::net::timeline::seek::Seeker;
 use synctop_core::protocol::{Decoder, Dialect, ProtocolSelection, catalog};
 use synctop_core::reduce::history::History;
-use synctop_core::reduce::{Exit, Outcome, Progress, Target, doubts, outcome};
+use synctop_core::reduce::{Exit, Outcome, Progress, Reducer, Target, doubts, outcome};
 use synctop_core::report::{report, summary, verdict};
 
 fn all_runs() -> Vec<Run> {
@@ -24,10 +23,10 @@ fn all_runs() -> Vec<Run> {
 
 /// Reduces a log whose process ended with `exit`.
 fn ended(log: &str, exit: Option<Exit>) -> Progress {
-    let mut ingest = Ingest::new(Decoder::default());
-    ingest.push(log.as_bytes());
-    ingest.finish(exit);
-    ingest.progress
+    let mut reducer = Reducer::new(Decoder::default());
+    reducer.push(log.as_bytes());
+    reducer.finish(exit);
+    reducer.progress
 }
 
 fn json_of(progress: &Progress) -> Value {
@@ -111,10 +110,10 @@ fn feed_keeps_its_protocol_among_foreign_lines() {
         }
     }
     let stripe = Decoder::new(ProtocolSelection::from_name("stripe").unwrap());
-    let mut ingest = Ingest::new(stripe);
-    ingest.push(&one[0]);
-    assert_eq!((ingest.progress.dialect, ingest.progress.input.messages), (None, 0));
-    assert!(ingest.progress.input.unknown > 300);
+    let mut reducer = Reducer::new(stripe);
+    reducer.push(&one[0]);
+    assert_eq!((reducer.progress.dialect, reducer.progress.input.messages), (None, 0));
+    assert!(reducer.progress.input.unknown > 300);
 }
 
 // Invariants of any feed.
@@ -123,7 +122,7 @@ fn indexed(run: &Run, spacing: u64) -> (Seeker, Progress) {
     let store = Arc::new(ByteStore::default());
     let history = Arc::new(Mutex::new(History::with_spacing(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
-    indexer.run(vec![SavedLog::open(&run.log).unwrap()], run.beside(), &Decoder::default()).unwrap();
+    indexer.run(vec![SavedLog::open(&run.log).unwrap()], run.sidecar(), &Decoder::default()).unwrap();
     (Seeker::new(store, history, Decoder::default()), indexer.progress)
 }
 
@@ -144,7 +143,7 @@ fn seek_equals_reading_the_prefix() {
         seeker.go(Target::Begin).unwrap();
         seeker.go(Target::End).unwrap();
         let mut last = seeker.progress().clone();
-        last.close(run.beside().exit);
+        last.close(run.sidecar().exit);
         assert!(last == end, "{} at its end", run.name);
         assert_eq!(json_of(&end), json_of(&run.progress()), "{}", run.name);
     }
@@ -266,17 +265,17 @@ proptest! {
         let runs = picked();
         let run = &runs[which.index(runs.len())];
         let log = unpack(&run.log);
-        let mut ingest = Ingest::new(Decoder::default());
+        let mut reducer = Reducer::new(Decoder::default());
         let mut rest = log.as_slice();
         for size in sizes.iter().cycle() {
             if rest.is_empty() { break }
             let (chunk, after) = rest.split_at((*size).min(rest.len()));
-            ingest.push(chunk);
+            reducer.push(chunk);
             rest = after;
         }
-        ingest.finish(None);
-        counted_once(&ingest.progress, &log);
-        prop_assert!(ingest.progress == reduced(&log), "{}", run.name);
+        reducer.finish(None);
+        counted_once(&reducer.progress, &log);
+        prop_assert!(reducer.progress == reduced(&log), "{}", run.name);
     }
 
     #[test]
@@ -314,15 +313,15 @@ proptest! {
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         let mut cuts: Vec<usize> = stderr.lines().zip(places.iter().cycle()).map(|(_, place)| place.index(log.len() + 1)).collect();
         cuts.sort_unstable();
-        let mut ingest = Ingest::new(Decoder::default());
+        let mut reducer = Reducer::new(Decoder::default());
         let mut from = 0;
         for (line, cut) in stderr.lines().zip(cuts) {
-            ingest.push(&log[from..cut]);
+            reducer.push(&log[from..cut]);
             from = cut;
-            ingest.progress.stderr(line);
+            reducer.progress.stderr(line);
         }
-        ingest.push(&log[from..]);
-        ingest.finish(run.beside().exit);
+        reducer.push(&log[from..]);
+        reducer.finish(run.sidecar().exit);
         let without_times = |progress: &Progress| {
             let mut value = json_of(progress);
             for time in ["started_at", "ended_at", "wall_ms", "anomalies"] {
@@ -333,7 +332,7 @@ proptest! {
             }
             value
         };
-        prop_assert_eq!(without_times(&ingest.progress), without_times(&run.progress()), "{}", run.name);
+        prop_assert_eq!(without_times(&reducer.progress), without_times(&run.progress()), "{}", run.name);
     }
 }
 
@@ -414,7 +413,7 @@ fn outcomes_without_an_end_message() {
     let all = [status("b", "STARTED"), status("b", "INCOMPLETE")];
     assert_eq!(outcome(&of(&all, OK)), Outcome::CompletedWithErrors);
     assert_eq!(doubt_kinds(&of(&open, OK)), ["exit_zero_open_stream"]);
-    let mut running = Ingest::new(Decoder::default());
+    let mut running = Reducer::new(Decoder::default());
     running.push((done.join("\n") + "\n").as_bytes());
     assert_eq!(outcome(&running.progress), Outcome::Running);
 }
@@ -489,20 +488,20 @@ fn missing_stream_is_skipped_and_reported() {
 fn rate_limit_is_one_wait_until_a_record_or_plain_running() {
     let begin = 1_795_163_500_000;
     let lines = [status("a", "STARTED"), limited("a", begin), limited("a", begin + 2_000), limited("a", begin + 4_000)];
-    let mut ingest = Ingest::new(Decoder::default());
-    ingest.push((lines.join("\n") + "\n").as_bytes());
-    let stream = Arc::clone(&ingest.progress.streams[0]);
+    let mut reducer = Reducer::new(Decoder::default());
+    reducer.push((lines.join("\n") + "\n").as_bytes());
+    let stream = Arc::clone(&reducer.progress.streams[0]);
     assert_eq!(stream.limited.map(|limited| limited.times), Some(3));
     let waits = synctop_core::reduce::waiting(&stream, begin + 5_000).unwrap();
     assert_eq!((waits.rate_limited, waits.for_ms, waits.left_ms), (true, Some(5_000), None));
     assert_eq!(synctop_core::reduce::stall_verdict(&stream, begin + 500_000), None);
-    let notes = ingest.progress.feed.lines().iter().filter(|line| line.text.contains("rate limited")).count();
+    let notes = reducer.progress.feed.lines().iter().filter(|line| line.text.contains("rate limited")).count();
     assert_eq!(notes, 1);
-    ingest.push(
+    reducer.push(
         (json!({"type":"RECORD","record":{"stream":"a","data":{},"emitted_at":begin + 6_000}}).to_string() + "\n")
             .as_bytes(),
     );
-    let said = json_of(&ingest.progress);
+    let said = json_of(&reducer.progress);
     assert_eq!(said["streams"][0]["rate_limited"], json!({"count": 1, "elapsed_ms": 6_000, "now": false}));
 }
 
@@ -607,10 +606,10 @@ fn configuration_of_a_connector_is_never_stored() {
     let torn = &line[..line.len() - 4];
     for odd in [torn.to_owned(), format!("{torn}{}", status("a", "STARTED")), format!("text {line} text")] {
         for reading in ["auto", "stripe", "singer"] {
-            let mut ingest = Ingest::new(Decoder::new(ProtocolSelection::from_name(reading).unwrap()));
-            ingest.push(format!("{odd}\n{line}\n").as_bytes());
-            ingest.progress.stderr(&odd);
-            assert!(!format!("{:?}", ingest.progress).contains("hunter2"), "{reading}: {odd}");
+            let mut reducer = Reducer::new(Decoder::new(ProtocolSelection::from_name(reading).unwrap()));
+            reducer.push(format!("{odd}\n{line}\n").as_bytes());
+            reducer.progress.stderr(&odd);
+            assert!(!format!("{:?}", reducer.progress).contains("hunter2"), "{reading}: {odd}");
         }
     }
 }
@@ -619,11 +618,11 @@ fn configuration_of_a_connector_is_never_stored() {
 fn catalog_declares_the_expected_streams() {
     let configured = r#"{"streams":[{"stream":{"name":"a"},"sync_mode":"full_refresh"},{"stream":{"name":"b"},"sync_mode":"full_refresh"}]}"#;
     let with = |catalog: &str| {
-        let mut ingest = Ingest::new(Decoder::default());
-        ingest.expect(&Arc::new(catalog::read(catalog).unwrap()));
-        ingest.push((status("a", "STARTED") + "\n" + &status("a", "COMPLETE") + "\n").as_bytes());
-        ingest.finish(OK);
-        ingest.progress
+        let mut reducer = Reducer::new(Decoder::default());
+        reducer.progress.expect_streams(&Arc::new(catalog::read(catalog).unwrap()));
+        reducer.push((status("a", "STARTED") + "\n" + &status("a", "COMPLETE") + "\n").as_bytes());
+        reducer.finish(OK);
+        reducer.progress
     };
     let progress = with(configured);
     assert_eq!((outcome(&progress), doubt_kinds(&progress)), (Outcome::Truncated, vec!["nothing_synced"]));
@@ -644,13 +643,13 @@ fn catalog_declares_the_expected_streams() {
 // Rules of Singer feeds.
 
 fn tap(lines: &[&str], stderr: &[&str], exit: Option<Exit>) -> Progress {
-    let mut ingest = Ingest::new(Decoder::default());
-    ingest.push((lines.join("\n") + "\n").as_bytes());
+    let mut reducer = Reducer::new(Decoder::default());
+    reducer.push((lines.join("\n") + "\n").as_bytes());
     for line in stderr {
-        ingest.progress.stderr(line);
+        reducer.progress.stderr(line);
     }
-    ingest.finish(exit);
-    ingest.progress
+    reducer.finish(exit);
+    reducer.progress
 }
 
 const SCHEMA: &str = r#"{"type":"SCHEMA","stream":"a","schema":{},"key_properties":[]}"#;
@@ -803,16 +802,16 @@ fn feed_joined_in_the_middle_is_no_destination() {
 
 #[test]
 fn records_after_the_last_checkpoint_do_not_count_in_the_next_attempt() {
-    let mut ingest = Ingest::new(Decoder::default());
-    ingest.push((status("a", "STARTED") + "\n" + &records("a", 3) + "\n").as_bytes());
-    ingest.progress.next_file();
+    let mut reducer = Reducer::new(Decoder::default());
+    reducer.push((status("a", "STARTED") + "\n" + &records("a", 3) + "\n").as_bytes());
+    reducer.progress.next_file();
     let rest = [status("a", "STARTED"), records("a", 2), state("a", 1, Some(2.0)), status("a", "COMPLETE")].join("\n");
-    ingest.push((rest + "\n").as_bytes());
-    ingest.finish(OK);
-    assert_eq!((ingest.progress.attempts, outcome(&ingest.progress)), (2, Outcome::Succeeded));
-    assert!(!doubt_kinds(&ingest.progress).contains(&"record_count_mismatch"));
+    reducer.push((rest + "\n").as_bytes());
+    reducer.finish(OK);
+    assert_eq!((reducer.progress.attempts, outcome(&reducer.progress)), (2, Outcome::Succeeded));
+    assert!(!doubt_kinds(&reducer.progress).contains(&"record_count_mismatch"));
     // A stream that the next attempt never read is not completed.
-    let mut left = Ingest::new(Decoder::default());
+    let mut left = Reducer::new(Decoder::default());
     left.push((status("a", "STARTED") + "\n").as_bytes());
     left.progress.next_file();
     left.push((status("b", "STARTED") + "\n" + &status("b", "COMPLETE") + "\n").as_bytes());
@@ -854,35 +853,35 @@ fn tap_and_target_metrics_are_separated_by_pid() {
     let both = tap(&[r#"{"bookmarks":{"a":1}}"#], &[&count(1), &count(2)], OK);
     assert_eq!((both.cumulative_records(), both.committed()), (Some(40), Some(40)));
     // Two attempts have two taps with different pids.
-    let mut ingest = Ingest::new(Decoder::default());
+    let mut reducer = Reducer::new(Decoder::default());
     let lines = [SCHEMA, ROW, r#"{"type":"STATE","value":{"bookmarks":{"a":1}}}"#].join("\n") + "\n";
     for pid in [1, 2] {
-        ingest.push(lines.as_bytes());
-        ingest.progress.stderr(&count(pid));
+        reducer.push(lines.as_bytes());
+        reducer.progress.stderr(&count(pid));
         if pid == 1 {
-            ingest.progress.next_file();
+            reducer.progress.next_file();
         }
     }
-    ingest.finish(OK);
-    assert_eq!(ingest.progress.committed(), None);
+    reducer.finish(OK);
+    assert_eq!(reducer.progress.committed(), None);
 }
 
 #[test]
 fn stderr_before_the_first_message_is_interpreted_once_the_protocol_is_known() {
     let lines = [status("a", "STARTED"), status("a", "COMPLETE")].join("\n") + "\n";
     for first in [true, false] {
-        let mut ingest = Ingest::new(Decoder::default());
+        let mut reducer = Reducer::new(Decoder::default());
         if !first {
-            ingest.push(lines.as_bytes());
+            reducer.push(lines.as_bytes());
         }
         for line in ["FATAL not its protocol", "Traceback (most recent call last):", "  File", "E: x"] {
-            ingest.progress.stderr(line);
+            reducer.progress.stderr(line);
         }
         if first {
-            ingest.push(lines.as_bytes());
+            reducer.push(lines.as_bytes());
         }
-        ingest.finish(OK);
-        assert_eq!(outcome(&ingest.progress), Outcome::Succeeded, "stderr first: {first}");
+        reducer.finish(OK);
+        assert_eq!(outcome(&reducer.progress), Outcome::Succeeded, "stderr first: {first}");
     }
     // A library's metric before the first message does not make an Airbyte source a tap.
     let mixed = ended(

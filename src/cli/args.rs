@@ -205,15 +205,11 @@ pub struct SidecarArgs {
 
 impl SidecarArgs {
     pub(super) fn read(&self) -> Result<Sidecar, crate::cli::error::CommandError> {
-        let mut loaded = Sidecar::default();
-        loaded.catalog = self.catalog.read()?;
-        loaded.exit = self.exit_code.map(|code| match Exit::Code(code).signal() {
-            Some(signal) => Exit::Signal(signal),
-            None => Exit::Code(code),
-        });
+        let mut loaded =
+            Sidecar { catalog: self.catalog.read()?, exit: self.exit_code.map(Exit::of_shell), ..Sidecar::default() };
         if let Some(path) = &self.stderr {
             let name = path.display().to_string();
-            let read = std::fs::File::open(path).and_then(|file| loaded.stderr(file));
+            let read = std::fs::File::open(path).and_then(|file| loaded.read_stderr(file));
             read.map_err(|error| match error.kind() {
                 std::io::ErrorKind::NotFound => SourceError::Absent(name),
                 _ => SourceError::of(&name, &error),

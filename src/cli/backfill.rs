@@ -13,7 +13,6 @@ use crate::engine::backfill::drive::{Drive, OutputSink, drive, new_run_id};
 use crate::engine::backfill::retry_loop::{Backfill, BackfillOptions, BackfillResult};
 use crate::net;
 use crate::net::source::event::Event;
-use crate::net::source::ingest::Ingest;
 use crate::net::source::pipe;
 use crate::net::source::tee::CopyFile;
 use crate::util::sys::lock;
@@ -29,6 +28,7 @@ use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
 use synctop_core::protocol::{Decoder, mask};
 use synctop_core::reduce::Progress;
+use synctop_core::reduce::Reducer;
 use tokio::sync::Notify;
 
 /// Maximum time that a stopped call has to end and store its state.
@@ -177,7 +177,7 @@ fn open_copy(path: &Path, append: bool) -> Result<Arc<Mutex<CopyFile>>, CommandE
 
 /// Output of a run without the full screen: messages on stdout, progress on stderr.
 struct Stdout<'b> {
-    ingest: Ingest,
+    reducer: Reducer,
     shared: Arc<Mutex<Progress>>,
     inline: &'b Inline,
     signal: &'b AtomicI32,
@@ -186,12 +186,12 @@ struct Stdout<'b> {
 }
 
 impl Stdout<'_> {
-    /// Runs `change` on the ingest while it holds the progress that the display shares.
-    fn reduce(&mut self, change: impl FnOnce(&mut Ingest)) {
+    /// Runs `change` on the reducer while it holds the progress that the display shares.
+    fn reduce(&mut self, change: impl FnOnce(&mut Reducer)) {
         let mut shared = lock(&self.shared);
-        std::mem::swap(&mut self.ingest.progress, &mut shared);
-        change(&mut self.ingest);
-        std::mem::swap(&mut self.ingest.progress, &mut shared);
+        std::mem::swap(&mut self.reducer.progress, &mut shared);
+        change(&mut self.reducer);
+        std::mem::swap(&mut self.reducer.progress, &mut shared);
     }
 }
 
@@ -209,7 +209,7 @@ impl OutputSink for Stdout<'_> {
                 return ControlFlow::Break(());
             }
         }
-        self.reduce(|ingest| ingest.push(bytes));
+        self.reduce(|reducer| reducer.push(bytes));
         ControlFlow::Continue(())
     }
 
@@ -244,11 +244,11 @@ fn run_inline(
             std::process::exit(128 + number);
         })?;
     }
-    let ingest = Ingest::new(Decoder::new(feed.dialect()));
+    let reducer = Reducer::new(Decoder::new(feed.dialect()));
     let copy = args.output.as_deref().map(|path| open_copy(path, run.attempts > 0)).transpose()?;
     let mut sink = Stdout {
         copy: copy.clone(),
-        ingest,
+        reducer,
         shared: Arc::clone(&shared),
         inline: &inline,
         signal: &signal,
@@ -259,7 +259,7 @@ fn run_inline(
     if let Some(copy) = &copy {
         lock(copy).finish();
     }
-    sink.reduce(|ingest| ingest.finish(None));
+    sink.reduce(|reducer| reducer.finish(None));
     let progress = lock(&shared).clone();
     let stopped = signal.load(Ordering::Relaxed) > 0;
     inline.end(match &gone {
@@ -305,7 +305,7 @@ fn run_inline(
     }
 }
 
-/// Output of a run on the full screen: sends each event to the ingest thread.
+/// Output of a run on the full screen: sends each event to the reducer thread.
 struct ScreenSink {
     events: SyncSender<Event>,
     /// True if bytes arrived since the last failure.

@@ -12,7 +12,6 @@ use crate::net::client::actions::{ActionStage, Actor, act_on_many};
 use crate::net::client::http::chunk;
 use crate::net::client::state_db::who;
 use crate::net::client::{Client, ServiceRequest};
-use crate::net::source::ingest::Ingest;
 use crate::util::sys::{now, random_id};
 use synctop_core::ResultClass;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
@@ -21,6 +20,7 @@ use synctop_core::fleet::{Fleet, PipelineGroup, Watched};
 use synctop_core::format::{count, short};
 use synctop_core::protocol::clean::typed;
 use synctop_core::protocol::{Decoder, time};
+use synctop_core::reduce::Reducer;
 use synctop_core::reduce::{Exit, Outcome, outcome};
 use synctop_core::report::verdict;
 
@@ -283,7 +283,7 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandEr
     ask.within = std::time::Duration::from_secs(60);
     let within = ask.within;
     let mut response = client.follow(ask).await.map_err(|trouble| failure(&trouble, &client.place))?;
-    let mut ingest = Ingest::new(Decoder::default());
+    let mut reducer = Reducer::new(Decoder::default());
     let mut length = 0;
     while let Some(bytes) = chunk(&mut response, within).await.map_err(|trouble| failure(&trouble, &client.place))? {
         length += bytes.len();
@@ -293,10 +293,10 @@ async fn setup(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandEr
                 class: ResultClass::Failed,
             });
         }
-        ingest.push(&bytes);
+        reducer.push(&bytes);
     }
-    ingest.finish(Some(Exit::Code(0)));
-    let progress = &ingest.progress;
+    reducer.finish(Some(Exit::Code(0)));
+    let progress = &reducer.progress;
     let why = match outcome(progress) {
         Outcome::Succeeded => None,
         _ => Some(verdict(progress).why.unwrap_or_else(|| "its engine does not confirm the setup".into())),

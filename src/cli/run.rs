@@ -92,7 +92,7 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         }
         if changed && (ended || shown.elapsed() >= BETWEEN_SNAPSHOTS) {
             (shown, changed) = (Instant::now(), false);
-            *lock(&shared) = ingest.progress.clone();
+            *lock(&shared) = ingest.progress().clone();
         }
     }
     let number = Some(signal.load(Ordering::Relaxed)).filter(|number| *number > 0);
@@ -106,6 +106,6 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         (Some(number), _) => Ok(exit::signal(number)),
         (None, Some(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit::reader_gone()),
         (None, Some(error)) => Err(CommandError::unwritable_stdout(&error)),
-        (None, None) => Ok(exit::of_feed(&ingest.progress, true, args.strict)),
+        (None, None) => Ok(exit::of_feed(ingest.progress(), true, args.strict)),
     }
 }

@@ -5,7 +5,6 @@ use crate::engine::backfill::retry_loop::Backfill;
 use crate::engine::failure_type::FailureType;
 use crate::engine::line_framer::LineFramer;
 use crate::net::source::engine_http::CallOutcome;
-use crate::net::source::ingest::Ingest;
 use crate::service::engine_action::EngineAction;
 use crate::service::engines::EngineCall;
 use crate::service::lifecycle::Todo;
@@ -23,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Progress;
+use synctop_core::reduce::Reducer;
 use synctop_core::report::verdict;
 use tokio::sync::Notify;
 
@@ -48,7 +48,7 @@ pub(super) enum StopReason {
 /// Reduced state of a run, published as its output arrives.
 pub(super) struct CallProgress {
     slot: Arc<Slot>,
-    ingest: Ingest,
+    reducer: Reducer,
     /// Checkpoints of the pipeline that the reduced lines do not include.
     before: u64,
     /// Task id of the run; `None` for a call with live events.
@@ -69,7 +69,7 @@ impl CallProgress {
     }
 
     fn new(slot: &Arc<Slot>, before: u64, task: Option<String>) -> Self {
-        Self { slot: Arc::clone(slot), ingest: Ingest::new(Decoder::default()), before, task, dirty: false }
+        Self { slot: Arc::clone(slot), reducer: Reducer::new(Decoder::default()), before, task, dirty: false }
     }
 
     /// Raises the checkpoints to the stored count, which includes those of pruned log segments.
@@ -79,12 +79,12 @@ impl CallProgress {
 
     /// Returns the total checkpoints of the pipeline.
     pub fn checkpoints(&self) -> u64 {
-        self.before + self.ingest.progress.counters.checkpoints
+        self.before + self.reducer.progress.counters.checkpoints
     }
 
     /// Returns a copy of the reduced state.
     pub fn progress(&self) -> Progress {
-        self.ingest.progress.clone()
+        self.reducer.progress.clone()
     }
 
     /// Returns the outcome as a sentence.
@@ -95,7 +95,7 @@ impl CallProgress {
     }
 
     fn take(&mut self, lines: &[u8]) {
-        self.ingest.push(lines);
+        self.reducer.push(lines);
         self.dirty = true;
     }
 
@@ -118,7 +118,7 @@ impl CallProgress {
             facts.checkpoints = checkpoints;
             if self.task.is_some() {
                 facts.task.clone_from(&self.task);
-                facts.progress = Some(Arc::new(self.ingest.progress.clone()));
+                facts.progress = Some(Arc::new(self.reducer.progress.clone()));
                 facts.position = position;
             }
         });
@@ -331,13 +331,13 @@ impl RunCall<'_> {
         let stop = Notify::new();
         let known = self.known;
         let mut lines = LineFramer::default();
-        let mut ingest = Ingest::default();
+        let mut reducer = Reducer::default();
         let (mut source, mut destination) = (None, None);
         let mut failed: Option<String> = None;
         let mut each = |line: &[u8]| {
             let masked = known.masked(line);
             let _ = self.slot.log.append(&[&masked, &b"\n"[..]].concat());
-            ingest.push(&[&masked, &b"\n"[..]].concat());
+            reducer.push(&[&masked, &b"\n"[..]].concat());
             let Ok(mut message) = serde_json::from_slice::<Value>(line) else { return };
             let mut control = |name: &str| message.pointer_mut(&format!("/control/{name}")).map(Value::take);
             source = control("source_config").or(source.take());
@@ -363,7 +363,7 @@ impl RunCall<'_> {
             let kind = synctop_core::protocol::error_text::http_status(&why).map(FailureType::of_status);
             return Some(PreparationResult::Failed(why, kind));
         }
-        let standing = synctop_core::reduce::standing(&ingest.progress).first().map(|group| {
+        let standing = synctop_core::reduce::standing(&reducer.progress).first().map(|group| {
             let kind = group.failure_type.as_deref().map(FailureType::from);
             (group.message.to_string(), kind)
         });

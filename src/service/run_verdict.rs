@@ -134,14 +134,14 @@ pub fn park_reason(message: &str, failure_type: Option<FailureType>, now: Millis
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::source::ingest::Ingest;
+    use synctop_core::reduce::Reducer;
 
     fn verdict_of_lines(lines: &[&str]) -> RunVerdict {
-        let mut ingest = Ingest::default();
+        let mut reducer = Reducer::default();
         for line in lines {
-            ingest.push(format!("{line}\n").as_bytes());
+            reducer.push(format!("{line}\n").as_bytes());
         }
-        verdict_of(&ingest.progress, 7)
+        verdict_of(&reducer.progress, 7)
     }
 
     const CATALOG: &str = r#"{"type":"catalog","catalog":{"streams":[{"name":"a"},{"name":"b"}]}}"#;

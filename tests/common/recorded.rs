@@ -39,7 +39,10 @@ pub fn exchanges(text: &str) -> Vec<Exchange> {
 
 /// Reads a recording of the fixtures.
 pub fn recording(name: &str) -> Vec<Exchange> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stripe-service").join(name);
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Both packages read the fixtures at the root of the clone.
+    let root = if package.ends_with("crates/synctop-core") { package.join("../..") } else { package.to_owned() };
+    let path = root.join("tests/fixtures/stripe-service").join(name);
     exchanges(&std::fs::read_to_string(path).unwrap())
 }
 

@@ -23,4 +23,9 @@ pub mod reduce;
 pub mod report;
 mod result_class;
 
+/// Tests the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use result_class::ResultClass;

@@ -55,7 +55,7 @@ impl FleetApp {
         if !asked || !matches!(self.ui.overlays.last(), Some(FleetOverlay::Runs { id: open, .. }) if **open == *id) {
             return Ok(None);
         }
-        let saved = match SavedLog::open(&log.path().to_path_buf()) {
+        let saved = match SavedLog::open(log.path()) {
             Ok(saved) => saved,
             Err(error) => {
                 self.show_toast(error.to_string());

@@ -2,13 +2,13 @@
 //! and a client that disconnects cannot find the run again.
 
 use crate::net::client::http::{Client, ClientError, ServiceRequest, chunk};
-use crate::net::source::ingest::Ingest;
 use crate::util::sys::random_id;
 use reqwest::Method;
 use serde_json::Value;
 use std::io::Write;
 use std::time::Duration;
 use synctop_core::protocol::{Decoder, mask};
+use synctop_core::reduce::Reducer;
 use synctop_core::reduce::{Outcome, Progress, outcome};
 
 /// Maximum silence of a call: the published engine is silent for half a minute between retries.
@@ -29,12 +29,12 @@ pub async fn call_until_done(
     mut keep: Option<&mut std::fs::File>,
     seen: &mut impl FnMut(&Progress),
 ) -> Result<Progress, ClientError> {
-    let mut ingest = Ingest::new(Decoder::default());
+    let mut reducer = Reducer::new(Decoder::default());
     let run_id = random_id("run");
     let mut without_progress = 0;
     let mut kept = MaskingWriter::default();
     loop {
-        let before = ingest.progress.counters.checkpoints;
+        let before = reducer.progress.counters.checkpoints;
         let mut ask =
             ServiceRequest { within: MAX_SILENCE, ..ServiceRequest::of(Method::POST, &["pipelines", id, "sync"]) };
         if fresh_run {
@@ -47,22 +47,22 @@ pub async fn call_until_done(
                     if let Some(keep) = keep.as_deref_mut() {
                         kept.push(&bytes, keep).map_err(write_error)?;
                     }
-                    ingest.push(&bytes);
-                    seen(&ingest.progress);
+                    reducer.push(&bytes);
+                    seen(&reducer.progress);
                 }
                 ended => break ended,
             }
         };
         // The last line may lack its newline.
-        ingest.break_line();
+        reducer.break_line(|_| {});
         if let Some(keep) = keep.as_deref_mut() {
             kept.finish(keep).map_err(write_error)?;
         }
         ended?;
-        without_progress = if ingest.progress.counters.checkpoints > before { 0 } else { without_progress + 1 };
-        if outcome(&ingest.progress) != Outcome::CutOff || without_progress >= MAX_CALLS_WITHOUT_PROGRESS {
-            ingest.finish(None);
-            return Ok(ingest.progress);
+        without_progress = if reducer.progress.counters.checkpoints > before { 0 } else { without_progress + 1 };
+        if outcome(&reducer.progress) != Outcome::CutOff || without_progress >= MAX_CALLS_WITHOUT_PROGRESS {
+            reducer.finish(None);
+            return Ok(reducer.progress);
         }
     }
 }

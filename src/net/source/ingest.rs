@@ -6,21 +6,19 @@ use crate::net::timeline::byte_store::{ByteStore, SideEvent};
 use crate::util::sys::lock;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::{Duration, Instant, SystemTime};
+use synctop_core::protocol::Decoder;
 use synctop_core::protocol::catalog::Catalog;
-use synctop_core::protocol::{Decoder, Splitter};
 use synctop_core::reduce::history::History;
-use synctop_core::reduce::{Exit, Link, Progress};
+use synctop_core::reduce::{Exit, Link, Progress, Reducer};
 use tokio::sync::watch;
 
 /// Minimum time between two snapshots.
 pub const BETWEEN_SNAPSHOTS: Duration = Duration::from_millis(33);
 
-/// Splitter, decoder and reducer of one input.
+/// Reducer of one live input, and its data for rewinding.
 #[derive(Debug, Default)]
 pub struct Ingest {
-    splitter: Splitter,
-    decoder: Decoder,
-    pub progress: Progress,
+    reducer: Reducer,
     past: Option<RewindData>,
 }
 
@@ -46,7 +44,13 @@ impl RewindData {
 impl Ingest {
     #[must_use]
     pub fn new(decoder: Decoder) -> Self {
-        Self { decoder, ..Self::default() }
+        Self { reducer: Reducer::new(decoder), past: None }
+    }
+
+    /// Returns the state after the last complete line.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.reducer.progress
     }
 
     /// Stores the input for rewinding.
@@ -58,7 +62,7 @@ impl Ingest {
 
     /// Declares the streams that the input will contain.
     pub fn expect(&mut self, catalog: &Arc<Catalog>) {
-        self.progress.expect_streams(catalog);
+        self.reducer.progress.expect_streams(catalog);
         if let Some(past) = &self.past {
             past.store.expect(catalog);
         }
@@ -71,14 +75,14 @@ impl Ingest {
 
     /// Applies the next bytes of the input.
     pub fn push(&mut self, bytes: &[u8]) {
-        let Self { splitter, decoder, progress, past } = self;
+        let Self { reducer, past } = self;
         let mut history = past.as_ref().map(RewindData::history);
-        splitter.push(bytes, |line| {
-            progress.apply(&line, decoder.decode(&line, &mut String::new()));
+        reducer.push_with(bytes, |progress| {
             if let Some(history) = &mut history {
                 history.note(progress, false);
             }
         });
+        let progress = &reducer.progress;
         let due = history.is_some_and(|history| history.due(progress));
         if let Some(past) = past.as_ref().filter(|_| due) {
             crate::net::timeline::keep::keep_snapshot(&past.history, progress, past.store.sides());
@@ -97,7 +101,7 @@ impl Ingest {
             let now = past.store.kept_from();
             if now > before.0 {
                 // Older data were dropped: the first usable snapshot is the current state.
-                crate::net::timeline::keep::keep_snapshot(&past.history, &self.progress, past.store.sides());
+                crate::net::timeline::keep::keep_snapshot(&past.history, &self.reducer.progress, past.store.sides());
                 past.history().forget_before(now);
             }
             if let Some(why) = past.store.broken().filter(|_| !before.1) {
@@ -109,13 +113,13 @@ impl Ingest {
 
     /// Applies and stores an event between two lines.
     fn side(&mut self, side: SideEvent) {
-        side.apply(&mut self.progress);
+        side.apply(&mut self.reducer.progress);
         if let Some(past) = &self.past {
             let before = past.store.kept_from();
-            past.store.side(self.progress.input.bytes, side);
+            past.store.side(self.reducer.progress.input.bytes, side);
             let now = past.store.kept_from();
             if now > before {
-                crate::net::timeline::keep::keep_snapshot(&past.history, &self.progress, past.store.sides());
+                crate::net::timeline::keep::keep_snapshot(&past.history, &self.reducer.progress, past.store.sides());
                 past.history().forget_before(now);
             }
         }
@@ -124,17 +128,16 @@ impl Ingest {
     /// Drops the stored bytes, which cannot be read again.
     fn drop_stored(&mut self) {
         if let Some(past) = &self.past {
-            crate::net::timeline::keep::keep_snapshot(&past.history, &self.progress, past.store.sides());
-            past.history().forget_before(self.progress.input.bytes);
+            crate::net::timeline::keep::keep_snapshot(&past.history, &self.reducer.progress, past.store.sides());
+            past.history().forget_before(self.reducer.progress.input.bytes);
             past.store.drop_stored();
         }
     }
 
     /// Ends the current line: the next bytes do not continue it.
     pub fn break_line(&mut self) {
-        let Self { splitter, decoder, progress, past } = self;
-        splitter.finish(|line| {
-            progress.apply(&line, decoder.decode(&line, &mut String::new()));
+        let Self { reducer, past } = self;
+        reducer.break_line(|progress| {
             if let Some(past) = past {
                 past.history().note(progress, false);
             }
@@ -145,9 +148,9 @@ impl Ingest {
     pub fn finish(&mut self, exit: Option<Exit>) {
         self.break_line();
         if let Some(past) = &self.past {
-            past.history().finish(&self.progress, exit);
+            past.history().finish(&self.reducer.progress, exit);
         }
-        self.progress.close(exit);
+        self.reducer.finish(exit);
     }
 }
 
@@ -214,15 +217,15 @@ fn run(mut ingest: Ingest, events: &mpsc::Receiver<Event>, snapshots: &watch::Se
 }
 
 fn publish(ingest: &Ingest, now: &Snapshot, snapshots: &watch::Sender<Snapshot>) {
-    snapshots.send_replace(Snapshot { progress: Arc::new(ingest.progress.clone()), ..now.clone() });
+    snapshots.send_replace(Snapshot { progress: Arc::new(ingest.progress().clone()), ..now.clone() });
 }
 
 fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
     match event {
         Event::Bytes(bytes, origin) => {
-            let lines = ingest.progress.input.lines;
+            let lines = ingest.progress().input.lines;
             ingest.push_from(&bytes, origin.as_ref());
-            if ingest.progress.input.lines > lines || now.last_line.is_none() {
+            if ingest.progress().input.lines > lines || now.last_line.is_none() {
                 now.last_line = Some(Instant::now());
             }
             if !matches!(now.link, Link::Ended(_)) {
@@ -233,7 +236,7 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
             now.link = Link::Live;
             // The last line of an existing file is as old as the file's last change.
             if let Some(age) = written.and_then(|at| SystemTime::now().duration_since(at).ok())
-                && ingest.progress.input.lines > 0
+                && ingest.progress().input.lines > 0
             {
                 now.last_line = Instant::now().checked_sub(age).or(now.last_line);
             }
@@ -246,7 +249,7 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
                 ingest.drop_stored();
             } else if let Some(past) = &ingest.past {
                 // The store may drop the file before: this snapshot makes the new one reachable.
-                crate::net::timeline::keep::keep_snapshot(&past.history, &ingest.progress, past.store.sides());
+                crate::net::timeline::keep::keep_snapshot(&past.history, ingest.progress(), past.store.sides());
             }
             ingest.side(SideEvent::Cut(why));
         }
@@ -257,10 +260,10 @@ fn take(event: Event, ingest: &mut Ingest, now: &mut Snapshot) {
         Event::Stderr(line) => {
             ingest.side(SideEvent::Stderr(line));
             // Some engines write only to stderr for a long time.
-            if !ingest.progress.streams.is_empty() && now.link == Link::Waiting {
+            if !ingest.progress().streams.is_empty() && now.link == Link::Waiting {
                 now.link = Link::Live;
             }
-            if now.link == Link::Live && ingest.progress.traits().errors_on_stderr {
+            if now.link == Link::Live && ingest.progress().traits().errors_on_stderr {
                 now.last_line = Some(Instant::now());
             }
         }

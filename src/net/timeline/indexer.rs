@@ -13,7 +13,7 @@ use crate::net::timeline::segments::is_continuation;
 use crate::util::sys::lock;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use synctop_core::protocol::Decoder;
@@ -38,7 +38,7 @@ impl SavedLog {
     /// # Errors
     /// Returns [`SourceError::Absent`] if there is no such file, [`SourceError::Directory`] if it
     /// is a directory, and otherwise the error of opening it.
-    pub fn open(path: &PathBuf) -> Result<Self, SourceError> {
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
         let name = path.display().to_string();
         if name == "-" {
             return Ok(Self { name: "stdin".into(), input: Input::Stdin });
@@ -86,7 +86,7 @@ pub fn read(logs: Vec<SavedLog>, sidecar_data: Sidecar, progress: &mut Progress,
     let exit = sidecar_data.exit;
     let mut sink = LogWithSidecar { progress, sidecar_data };
     let result = reduce_all(logs, &mut sink, decoder);
-    while let Some(line) = sink.sidecar_data.rest() {
+    while let Some(line) = sink.sidecar_data.stderr.rest() {
         sink.progress.stderr(&line);
     }
     sink.progress.close(exit);
@@ -102,11 +102,11 @@ struct LogWithSidecar<'p> {
 impl Sink for LogWithSidecar<'_> {
     fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
         let Self { progress, sidecar_data } = self;
-        if sidecar_data.is_silent() {
+        if sidecar_data.stderr.is_empty() {
             progress.apply_batch(batch, decoder);
         } else {
             progress.apply_batch_with(batch, decoder, |progress, _| {
-                while let Some(line) = sidecar_data.due(progress) {
+                while let Some(line) = sidecar_data.stderr.due(progress) {
                     progress.stderr(&line);
                 }
             });
@@ -189,7 +189,7 @@ impl Sink for Indexer {
             let mut history = lock(&self.history);
             let Self { store, sidecar_data, progress, .. } = self;
             progress.apply_batch_with(batch, decoder, |progress, run| {
-                while let Some(line) = sidecar_data.due(progress) {
+                while let Some(line) = sidecar_data.stderr.due(progress) {
                     crate::net::source::child::diagnose(&line);
                     let side = SideEvent::Stderr(line);
                     side.apply(progress);
@@ -274,7 +274,7 @@ impl Indexer {
                 break;
             }
         }
-        while let Some(line) = self.sidecar_data.rest() {
+        while let Some(line) = self.sidecar_data.stderr.rest() {
             crate::net::source::child::diagnose(&line);
             self.side(SideEvent::Stderr(line));
         }

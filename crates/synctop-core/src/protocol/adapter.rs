@@ -2,7 +2,7 @@
 //! decodes its lines.
 //!
 //! A protocol is one folder with a [`Protocol`] and one line in [`super::table`]. Users of the
-//! library add one with [`super::Decoder::with_protocol`].
+//! library add one with [`super::Decoder::with_adapter`].
 
 use super::head::Head;
 use super::message::{Kind, Level};

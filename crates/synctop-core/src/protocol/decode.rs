@@ -107,7 +107,7 @@ impl Decoder {
 
     /// Adds a protocol, which is tried before all others. A second one replaces the first.
     #[must_use]
-    pub fn with_protocol(self, protocol: &'static Protocol) -> Self {
+    pub fn with_adapter(self, protocol: &'static Protocol) -> Self {
         Self { added: Some(protocol), ..self }
     }
 

@@ -638,3 +638,21 @@ pub struct End<'a> {
     /// True if the returned state cannot show rows that a limit left unread.
     pub hides_unread_rows: bool,
 }
+
+impl<'a> End<'a> {
+    /// Creates an end with a reason and nothing else.
+    #[must_use]
+    pub fn of(word: EndReason, reason: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            word,
+            reason: Some(reason.into()),
+            has_more: None,
+            states: None,
+            progress: ProgressReport::default(),
+            attempt: None,
+            errors: Vec::new(),
+            run_id: None,
+            hides_unread_rows: false,
+        }
+    }
+}

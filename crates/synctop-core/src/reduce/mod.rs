@@ -26,9 +26,11 @@
 mod doubts;
 mod outcome;
 mod past;
+mod reducer;
 mod rules;
 mod stall;
 mod state;
+mod stderr_log;
 
 pub use doubts::{Doubt, DoubtKind, Finding, doubts, rows_may_be_missing};
 pub(crate) use outcome::has_unreported_ending;
@@ -37,6 +39,7 @@ pub use past::axis::{Axis, Target};
 pub use past::history;
 pub use past::pack::EncodedSnapshot;
 pub use past::target::{TargetError, place, target};
+pub use reducer::Reducer;
 pub use rules::batch::Batch;
 pub use stall::{Stall, Waiting, verdict as stall_verdict, waiting};
 pub use state::attempt::{Attempt, Ended};
@@ -53,3 +56,4 @@ pub use state::rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, SHORTEST_MS, TEN_S
 pub use state::runs::{PastRun, PastRuns};
 pub use state::stream::{Ahead, Retrying, Stream};
 pub use state::tally::Tally;
+pub use stderr_log::StderrLog;

@@ -5,9 +5,7 @@
 use super::logs::{Exception, Metric, log_kind, metric};
 use crate::protocol::adapter::Message;
 use crate::protocol::lenient::{Flag, LenientInstant, Maybe, Text};
-use crate::protocol::message::{
-    Checkpoint, EmittedState, End, EndReason, Kind, Level, LogContext, Metered, ProgressReport,
-};
+use crate::protocol::message::{Checkpoint, EmittedState, End, EndReason, Kind, Level, LogContext, Metered};
 use serde::Deserialize;
 use std::borrow::Cow;
 
@@ -63,15 +61,9 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
             _ => EndReason::Unknown,
         };
         Kind::End(Box::new(End {
-            word,
-            reason: Some(status),
             has_more: (word == EndReason::Complete).then_some(false),
-            states: None,
-            progress: ProgressReport::default(),
-            attempt: None,
-            errors: Vec::new(),
             run_id: line.run_id.0,
-            hides_unread_rows: false,
+            ..End::of(word, status)
         }))
     } else if event.starts_with("Incremental state has been updated") {
         // Meltano stored a state that the target printed on stdout.

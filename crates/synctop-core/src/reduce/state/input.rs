@@ -53,6 +53,12 @@ impl Anomaly {
 }
 
 impl Exit {
+    /// Creates the exit that a shell reports as `code`: 128 + signal after a signal.
+    #[must_use]
+    pub fn of_shell(code: i32) -> Self {
+        Self::Code(code).signal().map_or(Self::Code(code), Self::Signal)
+    }
+
     /// Returns the signal that ended the process, also if a shell reports it as 128 + signal.
     #[must_use]
     pub fn signal(self) -> Option<i32> {

@@ -1,9 +1,10 @@
 //! Rules of the reducer that no recording shows, each with the smallest log that does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
-mod common;
+#[path = "../../../tests/common/logs.rs"]
+mod logs;
 
-use common::{open_after, reduced};
+use logs::{open_after, reduced};
 use serde_json::{Value, json};
 use synctop_core::ResultClass;
 use synctop_core::reduce::{Exit, Outcome, doubts, outcome};

@@ -1,27 +1,27 @@
 //! Invariants for any input: chunk sizes do not matter, nothing panics, each line is counted once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
-mod common;
+#[path = "../../../tests/common/logs.rs"]
+mod logs;
 
-use common::{bytes, reduced};
+use logs::{bytes, reduced};
 use proptest::prelude::*;
-use synctop::net::source::ingest::Ingest;
 use synctop_core::protocol::Decoder;
-use synctop_core::reduce::{Progress, doubts, outcome};
+use synctop_core::reduce::{Progress, Reducer, doubts, outcome};
 use synctop_core::report::{report, summary};
 
 fn in_chunks(bytes: &[u8], sizes: &[usize]) -> Progress {
-    let mut ingest = Ingest::new(Decoder::default());
+    let mut reducer = Reducer::new(Decoder::default());
     let mut rest = bytes;
     let mut sizes = sizes.iter().cycle();
     while !rest.is_empty() {
         let size = (*sizes.next().unwrap_or(&1)).clamp(1, rest.len());
         let (chunk, after) = rest.split_at(size);
-        ingest.push(chunk);
+        reducer.push(chunk);
         rest = after;
     }
-    ingest.finish(None);
-    ingest.progress
+    reducer.finish(None);
+    reducer.progress
 }
 
 fn lines_of(bytes: &[u8]) -> u64 {

@@ -1,13 +1,13 @@
 //! Counts, coverage and shares never fall within an attempt, unless the screen shows the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
-mod common;
+#[path = "../../../tests/common/logs.rs"]
+mod logs;
 
-use common::{corpus, fixtures, unpack};
+use logs::{corpus, fixtures, unpack};
 use std::collections::BTreeMap;
-use synctop::net::source::ingest::Ingest;
 use synctop_core::protocol::Decoder;
-use synctop_core::reduce::Progress;
+use synctop_core::reduce::{Progress, Reducer};
 
 /// Known figures after a line.
 struct Figures {
@@ -45,14 +45,14 @@ fn figures_never_fall_within_an_attempt() {
             continue;
         }
         let name = format!("{folder}/{}", path.file_name().unwrap().to_string_lossy());
-        let mut ingest = Ingest::new(Decoder::default());
+        let mut reducer = Reducer::new(Decoder::default());
         let mut before: Option<Figures> = None;
         for (line, bytes) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            ingest.push(bytes);
-            let now = figures(&ingest.progress);
+            reducer.push(bytes);
+            let now = figures(&reducer.progress);
             // An end message has the engine's count of its call only. The call may have followed a
             // killed one without a marker between them.
-            let ended = ingest.progress.attempt.end.is_some();
+            let ended = reducer.progress.attempt.end.is_some();
             if let Some(before) = before.filter(|before| before.of == now.of && !ended) {
                 for (what, value) in &before.values {
                     let told = what == "coverage" && before.ranged != now.ranged;

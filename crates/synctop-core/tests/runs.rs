@@ -3,20 +3,20 @@
 //! append.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
-mod common;
+#[path = "../../../tests/common/logs.rs"]
+mod logs;
 
-use common::{bytes, reduced};
+use logs::{bytes, reduced};
 use serde_json::{Value, json};
-use synctop::net::source::ingest::Ingest;
 use synctop_core::protocol::Decoder;
-use synctop_core::reduce::{DoubtKind, Exit, Progress, doubts};
+use synctop_core::reduce::{DoubtKind, Exit, Progress, Reducer, doubts};
 use synctop_core::report::{report, summary};
 
 fn of(bytes: &[u8], exit: Option<i32>) -> Value {
-    let mut ingest = Ingest::new(Decoder::default());
-    ingest.push(bytes);
-    ingest.finish(exit.map(Exit::Code));
-    serde_json::to_value(summary(&ingest.progress)).unwrap()
+    let mut reducer = Reducer::new(Decoder::default());
+    reducer.push(bytes);
+    reducer.finish(exit.map(Exit::Code));
+    serde_json::to_value(summary(&reducer.progress)).unwrap()
 }
 
 /// Outcome and records of the earlier runs, then of the last one.
@@ -114,12 +114,12 @@ fn singer_run_starts_at_a_repeated_schema_after_an_end() {
 #[test]
 fn stderr_lines_start_no_run() {
     let mut progress = Progress::default();
-    let mut ingest = Ingest::new(Decoder::default());
-    ingest.push([SCHEMA, ORDER, ""].join("\n").as_bytes());
-    ingest.progress.stderr(CRITICAL);
-    ingest.progress.stderr("INFO Starting sync");
-    ingest.push([SCHEMA, ORDER, STATE, ""].join("\n").as_bytes());
-    std::mem::swap(&mut progress, &mut ingest.progress);
+    let mut reducer = Reducer::new(Decoder::default());
+    reducer.push([SCHEMA, ORDER, ""].join("\n").as_bytes());
+    reducer.progress.stderr(CRITICAL);
+    reducer.progress.stderr("INFO Starting sync");
+    reducer.push([SCHEMA, ORDER, STATE, ""].join("\n").as_bytes());
+    std::mem::swap(&mut progress, &mut reducer.progress);
     assert_eq!((progress.runs.total, progress.cumulative_records()), (0, Some(2)));
 }
 

@@ -2,7 +2,7 @@
 //! actions with a canary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
-#[path = "common/recorded.rs"]
+#[path = "../../../tests/common/recorded.rs"]
 mod recorded;
 
 use recorded::{answers, recording};
