@@ -14,7 +14,6 @@ use crate::net::source::error::SourceError;
 use crate::net::source::event::CHUNK;
 use crate::net::source::pipe;
 use crate::util::sys::now;
-use memchr::{memchr, memrchr};
 use serde_json::value::RawValue;
 use std::io::{self, IsTerminal};
 use std::path::Path;
@@ -22,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
-use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd};
+use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd, LineFramer};
 
 /// Maximum time that an interrupted engine or connector has to finish its output.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -101,7 +100,8 @@ enum FilterError {
 fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Result<(), FilterError> {
     let _ = pipe::stdin();
     let (input, output) = (rustix::stdio::stdin(), pipe::stdout());
-    let mut waiting: Vec<u8> = Vec::new();
+    // A filter passes every line on, however long.
+    let mut framer = LineFramer::with_limit(usize::MAX);
     let mut chunk = vec![0; CHUNK];
     let mut interrupted: Option<Instant> = None;
     loop {
@@ -127,32 +127,17 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
         if length == 0 {
             break;
         }
-        let mut rest = chunk.get(..length).unwrap_or_default();
         let at = now();
-        if !waiting.is_empty() {
-            let Some(newline) = memchr(b'\n', rest) else {
-                waiting.extend_from_slice(rest);
-                continue;
-            };
-            waiting.extend_from_slice(rest.get(..newline).unwrap_or_default());
-            tracker.line(&waiting, LineEnd::Newline, at, out);
-            waiting.clear();
-            rest = rest.get(newline + 1..).unwrap_or_default();
-        }
-        let whole = memrchr(b'\n', rest).map_or(0, |newline| newline + 1);
-        let (lines, torn) = rest.split_at(whole);
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            tracker.line(line.strip_suffix(b"\n").unwrap_or(line), LineEnd::Newline, at, out);
-        }
-        waiting.extend_from_slice(torn);
+        let bytes = chunk.get(..length).unwrap_or_default();
+        framer.push(bytes, |line| tracker.line(line, LineEnd::Newline, at, out));
     }
-    if !waiting.is_empty() {
-        tracker.line(&waiting, LineEnd::Input, now(), out);
+    framer.finish(|line, end| {
+        tracker.line(line, end, now(), out);
         // The unfinished line must not join the next line.
         if out.last().is_some_and(|byte| *byte != b'\n') {
             out.push(b'\n');
         }
-    }
+    });
     Ok(())
 }
 

@@ -4,12 +4,10 @@
 //! simulator/  scenario -> list API <- source -> call -> engine, HTTP server      `simulate`
 //! tracker/    stdin -> statuses and totals -> stdout                             `track`
 //! backfill/   POST to an engine, result of a call, retries, state file           `backfill`
-//! failure_type.rs  types of failures   line_framer.rs  complete lines   raw_json.rs  opaque JSON
 //! ```
 
 pub mod backfill;
 pub mod failure_type;
-pub mod line_framer;
 pub mod raw_json;
 pub mod simulator;
 pub mod tracker;

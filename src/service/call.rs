@@ -3,7 +3,6 @@
 
 use crate::engine::backfill::retry_loop::Backfill;
 use crate::engine::failure_type::FailureType;
-use crate::engine::line_framer::LineFramer;
 use crate::net::source::engine_http::CallOutcome;
 use crate::service::engine_action::EngineAction;
 use crate::service::engines::EngineCall;
@@ -21,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use synctop_core::protocol::Decoder;
+use synctop_core::protocol::LineFramer;
 use synctop_core::reduce::Progress;
 use synctop_core::reduce::Reducer;
 use synctop_core::report::verdict;

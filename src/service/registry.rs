@@ -24,6 +24,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
+use synctop_core::protocol::SERVICE_EMITTER;
 use synctop_core::protocol::{Millis, Status, time};
 use synctop_core::reduce::Progress;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -36,9 +37,6 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Retention of the runs of deleted pipelines.
 const DELETED_RETENTION: Millis = 30 * 86_400_000;
-
-/// `_emitted_by` of the service's own lines in a log.
-pub const SERVICE: &str = "synctop/service";
 
 /// Live state of a pipeline's run.
 #[derive(Debug, Clone, Default)]
@@ -466,8 +464,8 @@ fn status_payload(pipeline: &StoredPipeline) -> Value {
         "id": pipeline.id,
         "desired_status": pipeline.life.desired.as_str(),
         "status": pipeline.life.status().as_str(),
-        "reason": pipeline.reason.as_ref().map(super::model::ParkReason::to_json),
-        "retry": pipeline.retry.as_ref().map(super::model::StoredRetry::to_json),
+        "reason": pipeline.reason.as_ref().map(super::model::ParkReason::body),
+        "retry": pipeline.retry.as_ref().map(super::model::StoredRetry::body),
         "task_id": pipeline.task,
     })
 }
@@ -475,7 +473,7 @@ fn status_payload(pipeline: &StoredPipeline) -> Value {
 /// Returns a log line of the service.
 #[must_use]
 pub fn line(kind: &str, payload: &Value) -> String {
-    format!("{}\n", json!({"type": kind, kind: payload, "_emitted_by": SERVICE, "_ts": time::iso(now())}))
+    format!("{}\n", json!({"type": kind, kind: payload, "_emitted_by": SERVICE_EMITTER, "_ts": time::iso(now())}))
 }
 
 /// Returns finished streams of all streams, such as `3/7`.
@@ -488,7 +486,7 @@ pub fn finished_streams(progress: &Progress) -> String {
 
 /// Marks a run as canceled because its pipeline is deleted. `log` is the end of its log.
 pub fn cancel_for_deletion(task: &mut Task, log: u64) {
-    task.state = crate::service::model::TaskState::Canceled;
+    task.state = synctop_core::fleet::wire::TaskState::Canceled;
     task.ended_at = Some(now());
     task.log.1 = Some(log);
     task.message = Some("the pipeline was deleted".into());

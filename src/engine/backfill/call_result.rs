@@ -1,12 +1,12 @@
 //! Result of one call of an engine: checkpoints, end, failures.
 
 use crate::engine::failure_type::FailureType;
-use crate::engine::line_framer::LineFramer;
 use crate::engine::raw_json::{Fields, fields, find};
 use crate::net::source::engine_http::title;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
+use synctop_core::protocol::LineFramer;
 use synctop_core::protocol::{
     Decoded, Decoder, End, EndReason, ErrorLevel, Failure, Kind, Line, LineEnd, Message, Millis, Name, ProgressReport,
     Status, mask,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use synctop_core::ResultClass;
 use synctop_core::format::names;
-use synctop_core::protocol::{CLIENT, EndReason, Millis, Risk, State, source_state, time};
+use synctop_core::protocol::{CLIENT_EMITTER, EndReason, Millis, Risk, State, source_state, time};
 
 /// First delay of the backoff.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -312,7 +312,7 @@ impl Backfill {
             .map(|(stream, risk)| json!({"stream": stream, "kind": risk.kind, "rows": risk.rows, "kept": risk.kept}))
             .collect();
         let log = json!({"level": "warn", "message": message, "data": {"at_risk": all}});
-        Some(json!({"type": "log", "log": log, "_emitted_by": CLIENT, "_ts": time::iso(at)}).to_string() + "\n")
+        Some(json!({"type": "log", "log": log, "_emitted_by": CLIENT_EMITTER, "_ts": time::iso(at)}).to_string() + "\n")
     }
 
     /// Updates the state from the answer: the returned state, or the checkpoints of a broken call.

@@ -12,6 +12,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, SystemTime};
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::Pipeline;
+use synctop_core::protocol::LineFramer;
 
 /// Requested interval of heartbeats, in seconds.
 const HEARTBEAT: u64 = 5;
@@ -49,7 +50,6 @@ async fn send(events: &SyncSender<Event>, mut event: Event) -> Result<(), Receiv
 }
 
 /// Position in the events of the service.
-#[derive(Default)]
 struct EventPosition {
     /// Last cursor that the service reported.
     cursor: Option<String>,
@@ -57,24 +57,22 @@ struct EventPosition {
     after: u64,
     /// Number of repeated lines still to skip.
     skip: u64,
-    /// Start of the current line.
-    partial: Vec<u8>,
+    framer: LineFramer,
     /// Delay before a new connection, requested by the service.
     back_after: Option<Duration>,
+}
+
+impl Default for EventPosition {
+    fn default() -> Self {
+        let framer = LineFramer::with_limit(MAX_LINE_BYTES);
+        Self { cursor: None, after: 0, skip: 0, framer, back_after: None }
+    }
 }
 
 impl EventPosition {
     /// Applies received bytes. Returns new lines for the receiver, and notices.
     fn take(&mut self, bytes: &[u8]) -> (Vec<u8>, Vec<String>) {
-        self.partial.extend_from_slice(bytes);
-        let end = match memchr::memrchr(b'\n', bytes) {
-            Some(_) => memchr::memrchr(b'\n', &self.partial).map_or(0, |at| at + 1),
-            // A longer line is passed on in pieces.
-            None if self.partial.len() > MAX_LINE_BYTES => self.partial.len(),
-            None => return Default::default(),
-        };
-        let rest = self.partial.split_off(end);
-        let whole = std::mem::replace(&mut self.partial, rest);
+        let whole = self.framer.take_complete(bytes);
         let (mut fresh, mut notices) = (Vec::new(), Vec::new());
         for line in whole.split_inclusive(|byte| *byte == b'\n') {
             let own = memmem::find(line, SERVICE_MARKER.as_bytes())
@@ -99,12 +97,14 @@ impl EventPosition {
                 }
                 // Made by the service for this connection: not counted, because not in the log.
                 (Some("progress" | "eof"), Some(_)) => fresh.extend_from_slice(line),
-                _ if self.skip > 0 => {
-                    self.skip -= 1;
-                    self.after += 1;
-                }
                 _ => {
-                    self.after += 1;
+                    // A piece of a line that is too long counts with its last one.
+                    let ended = u64::from(line.ends_with(b"\n"));
+                    self.after += ended;
+                    if self.skip > 0 {
+                        self.skip -= ended;
+                        continue;
+                    }
                     fresh.extend_from_slice(line);
                 }
             }
@@ -114,7 +114,7 @@ impl EventPosition {
 
     /// Prepares for a new connection, which starts at the cursor and repeats the lines after it.
     fn broke(&mut self) {
-        self.partial.clear();
+        self.framer.clear();
         // Add: the connection may have broken before all repeated lines arrived.
         self.skip += std::mem::take(&mut self.after);
     }

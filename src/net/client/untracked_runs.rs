@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 use std::io::Write;
 use std::time::Duration;
-use synctop_core::protocol::{Decoder, mask};
+use synctop_core::protocol::{Decoder, LineFramer, mask};
 use synctop_core::reduce::Reducer;
 use synctop_core::reduce::{Outcome, Progress, outcome};
 
@@ -70,22 +70,17 @@ pub async fn call_until_done(
 /// Writer that masks secrets line by line: the published engine prints its configuration with keys.
 #[derive(Default)]
 struct MaskingWriter {
-    partial: Vec<u8>,
+    framer: LineFramer,
 }
 
 impl MaskingWriter {
     fn push(&mut self, bytes: &[u8], to: &mut std::fs::File) -> std::io::Result<()> {
-        self.partial.extend_from_slice(bytes);
-        let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { return Ok(()) };
-        let rest = self.partial.split_off(end);
-        for line in std::mem::replace(&mut self.partial, rest).split_inclusive(|byte| *byte == b'\n') {
-            to.write_all(&masked(line))?;
-        }
-        Ok(())
+        let lines = self.framer.take_complete(bytes);
+        lines.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| to.write_all(&masked(line)))
     }
 
     fn finish(&mut self, to: &mut std::fs::File) -> std::io::Result<()> {
-        if self.partial.is_empty() { Ok(()) } else { self.push(b"\n", to) }
+        if self.framer.pending() == 0 { Ok(()) } else { self.push(b"\n", to) }
     }
 }
 

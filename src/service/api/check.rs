@@ -1,6 +1,5 @@
 //! Handlers of the engine actions check, setup and teardown.
 
-use crate::engine::line_framer::LineFramer;
 use crate::net::source::engine_http::CallOutcome;
 use crate::service::api::app::{ApiResult, App, Peer, Shared, already_running, lines};
 use crate::service::api::body::{self, Query};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use synctop_core::protocol::LineFramer;
 use tokio::sync::Notify;
 
 /// Maximum wait for a permit.

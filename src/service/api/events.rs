@@ -11,7 +11,7 @@ use crate::service::api::wait::cursor;
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
 use crate::service::problem::Problem;
-use crate::service::registry::{SERVICE, Slot, line};
+use crate::service::registry::{Slot, line};
 use crate::service::store;
 use crate::util::sys::random_below;
 use axum::body::{Body, Bytes};
@@ -21,6 +21,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use synctop_core::protocol::EndReason;
+use synctop_core::protocol::{LineFramer, SERVICE_EMITTER};
 use synctop_core::reduce::Progress;
 use tokio::sync::watch;
 
@@ -45,8 +46,8 @@ struct Follower {
     live: bool,
     /// Line to send first.
     first: Option<String>,
-    /// Incomplete last line: only complete lines are sent.
-    partial: Vec<u8>,
+    /// Only complete lines are sent.
+    framer: LineFramer,
     finished: bool,
     _permit: ReaderPermit,
 }
@@ -54,7 +55,10 @@ struct Follower {
 impl Follower {
     fn cursor(&self) -> Option<String> {
         let pipeline = self.slot.pipeline()?;
-        Some(Cursor { position: self.reader.at - self.partial.len() as u64, ..self.slot.cursor(&pipeline) }.to_string())
+        Some(
+            Cursor { position: self.reader.at - self.framer.pending() as u64, ..self.slot.cursor(&pipeline) }
+                .to_string(),
+        )
     }
 
     /// Returns the next bytes; `None` at the end of the stream.
@@ -76,10 +80,10 @@ impl Follower {
             }
             match self.reader.next(CHUNK) {
                 Ok(Piece::Bytes(bytes)) => {
-                    self.partial.extend_from_slice(&bytes);
-                    let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { continue };
-                    let rest = self.partial.split_off(end);
-                    let mut whole = std::mem::replace(&mut self.partial, rest);
+                    let mut whole = self.framer.take_complete(&bytes);
+                    if whole.is_empty() {
+                        continue;
+                    }
                     // Heartbeats during constant output let a client resume from a recent position.
                     if self.last_heartbeat.elapsed() >= self.heartbeat {
                         whole.extend(self.heartbeat_line(None).into_bytes());
@@ -89,7 +93,7 @@ impl Follower {
                 Ok(Piece::Gone(kept)) => {
                     let from = self.cursor();
                     let bytes = kept.saturating_sub(self.reader.at);
-                    self.partial.clear();
+                    self.framer.clear();
                     self.reader = self.slot.log.reader(kept);
                     let gap =
                         json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "it is no longer stored"});
@@ -133,7 +137,7 @@ impl Follower {
     /// reader is not behind the snapshot.
     fn skip_to_snapshot(&mut self, end: u64) -> Option<String> {
         let from = self.cursor();
-        let before = self.reader.at - self.partial.len() as u64;
+        let before = self.reader.at - self.framer.pending() as u64;
         // The stream continues at the log position that the snapshot covers.
         let facts = self.slot.facts.borrow().clone();
         let last = self.slot.pipeline().and_then(|it| it.last.clone());
@@ -143,7 +147,7 @@ impl Follower {
             return None;
         }
         let bytes = to.saturating_sub(before);
-        self.partial.clear();
+        self.framer.clear();
         self.reader = self.slot.log.reader(to);
         let gap = json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "the reader was too slow: a snapshot follows"});
         let mut text = line("gap", &gap);
@@ -240,7 +244,7 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
         last_heartbeat: Instant::now(),
         live: false,
         first,
-        partial: Vec::new(),
+        framer: LineFramer::default(),
         finished: false,
         _permit: permit,
         slot,
@@ -259,7 +263,7 @@ struct RunLogStream {
     to: Option<u64>,
     /// True if the service's own lines are left out.
     engine_only: bool,
-    partial: Vec<u8>,
+    framer: LineFramer,
     _permit: ReaderPermit,
 }
 
@@ -317,11 +321,8 @@ impl RunLogStream {
         if !self.engine_only {
             return bytes;
         }
-        self.partial.extend_from_slice(&bytes);
-        let Some(end) = memchr::memrchr(b'\n', &self.partial).map(|at| at + 1) else { return Vec::new() };
-        let rest = self.partial.split_off(end);
-        let whole = std::mem::replace(&mut self.partial, rest);
-        let service = format!("\"_emitted_by\":\"{SERVICE}\"");
+        let whole = self.framer.take_complete(&bytes);
+        let service = format!("\"_emitted_by\":\"{SERVICE_EMITTER}\"");
         let ours = |line: &&[u8]| memchr::memmem::find(line, service.as_bytes()).is_none();
         whole.split_inclusive(|byte| *byte == b'\n').filter(ours).flatten().copied().collect()
     }
@@ -339,7 +340,7 @@ pub fn run_output(app: &Arc<App>, slot: &Arc<Slot>, task: &Task, permit: ReaderP
         status: slot.status.subscribe(),
         to: task.log.1,
         engine_only: true,
-        partial: Vec::new(),
+        framer: LineFramer::default(),
     };
     run_log_body(run)
 }
@@ -358,7 +359,7 @@ pub fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Probl
     };
     let mut reader = slot.log.reader(task.log.0);
     let to = task.log.1.unwrap_or_else(|| slot.log.end());
-    let mut split = crate::engine::line_framer::LineFramer::default();
+    let mut split = LineFramer::default();
     let mut last = None;
     while reader.at < to {
         let room = usize::try_from(to - reader.at).unwrap_or(CHUNK).min(CHUNK);
@@ -399,7 +400,7 @@ pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, Strin
         status: slot.status.subscribe(),
         to,
         engine_only: false,
-        partial: Vec::new(),
+        framer: LineFramer::default(),
         slot,
     };
     Ok(lines(run_log_body(run)))

@@ -46,8 +46,9 @@ pub use message::{
     Record, Retry, Risk, State, Status, StreamClaim, StreamCursor, StreamReport,
 };
 pub use remedy::Remedy;
+pub use scan::framer::LineFramer;
 pub use scan::lines::{HEAD_LENGTH, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use scan::validate::Validator;
-pub use stripe::{CLIENT, source_state};
+pub use stripe::{CLIENT_EMITTER, SERVICE_EMITTER, source_state};
 pub use table::{PROTOCOLS, decode_stderr_line, logger_side, logger_stream, remedy};
 pub use time::Millis;

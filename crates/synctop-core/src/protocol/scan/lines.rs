@@ -14,6 +14,7 @@ pub const HEAD_LENGTH: usize = 64 * 1024;
 /// End of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
+    /// Newline, byte 0x0A.
     Newline,
     /// End of the input, without a newline.
     Input,
@@ -26,6 +27,7 @@ pub struct Line<'a> {
     pub bytes: &'a [u8],
     /// Length of the complete line in bytes, including its newline.
     pub length: u64,
+    /// End of the line: a newline, or the end of the input.
     pub end: LineEnd,
     /// For a line over the limit, true if the complete line is valid JSON. `None` for other lines.
     pub huge: Option<bool>,

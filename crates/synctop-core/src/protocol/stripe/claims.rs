@@ -14,11 +14,11 @@ use crate::protocol::message::{
 };
 use std::borrow::Cow;
 
-/// Emitter of the lines that the pipeline service adds to an engine's.
-const SERVICE: &str = "synctop/service";
+/// Emitter (`_emitted_by`) of the lines that the pipeline service adds to an engine's.
+pub const SERVICE_EMITTER: &str = "synctop/service";
 
-/// Emitter of the lines that `backfill` adds to an engine's.
-pub const CLIENT: &str = "synctop/backfill";
+/// Emitter (`_emitted_by`) of the lines that `backfill` adds to an engine's.
+pub const CLIENT_EMITTER: &str = "synctop/backfill";
 
 /// Parses the state of a source in one stream; `None` if it is not a JSON object.
 #[must_use]
@@ -58,7 +58,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         }
         "log" => {
             let mut log = envelope.log.0?;
-            if !matches!(from.as_deref(), Some(CLIENT | SERVICE)) {
+            if !matches!(from.as_deref(), Some(CLIENT_EMITTER | SERVICE_EMITTER)) {
                 // Only synctop's own lines may report rows at risk.
                 log.data.0.iter_mut().for_each(|data| data.at_risk.0 = None);
             }
@@ -72,7 +72,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         "control" => envelope.control.0.map(|_| Kind::Note("control"))?,
         "spec" => envelope.spec.0.map(|_| Kind::Note("spec"))?,
         "source_input" => envelope.source_input.0.map(|_| Kind::Note("source_input"))?,
-        "pipeline" | "heartbeat" | "gap" if from.as_deref() == Some(SERVICE) => Kind::Note("service"),
+        "pipeline" | "heartbeat" | "gap" if from.as_deref() == Some(SERVICE_EMITTER) => Kind::Note("service"),
         _ => return None,
     };
     apply_emitter(&mut kind, from.as_deref());

@@ -19,4 +19,4 @@ mod state;
 mod wire;
 
 pub use adapter::PROTOCOL;
-pub use claims::{CLIENT, source_state};
+pub use claims::{CLIENT_EMITTER, SERVICE_EMITTER, source_state};
