@@ -14,7 +14,7 @@ use crate::net::client::state_db::who;
 use crate::net::client::{Client, ServiceRequest};
 use crate::util::sys::{now, random_id};
 use synctop_core::ResultClass;
-use synctop_core::fleet::bulk::{Bulk, BulkStep};
+use synctop_core::fleet::bulk::{Bulk, BulkStep, MAX_UNCONFIRMED};
 use synctop_core::fleet::verify::{ActionResult, PipelineAction};
 use synctop_core::fleet::{Fleet, PipelineGroup, Watched};
 use synctop_core::format::{count, short};
@@ -28,9 +28,6 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
-
-/// Maximum number of pipelines that an action changes without confirmation.
-const MAX_WITHOUT_CONFIRMATION: usize = 5;
 
 pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, CommandError> {
     let place = service_address(None, &args.of)?;
@@ -567,7 +564,7 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
     Ok(exit::DONE)
 }
 
-/// Asks for confirmation of a deletion, and of an action on more than [`MAX_WITHOUT_CONFIRMATION`]
+/// Asks for confirmation of a deletion, and of an action on more than [`MAX_UNCONFIRMED`]
 /// pipelines.
 ///
 /// # Errors
@@ -576,7 +573,7 @@ fn plan(client: &Client, bulk: &Bulk, left_out: &[Arc<str>], as_json: bool) -> R
 async fn confirm_action(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<(), CommandError> {
     let all = bulk.items.len();
     let delete = bulk.action == PipelineAction::Delete;
-    if args.yes || (!delete && all <= MAX_WITHOUT_CONFIRMATION) {
+    if args.yes || (!delete && all <= MAX_UNCONFIRMED) {
         return Ok(());
     }
     let word = match bulk.items.as_slice() {

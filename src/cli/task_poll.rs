@@ -187,7 +187,7 @@ async fn task_of_pipeline(api: &TaskApi, id: &str) -> Result<Option<RemoteTask>,
     }
     // A failure is not reported here: the poll that follows reports it.
     let Ok(task) = api.status(id).await else { return Ok(None) };
-    match task.told.get("pipeline_id").and_then(serde_json::Value::as_str) {
+    match task.pipeline() {
         Some(of) if of != runs.pipeline => {
             Err(CommandError::usage(format!("Task {id} belongs to pipeline {of}, not to {}.", runs.pipeline)))
         }
@@ -224,11 +224,12 @@ async fn end(
     strict: bool,
 ) -> Result<u8, CommandError> {
     let code = exit::code(task.state.class());
-    let doubts = task.told.pointer("/result/doubts").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-    if code == 0 && doubts > 0 && !poll_args.quiet {
-        let first = task.told.pointer("/result/doubts/0/message").and_then(serde_json::Value::as_str);
+    let doubts = task.totals().map_or(&[][..], |totals| &totals.doubts);
+    if let (0, Some(first), false) = (code, doubts.first(), poll_args.quiet) {
+        let first = first.message.as_deref();
         let first = first.map(|text| format!(": {}", clean::line(text))).unwrap_or_default();
-        let _ = writeln!(std::io::stderr(), "Done, with {}{first}", synctop_core::format::plural(doubts, "doubt"));
+        let _ =
+            writeln!(std::io::stderr(), "Done, with {}{first}", synctop_core::format::plural(doubts.len(), "doubt"));
     }
     if let Some(folder) = &poll_args.output {
         let files = api.save(task, folder).await.map_err(|why| CommandError {
@@ -245,7 +246,7 @@ async fn end(
         print_json(&task.told)?;
     }
     if code == 0 {
-        if !poll_args.quiet && doubts == 0 {
+        if !poll_args.quiet && doubts.is_empty() {
             let result = task
                 .result_url
                 .as_ref()
@@ -254,7 +255,7 @@ async fn end(
                 .unwrap_or_default();
             let _ = writeln!(std::io::stderr(), "Done{result}");
         }
-        return Ok(u8::from(strict && doubts > 0));
+        return Ok(u8::from(strict && !doubts.is_empty()));
     }
     let message = task.message.clone().unwrap_or_else(|| "its service reports no reason".into());
     print_error(&clean::line(&format!("task {} failed (status {}): {message}", task.id, task.word)));
@@ -278,6 +279,8 @@ fn suggested_fix(task: &RemoteTask, message: &str, audience: Audience) -> String
     if task.word == "CANCELED" {
         return "it was canceled: submit it again if that was unintended".into();
     }
-    let first = |name: &str| task.told.pointer(&format!("/result/errors/0/{name}")).and_then(serde_json::Value::as_str);
-    Advice::for_message(first("failure_type"), first("message").unwrap_or(message), false).text(audience)
+    let first = task.totals().and_then(|totals| totals.errors.first());
+    let kind = first.and_then(|error| error.failure_type.as_deref());
+    let message = first.and_then(|error| error.message.as_deref()).unwrap_or(message);
+    Advice::for_message(kind, message, false).text(audience)
 }

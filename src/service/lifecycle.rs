@@ -16,55 +16,7 @@
 //! effect loses nothing: the transition is performed after the restart.
 
 use serde::{Deserialize, Serialize};
-
-/// Desired state, set by the operator.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::IntoStaticStr,
-    strum::EnumString,
-    strum::VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Desired {
-    Active,
-    Paused,
-    Deleted,
-}
-
-/// Status on the wire.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::IntoStaticStr,
-    strum::EnumString,
-    strum::VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Status {
-    Setup,
-    Backfill,
-    Ready,
-    Paused,
-    Teardown,
-    Error,
-}
+use synctop_core::fleet::{DesiredStatus, PipelineStatus};
 
 /// Phase of the lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,7 +41,7 @@ pub enum Hold {
 /// Stored state of a lifecycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Life {
-    pub desired: Desired,
+    pub desired: DesiredStatus,
     pub phase: Phase,
     pub hold: Hold,
 }
@@ -98,7 +50,7 @@ pub struct Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LifecycleEvent {
     /// Request: new desired state.
-    Want(Desired),
+    Want(DesiredStatus),
     /// Request: new run.
     Run,
     /// Result: the setup succeeded.
@@ -143,21 +95,21 @@ pub enum Refusal {
 
 impl Default for Life {
     fn default() -> Self {
-        Self { desired: Desired::Active, phase: Phase::Setup, hold: Hold::None }
+        Self { desired: DesiredStatus::Active, phase: Phase::Setup, hold: Hold::None }
     }
 }
 
 impl Life {
     /// Returns the status on the wire.
     #[must_use]
-    pub fn status(self) -> Status {
+    pub fn status(self) -> PipelineStatus {
         match (self.hold, self.phase) {
-            (Hold::Teardown, _) => Status::Teardown,
-            (Hold::Parked, _) => Status::Error,
-            (Hold::Paused, _) => Status::Paused,
-            (Hold::None, Phase::Setup) => Status::Setup,
-            (Hold::None, Phase::Backfill) => Status::Backfill,
-            (Hold::None, Phase::Ready) => Status::Ready,
+            (Hold::Teardown, _) => PipelineStatus::Teardown,
+            (Hold::Parked, _) => PipelineStatus::Error,
+            (Hold::Paused, _) => PipelineStatus::Paused,
+            (Hold::None, Phase::Setup) => PipelineStatus::Setup,
+            (Hold::None, Phase::Backfill) => PipelineStatus::Backfill,
+            (Hold::None, Phase::Ready) => PipelineStatus::Ready,
         }
     }
 
@@ -167,7 +119,7 @@ impl Life {
     /// Returns the reason if a request is refused. Results are never refused; late ones change
     /// nothing.
     pub fn after(self, event: LifecycleEvent) -> Result<Option<Self>, Refusal> {
-        use {Desired as D, Hold as H, LifecycleEvent as E, Phase as P};
+        use {DesiredStatus as D, Hold as H, LifecycleEvent as E, Phase as P};
         let with = |life: Self| Ok(Some(life));
         match (event, self.hold) {
             // Teardown is final, also for late results.
@@ -211,10 +163,10 @@ impl Life {
         match (self.hold, self.desired, self.phase) {
             (Hold::Teardown, ..) => Todo::TearDown,
             (Hold::Parked | Hold::Paused, ..) => Todo::Nothing,
-            (Hold::None, Desired::Paused | Desired::Deleted, _) => Todo::Halt,
-            (Hold::None, Desired::Active, Phase::Setup) => Todo::SetUp,
-            (Hold::None, Desired::Active, Phase::Backfill) => Todo::Sync,
-            (Hold::None, Desired::Active, Phase::Ready) => Todo::Live,
+            (Hold::None, DesiredStatus::Paused | DesiredStatus::Deleted, _) => Todo::Halt,
+            (Hold::None, DesiredStatus::Active, Phase::Setup) => Todo::SetUp,
+            (Hold::None, DesiredStatus::Active, Phase::Backfill) => Todo::Sync,
+            (Hold::None, DesiredStatus::Active, Phase::Ready) => Todo::Live,
         }
     }
 
@@ -222,24 +174,10 @@ impl Life {
     #[must_use]
     pub fn is_settled(self) -> bool {
         match self.desired {
-            Desired::Active => self.status() == Status::Ready,
-            Desired::Paused => self.status() == Status::Paused,
-            Desired::Deleted => false,
+            DesiredStatus::Active => self.status() == PipelineStatus::Ready,
+            DesiredStatus::Paused => self.status() == PipelineStatus::Paused,
+            DesiredStatus::Deleted => false,
         }
-    }
-}
-
-impl Status {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-impl Desired {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
     }
 }
 
@@ -250,9 +188,9 @@ mod tests {
     use strum::VariantArray as _;
 
     const EVENTS: [LifecycleEvent; 10] = [
-        LifecycleEvent::Want(Desired::Active),
-        LifecycleEvent::Want(Desired::Paused),
-        LifecycleEvent::Want(Desired::Deleted),
+        LifecycleEvent::Want(DesiredStatus::Active),
+        LifecycleEvent::Want(DesiredStatus::Paused),
+        LifecycleEvent::Want(DesiredStatus::Deleted),
         LifecycleEvent::Run,
         LifecycleEvent::SetUp,
         LifecycleEvent::Through,
@@ -280,7 +218,7 @@ mod tests {
         #[test]
         fn no_sequence_loses_the_desired_state(events in proptest::collection::vec(0..EVENTS.len(), 0..60)) {
             let mut life = Some(Life::default());
-            let mut wanted = Desired::Active;
+            let mut wanted = DesiredStatus::Active;
             for event in events.into_iter().filter_map(|at| EVENTS.get(at).copied()) {
                 let Some(before) = life else { break };
                 match before.after(event) {
@@ -288,18 +226,18 @@ mod tests {
                         if let LifecycleEvent::Want(desired) = event {
                             wanted = desired;
                         }
-                        prop_assert!(after.is_some() || (event == LifecycleEvent::TornDown && wanted == Desired::Deleted));
+                        prop_assert!(after.is_some() || (event == LifecycleEvent::TornDown && wanted == DesiredStatus::Deleted));
                         life = after;
                     }
                     Err(refusal) => {
                         prop_assert!(matches!(event, LifecycleEvent::Want(_) | LifecycleEvent::Run), "a result was refused: {refusal}");
-                        prop_assert!(refusal != Refusal::Deleted || wanted == Desired::Deleted);
+                        prop_assert!(refusal != Refusal::Deleted || wanted == DesiredStatus::Deleted);
                     }
                 }
                 let Some(life) = life else { break };
                 prop_assert_eq!(life.desired, wanted);
-                prop_assert_eq!(life.hold == Hold::Teardown, wanted == Desired::Deleted);
-                prop_assert!(Status::VARIANTS.contains(&life.status()));
+                prop_assert_eq!(life.hold == Hold::Teardown, wanted == DesiredStatus::Deleted);
+                prop_assert!(PipelineStatus::VARIANTS.contains(&life.status()));
             }
             // Without further requests.
             for _ in 0..4 {
@@ -308,13 +246,13 @@ mod tests {
                 life = now.after(event).unwrap();
             }
             match (life, wanted) {
-                (None, Desired::Deleted) => {}
+                (None, DesiredStatus::Deleted) => {}
                 (Some(life), wanted) => {
-                    prop_assert!(wanted != Desired::Deleted, "not torn down: {life:?}");
-                    prop_assert!(life.is_settled() || life.status() == Status::Error, "{life:?}");
+                    prop_assert!(wanted != DesiredStatus::Deleted, "not torn down: {life:?}");
+                    prop_assert!(life.is_settled() || life.status() == PipelineStatus::Error, "{life:?}");
                     // Resuming continues from an error too.
-                    let resumed = life.after(LifecycleEvent::Want(Desired::Active)).unwrap().unwrap();
-                    prop_assert!(resumed.status() != Status::Error && resumed.status() != Status::Paused);
+                    let resumed = life.after(LifecycleEvent::Want(DesiredStatus::Active)).unwrap().unwrap();
+                    prop_assert!(resumed.status() != PipelineStatus::Error && resumed.status() != PipelineStatus::Paused);
                     prop_assert!(resumed.todo() != Todo::Nothing);
                 }
                 (None, _) => prop_assert!(false, "gone without being wanted so"),
@@ -324,7 +262,7 @@ mod tests {
 
     #[test]
     fn transitions_follow_the_table() {
-        use {Desired as D, LifecycleEvent as E, Status as S};
+        use {DesiredStatus as D, LifecycleEvent as E, PipelineStatus as S};
         let go = |events: &[LifecycleEvent]| {
             events
                 .iter()

@@ -1,11 +1,12 @@
-//! Stored pipelines and runs, and their form on the wire.
+//! Stored pipelines and runs, and the bodies of answers with them.
 
 use crate::service::lifecycle::Life;
 use crate::service::secrets;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
-use synctop_core::protocol::{Millis, time};
+use synctop_core::fleet::wire::{LogBytes, PipelineBody, ReasonBody, RetryBody, TaskBody, TaskState, Trigger};
+use synctop_core::protocol::Millis;
 
 /// Stored pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,37 +65,6 @@ pub struct StoredRetry {
     pub at: Millis,
     pub attempt: u32,
     pub message: String,
-}
-
-/// Trigger of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trigger {
-    /// Started by the lifecycle to read the remaining ranges.
-    Backfill,
-    /// `POST /pipelines/{id}/runs`.
-    Request,
-    /// `POST /pipelines/{id}/sync` or `sync_batch`: one call.
-    Sync,
-}
-
-/// State of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TaskState {
-    Pending,
-    Running,
-    Succeeded,
-    Failed,
-    Canceled,
-}
-
-impl TaskState {
-    /// True if the run has ended.
-    #[must_use]
-    pub fn is_finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Canceled)
-    }
 }
 
 /// Requested limits of each call of a run; `None` selects the engine's limit.
@@ -204,56 +174,56 @@ impl PipelineConfig {
 }
 
 impl StoredPipeline {
-    /// Returns the JSON form with secrets masked. `state` is the last one that the engine returned.
+    /// Returns the body of an answer, with secrets masked. `state` is the last one that the engine
+    /// returned.
     #[must_use]
-    pub fn to_json(&self, state: Option<&str>, task: Option<&Task>, cursor: Cursor) -> Value {
-        let mut all = Map::new();
-        all.insert("id".into(), self.id.clone().into());
-        let mut config = self.config.as_ref().clone();
-        secrets::mask(&mut config.source);
-        secrets::mask(&mut config.destination);
-        all.insert("source".into(), config.source);
-        all.insert("destination".into(), config.destination);
-        if let Some(mut streams) = config.streams {
-            secrets::mask(&mut streams);
-            all.insert("streams".into(), streams);
-        }
-        all.insert("desired_status".into(), self.life.desired.as_str().into());
-        all.insert("status".into(), self.life.status().as_str().into());
-        if let Some(state) = state.and_then(|state| serde_json::from_str::<Value>(state).ok()) {
-            let mut state = state;
-            secrets::mask(&mut state);
-            all.insert("sync_state".into(), state);
-        }
-        all.insert("created_at".into(), time::iso(self.created_at).into());
-        all.insert("updated_at".into(), time::iso(self.updated_at).into());
-        all.insert("revision".into(), self.revision.into());
-        all.insert("cursor".into(), cursor.to_string().into());
-        all.extend(self.reason.as_ref().map(|reason| ("reason".to_owned(), reason.to_json())));
+    pub fn body(&self, state: Option<&str>, task: Option<&Task>, cursor: Cursor) -> PipelineBody<Value, Value> {
+        let PipelineConfig { source, destination, streams } = self.config.as_ref().clone();
+        let masked = |mut value: Value| {
+            secrets::mask(&mut value);
+            value
+        };
         // A retry whose time has passed is already in progress.
         let retry = self.retry.as_ref().filter(|retry| retry.at > crate::util::sys::now());
-        all.extend(retry.map(|retry| ("retry".to_owned(), retry.to_json())));
-        all.extend(task.map(|task| ("run".to_owned(), task.to_json())));
-        Value::Object(all)
+        PipelineBody {
+            id: Some(self.id.as_str().into()),
+            source: Some(masked(source)),
+            destination: Some(masked(destination)),
+            streams: streams.map(masked),
+            desired_status: Some(self.life.desired.as_str().into()),
+            status: Some(self.life.status().as_str().into()),
+            sync_state: state.and_then(|state| serde_json::from_str(state).ok()).map(masked),
+            created_at: Some(self.created_at),
+            updated_at: Some(self.updated_at),
+            revision: Some(self.revision),
+            cursor: Some(cursor.to_string().into()),
+            reason: self.reason.as_ref().map(ParkReason::body),
+            retry: retry.map(StoredRetry::body),
+            run: task.map(Task::body),
+        }
     }
 }
 
 impl ParkReason {
-    /// Returns the JSON form.
+    /// Returns the body of an answer.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({
-            "message": self.message, "failure_type": self.failure_type, "stream": self.stream,
-            "fingerprint": self.fingerprint, "since": time::iso(self.since), "next": self.next,
-        })
+    pub fn body(&self) -> ReasonBody {
+        ReasonBody {
+            message: Some(self.message.as_str().into()),
+            failure_type: self.failure_type.as_deref().map(Into::into),
+            stream: self.stream.as_deref().map(Into::into),
+            fingerprint: Some(self.fingerprint.as_str().into()),
+            since: Some(self.since),
+            next: Some(self.next.as_str().into()),
+        }
     }
 }
 
 impl StoredRetry {
-    /// Returns the JSON form.
+    /// Returns the body of an answer.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        json!({"at": time::iso(self.at), "attempt": self.attempt, "message": self.message})
+    pub fn body(&self) -> RetryBody {
+        RetryBody { at: Some(self.at), attempt: Some(self.attempt.into()), message: Some(self.message.as_str().into()) }
     }
 }
 
@@ -265,20 +235,27 @@ impl Task {
         self.was_ready && !self.reset
     }
 
-    /// Returns the JSON form.
+    /// Returns the body of an answer.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        let iso = |at: Option<Millis>| at.map(time::iso);
-        let mut all = json!({
-            "task_id": self.id, "pipeline_id": self.pipeline, "number": self.number, "trigger": self.trigger,
-            "status": self.state, "progress": self.progress, "message": self.message, "result": self.result,
-            "run_id": self.run_id, "calls": self.calls, "cancel_requested": self.cancel,
-            "created_at": time::iso(self.created_at), "started_at": iso(self.started_at), "ended_at": iso(self.ended_at),
-            "log": {"from": self.log.0, "to": self.log.1},
-        });
-        if let (Some(all), Some(so_far)) = (all.as_object_mut(), &self.so_far) {
-            all.insert("so_far".into(), so_far.clone());
+    pub fn body(&self) -> TaskBody<Value> {
+        TaskBody {
+            task_id: Some(self.id.as_str().into()),
+            pipeline_id: Some(self.pipeline.as_str().into()),
+            number: Some(self.number),
+            trigger: Some(self.trigger),
+            status: Some(self.state.as_str().into()),
+            progress: self.progress.as_deref().map(Into::into),
+            message: self.message.as_deref().map(Into::into),
+            result: self.result.clone(),
+            run_id: Some(self.run_id.as_str().into()),
+            calls: Some(self.calls),
+            cancel_requested: Some(self.cancel),
+            created_at: Some(self.created_at),
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            log: Some(LogBytes { from: self.log.0, to: self.log.1 }),
+            so_far: self.so_far.clone(),
+            cursor: None,
         }
-        all
     }
 }

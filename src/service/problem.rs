@@ -3,6 +3,8 @@
 use crate::service::lifecycle::Refusal;
 use crate::service::store::StoreError;
 use serde_json::{Map, Value, json};
+use synctop_core::fleet::requests::FieldError;
+use synctop_core::fleet::wire::ErrorBody;
 
 /// Error response to a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,12 +57,10 @@ impl Problem {
     /// Returns the JSON body.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let mut all = Map::new();
-        all.insert("error".into(), self.sentence.clone().into());
-        all.insert("code".into(), self.code.into());
-        all.extend(self.more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        all.extend(self.retry_after.map(|seconds| ("retry_after".to_owned(), seconds.into())));
-        Value::Object(all)
+        let mut more: Map<String, Value> =
+            self.more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        more.extend(self.retry_after.map(|seconds| ("retry_after".to_owned(), seconds.into())));
+        json!(ErrorBody { error: Some(self.sentence.as_str().into()), code: Some(self.code.into()), more })
     }
 
     /// Error for a request that the lifecycle refuses.
@@ -80,6 +80,13 @@ impl Problem {
     pub fn ending() -> Self {
         let seconds = 2 + crate::util::sys::random_below(6);
         Self::new(503, "shutting_down", "the service is shutting down: retry later").after(seconds)
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        let path: Vec<_> = error.path.iter().map(String::as_str).collect();
+        Self::invalid(&path, error.problem.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::net::source::engine_http::CallOutcome;
 use crate::service::call::{CallProgress, RunCall, StopReason};
 use crate::service::engine_action::EngineAction;
 use crate::service::lifecycle::{LifecycleEvent, Phase, Todo};
-use crate::service::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task, TaskState, Trigger};
+use crate::service::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task};
 use crate::service::problem::Problem;
 use crate::service::reconciler_state::{OpenRun, Reconciler};
 use crate::service::registry::{apply_event, finished_streams};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use synctop_core::ResultClass;
+use synctop_core::fleet::wire::{TaskState, Trigger};
 use synctop_core::protocol::time;
 use synctop_core::reduce::{Outcome, Progress, outcome};
 

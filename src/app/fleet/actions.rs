@@ -8,18 +8,17 @@ use crate::net::client::{Client, ServiceRequest, follow};
 use crate::util::sys::now;
 use crate::views::fleet::rows::{self, FleetRow};
 use crate::views::fleet::{Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, RowKey, RunRow, RunRows, fits, inbox};
-use serde_json::Value;
+use serde::Deserialize;
 use std::sync::Arc;
 use synctop_core::fleet::PipelineStatus;
-use synctop_core::fleet::bulk::{Bulk, BulkStep};
+use synctop_core::fleet::bulk::{Bulk, BulkStep, MAX_UNCONFIRMED};
 use synctop_core::fleet::verify::PipelineAction;
+use synctop_core::fleet::wire::{Page, RunTotals, TaskBody, TaskState};
 use synctop_core::protocol::clean::typed;
 use synctop_core::protocol::time;
+use synctop_core::reduce::Outcome;
 use tokio::sync::watch;
 use tui_input::Input;
-
-/// Maximum number of pipelines that are confirmed with a key; more need a typed name.
-const CONFIRM_BY_KEY_MAX: usize = 5;
 
 /// Maximum number of past runs in the list (query parameter).
 const MAX_RUNS: &str = "50";
@@ -84,7 +83,7 @@ impl FleetApp {
         let names: Vec<_> = ordered.items.iter().map(|item| typed(&item.id)).collect();
         let word = match targets.as_slice() {
             [(only, _)] if action == PipelineAction::Delete => Some(only.to_string()),
-            all if all.len() > CONFIRM_BY_KEY_MAX || (action == PipelineAction::Delete && all.len() > 1) => {
+            all if all.len() > MAX_UNCONFIRMED || (action == PipelineAction::Delete && all.len() > 1) => {
                 Some(place.name())
             }
             _ => None,
@@ -232,25 +231,26 @@ async fn past_runs(client: &Client, id: &str) -> Result<Vec<RunRow>, ClientError
     let ask =
         ServiceRequest { person: true, ..ServiceRequest::get(&["pipelines", id, "runs"]) }.with("limit", MAX_RUNS);
     let reply = client.ask(ask).await?;
-    let row = |run: &Value| {
-        let text = |path: &str| run.pointer(path).and_then(Value::as_str);
-        let number = run.get("number")?.as_u64()?;
-        let state = text("/status").unwrap_or_default();
-        let outcome = text("/result/outcome").map(|it| format!(", {it}")).unwrap_or_default();
-        let from = text("/started_at").and_then(time::parse);
-        let to = text("/ended_at").and_then(time::parse);
+    let page = Page::<TaskBody<RunTotals>>::deserialize(&reply)
+        .map_err(|_| ClientError::Odd("its list of runs has no data".into()))?;
+    let row = |run: TaskBody<RunTotals>| {
+        let (number, totals) = (run.number?, run.result.unwrap_or_default());
+        let state = run.status.as_deref().unwrap_or_default();
+        let outcome = totals.outcome.as_deref().map(|it| format!(", {it}")).unwrap_or_default();
+        let (from, to) = (run.started_at, run.ended_at);
         let took = from.zip(to).and_then(|(from, to)| u64::try_from(to - from).ok());
         let took = took.map(|ms| format!("  {}", synctop_core::format::duration(ms))).unwrap_or_default();
-        let records = run.pointer("/result/records/cumulative").and_then(Value::as_u64);
+        let records = totals.records.and_then(|records| records.cumulative);
         let records = records.map(|it| format!("  {} records", synctop_core::format::count(it))).unwrap_or_default();
-        let why = text("/message").filter(|_| state != "SUCCEEDED").map(|it| format!("  {it}")).unwrap_or_default();
+        let succeeded = state == TaskState::Succeeded.as_str();
+        let why = run.message.filter(|_| !succeeded).map(|it| format!("  {it}")).unwrap_or_default();
         let at = from.map_or_else(|| "-".to_owned(), |at| time::stamp(at, "%Y-%m-%d %H:%M:%S"));
-        let good = match state {
-            "SUCCEEDED" => Some(text("/result/outcome") == Some("succeeded")),
-            "FAILED" | "CANCELED" => Some(false),
+        let good = match state.parse() {
+            Ok(TaskState::Succeeded) => Some(totals.outcome.as_deref() == Some(Outcome::Succeeded.as_str())),
+            Ok(TaskState::Failed | TaskState::Canceled) => Some(false),
             _ => None,
         };
         Some(RunRow { number, text: format!("{number:>4}  {at}  {state}{outcome}{took}{records}{why}"), good })
     };
-    Ok(reply.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(row).collect())
+    Ok(page.data.into_iter().filter_map(row).collect())
 }

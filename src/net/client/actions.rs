@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
 use synctop_core::backoff::Backoff;
+use synctop_core::fleet::DesiredStatus;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
+use synctop_core::fleet::requests::{StartRun, UpdatePipeline};
 use synctop_core::fleet::verify::{ActionResult, ActionWatch, Baseline, PipelineAction};
 use synctop_core::fleet::{Pipeline, PipelineFault};
 use synctop_core::protocol::Millis;
@@ -359,9 +361,9 @@ impl Actor {
 /// Builds the request of an action.
 fn request(action: PipelineAction, intent: &Intent, revision: Option<u64>) -> ServiceRequest {
     let own = &["pipelines", intent.pipeline.as_str()];
-    let want = |desired: &str| {
+    let want = |desired: DesiredStatus| {
         let mut ask = ServiceRequest::of(Method::PATCH, own);
-        ask.body = Some(json!({"desired_status": desired}));
+        ask.body = Some(json!(UpdatePipeline { desired_status: Some(desired), ..UpdatePipeline::default() }));
         // The service refuses the change if the pipeline changed since the baseline.
         match revision {
             Some(revision) => ask.header("if-match", format!("\"{revision}\"")),
@@ -369,12 +371,12 @@ fn request(action: PipelineAction, intent: &Intent, revision: Option<u64>) -> Se
         }
     };
     match action {
-        PipelineAction::Resume => want("active"),
-        PipelineAction::Pause => want("paused"),
+        PipelineAction::Resume => want(DesiredStatus::Active),
+        PipelineAction::Pause => want(DesiredStatus::Paused),
         PipelineAction::Delete => ServiceRequest::of(Method::DELETE, own),
         PipelineAction::Sync | PipelineAction::Retry => {
             let mut ask = ServiceRequest::of(Method::POST, &["pipelines", &intent.pipeline, "runs"]);
-            ask.body = Some(json!({}));
+            ask.body = Some(json!(StartRun::default()));
             ask.header("idempotency-key", &intent.id)
         }
     }

@@ -6,6 +6,7 @@ use crate::net::source::engine_http;
 use crate::net::source::engine_http::HttpClientError;
 use crate::util::sys::lock;
 use reqwest::Method;
+use serde::Deserialize;
 use serde_json::Value;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
 use synctop_core::backoff::RateLimiter;
 use synctop_core::fleet::NotAPipeline;
+use synctop_core::fleet::wire::ErrorBody;
 use synctop_core::format::duration;
 
 /// Maximum requests per second to one service.
@@ -437,7 +439,7 @@ async fn refused(response: reqwest::Response) -> ClientError {
     let status = response.status().as_u16();
     let engine_http::AnswerSummary { says, retry_after, text } = engine_http::refusal(response).await;
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
-    let code = json.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let code = ErrorBody::deserialize(&json).ok().and_then(|body| body.code).unwrap_or_default().to_string();
     ClientError::Refused { status, code, says, retry_after, json: Box::new(json) }
 }
 

@@ -53,7 +53,7 @@ impl StateDb {
     /// Opens the stored state of `service` in `folder`, which is created if missing.
     ///
     /// # Errors
-    /// Returns [`StoreError`] if the folder cannot be created or the database cannot be opened.
+    /// Returns `StoreError` if the folder cannot be created or the database cannot be opened.
     pub fn open(folder: &Path, service: &str) -> Result<Arc<Self>, StoreError> {
         std::fs::create_dir_all(folder).map_err(|error| StoreError::Sql(format!("{}: {error}", folder.display())))?;
         let connection = sqlite::open(&folder.join("fleet.db"), &MIGRATIONS)?;
@@ -67,7 +67,7 @@ impl StateDb {
     /// Reads the stored errors. Unreadable items are left out: they are observed again.
     ///
     /// # Errors
-    /// Returns [`StoreError::Sql`] if the database cannot be read.
+    /// Returns `StoreError::Sql` if the database cannot be read.
     pub fn inbox(&self) -> Result<Inbox, StoreError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached("SELECT doc FROM inbox WHERE service = ?1")?;
@@ -85,7 +85,7 @@ impl StateDb {
     /// ones first.
     ///
     /// # Errors
-    /// Returns [`StoreError::Sql`] if the database cannot be written.
+    /// Returns `StoreError::Sql` if the database cannot be written.
     pub fn prune(&self, inbox: &mut Inbox) -> Result<(), StoreError> {
         let mut all: Vec<_> = inbox.items.values().map(|it| (!it.state().open(), Reverse(it.last_at), it)).collect();
         all.sort_by_key(|(over, latest, _)| (*over, *latest));
@@ -109,7 +109,7 @@ impl StateDb {
     /// unless `acked` is set: then the given acknowledgments replace them.
     ///
     /// # Errors
-    /// Returns [`StoreError::Sql`] if the database cannot be written.
+    /// Returns `StoreError::Sql` if the database cannot be written.
     pub fn keep(&self, items: &[Arc<InboxItem>], acked: bool) -> Result<(), StoreError> {
         let mut connection = lock(&self.connection);
         let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -133,7 +133,7 @@ impl StateDb {
     /// Records an action before it is sent.
     ///
     /// # Errors
-    /// Returns [`StoreError::Sql`] if the database cannot be written.
+    /// Returns `StoreError::Sql` if the database cannot be written.
     pub fn record_intent(&self, intent: &Intent) -> Result<(), StoreError> {
         let row = params![
             now(),
@@ -156,7 +156,7 @@ impl StateDb {
     /// Records the result of an action.
     ///
     /// # Errors
-    /// Returns [`StoreError::Sql`] if the database cannot be written.
+    /// Returns `StoreError::Sql` if the database cannot be written.
     pub fn record_result(&self, intent: &Intent, after: &str, verdict: &str, sentence: &str) -> Result<(), StoreError> {
         let row = params![
             now(),
@@ -189,7 +189,7 @@ impl StateDb {
     /// Reads at most `most` actions with their results, the newest first.
     ///
     /// # Errors
-    /// Returns [`StoreError::Sql`] if the database cannot be read.
+    /// Returns `StoreError::Sql` if the database cannot be read.
     pub fn actions(&self, most: usize) -> Result<Vec<ActionRecord>, StoreError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached(

@@ -382,7 +382,17 @@ impl Profile {
         let result_url = maybe(&read.result);
         let unknown = (!known).then(|| format!("the profile does not know the status {word:?}: add it to [words]"));
         mask::json(&mut told);
-        Ok(RemoteTask { id: found, state, progress, message: message.or(unknown), fix, result_url, told, word })
+        Ok(RemoteTask {
+            id: found,
+            state,
+            progress,
+            message: message.or(unknown),
+            fix,
+            result_url,
+            run: None,
+            told,
+            word,
+        })
     }
 
     /// Downloads the result into `folder` and returns its path; `None` if there is none.

@@ -7,13 +7,19 @@ use crate::net::client::http::{Client, ClientError, REQUEST_TIMEOUT, ServiceRequ
 use crate::net::client::task_profile::{Profile, SaveError};
 use crate::util::sys::jitter;
 use reqwest::Method;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use synctop_core::backoff::Backoff;
+use synctop_core::fleet::PipelineStatus;
+use synctop_core::fleet::requests::StartRun;
 use synctop_core::fleet::task::{RemoteTask, TaskPhase};
-use synctop_core::protocol::{mask, time};
+use synctop_core::fleet::wire::{Page, PipelineBody, RunTotals, TaskBody, TaskState, WaitBody};
+use synctop_core::protocol::mask;
+use synctop_core::reduce::Outcome;
 
 /// Default polling interval of a task.
 pub const INTERVAL: Duration = Duration::from_secs(15);
@@ -48,7 +54,7 @@ impl Runs {
         };
         let answer = self.client.ask(ask.with("for", "ready").with("timeout", time.as_secs_f64().to_string())).await;
         // Ready, parked or paused is a change; only a timeout is none.
-        Some(answer.map(|told| told.get("timed_out").and_then(Value::as_bool) != Some(true)))
+        Some(answer.map(|told| WaitBody::deserialize(&told).ok().and_then(|body| body.timed_out) != Some(true)))
     }
 }
 
@@ -123,7 +129,7 @@ impl TaskApi {
             Self::Runs(runs) => {
                 let mut ask = ServiceRequest::of(Method::POST, &["pipelines", &runs.pipeline, "runs"])
                     .header("idempotency-key", key);
-                ask.body = Some(json!({}));
+                ask.body = Some(json!(StartRun::default()));
                 parse_run(runs.client.ask(ask).await?)
             }
             Self::Profile(profile) => profile.submit(key).await,
@@ -156,13 +162,13 @@ impl TaskApi {
             Err(client_error) if client_error.absent() => return Err(client_error),
             Err(_) => return Ok(Vec::new()),
         };
-        let took = |run: &Value| {
-            let at = |name: &str| time::parse(run.get(name)?.as_str()?);
-            let done = run.get("status").and_then(Value::as_str) == Some("SUCCEEDED");
+        let runs = Page::<TaskBody<IgnoredAny>>::deserialize(&reply).map(|page| page.data).unwrap_or_default();
+        let took = |run: TaskBody<IgnoredAny>| {
+            let done = run.status.as_deref() == Some(TaskState::Succeeded.as_str());
             done.then_some(())?;
-            u64::try_from(at("ended_at")? - at("started_at")?).ok()
+            u64::try_from(run.ended_at? - run.started_at?).ok()
         };
-        Ok(reply.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(took).collect())
+        Ok(runs.into_iter().filter_map(took).collect())
     }
 
     /// Polls a task every `interval` until it ends or the timeout is over. `emit` receives each
@@ -207,7 +213,7 @@ impl TaskApi {
             if left().is_zero() || (wait >= left() && left() < Duration::from_millis(50)) {
                 return Polled::NotYet(last);
             }
-            let pipeline = last.as_ref().and_then(|task| task.told.get("pipeline_id")).and_then(Value::as_str);
+            let pipeline = last.as_ref().and_then(RemoteTask::pipeline);
             self.wait_for_change(id, pipeline.unwrap_or_default(), wait.min(left())).await;
             if left().is_zero() {
                 return match self.status(id).await {
@@ -241,9 +247,10 @@ impl TaskApi {
     /// Returns the pipeline of a task if it is parked now.
     pub async fn parked(&self, task: &RemoteTask) -> Option<String> {
         let Self::Runs(runs) = self else { return None };
-        let pipeline = task.told.get("pipeline_id").and_then(Value::as_str).unwrap_or(&runs.pipeline);
+        let pipeline = task.pipeline().unwrap_or(&runs.pipeline);
         let told = runs.client.pipeline(pipeline, true).await.ok()?;
-        (told.get("status").and_then(Value::as_str) == Some("error")).then(|| pipeline.to_owned())
+        let body = PipelineBody::<IgnoredAny, IgnoredAny>::deserialize(&told).ok()?;
+        (body.status.as_deref() == Some(PipelineStatus::Error.as_str())).then(|| pipeline.to_owned())
     }
 
     /// Stores the last response as `response.json` in `folder` and returns its path.
@@ -267,8 +274,8 @@ impl TaskApi {
         let mut files = vec![Self::save_answer(task, folder)?];
         match self {
             Self::Runs(runs) => {
-                let number = task.told.get("number").and_then(Value::as_u64);
-                let pipeline = task.told.get("pipeline_id").and_then(Value::as_str).unwrap_or(&runs.pipeline);
+                let number = task.run.as_ref().and_then(|run| run.number);
+                let pipeline = task.pipeline().unwrap_or(&runs.pipeline);
                 if let Some(number) = number {
                     let path = folder.join("run.ndjson");
                     let mut file = std::fs::File::create(&path).map_err(|error| SaveError::write(&path, &error))?;
@@ -285,28 +292,37 @@ impl TaskApi {
 /// Reads a task from a run as the service reports it.
 fn parse_run(mut told: Value) -> Result<RemoteTask, ClientError> {
     mask::json(&mut told);
-    let text = |path: &str| told.pointer(path).and_then(Value::as_str).map(str::to_owned);
-    let (Some(id), Some(word)) = (text("/task_id"), text("/status")) else {
+    let body = TaskBody::<RunTotals>::deserialize(&told).ok();
+    let Some((body, id, word)) = body.and_then(|body| {
+        let (id, word) = (body.task_id.clone()?, body.status.clone()?);
+        Some((body, id, word))
+    }) else {
         return Err(ClientError::Odd("its answer is no task".into()));
     };
-    let state = match word.as_str() {
-        "SUCCEEDED" => TaskPhase::Succeeded,
-        "FAILED" | "CANCELED" => TaskPhase::Failed,
-        "PENDING" => TaskPhase::Pending,
-        _ => TaskPhase::Running,
-    };
+    let totals = body.result.as_ref();
     // A run with failed streams did not do all of its work: it counts as failed.
-    let outcome = text("/result/outcome");
-    let state = if state == TaskPhase::Succeeded && outcome.as_deref() == Some("completed_with_errors") {
-        TaskPhase::Failed
-    } else {
-        state
+    let has_errors = totals.and_then(|totals| totals.outcome.as_deref()) == Some(Outcome::CompletedWithErrors.as_str());
+    let state = match word.parse() {
+        Ok(TaskState::Succeeded) if !has_errors => TaskPhase::Succeeded,
+        Ok(TaskState::Succeeded | TaskState::Failed | TaskState::Canceled) => TaskPhase::Failed,
+        Ok(TaskState::Pending) => TaskPhase::Pending,
+        Ok(TaskState::Running) | Err(_) => TaskPhase::Running,
     };
-    let first = text("/result/errors/0/message");
-    let message = match (text("/message"), first) {
+    let first = totals.and_then(|totals| totals.errors.first()?.message.clone());
+    let message = match (body.message.as_deref(), first.as_deref()) {
         // The first error is more specific than the run's message: show both.
-        (Some(message), Some(first)) if !message.contains(&first) => Some(format!("{message}: {first}")),
-        (message, first) => message.or(first),
+        (Some(message), Some(first)) if !message.contains(first) => Some(format!("{message}: {first}")),
+        (message, first) => message.or(first).map(str::to_owned),
     };
-    Ok(RemoteTask { id, state, progress: text("/progress"), fix: None, result_url: None, message, word, told })
+    Ok(RemoteTask {
+        id: id.to_string(),
+        state,
+        progress: body.progress.as_deref().map(str::to_owned),
+        fix: None,
+        result_url: None,
+        message,
+        word: word.to_string(),
+        run: Some(Box::new(body)),
+        told,
+    })
 }

@@ -3,12 +3,14 @@
 
 use crate::net::client::http::{Capabilities, Client, ClientError, REQUEST_TIMEOUT, ServiceRequest};
 use crate::util::sys::{jitter, now};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::condition::{Condition, Holds};
+use synctop_core::fleet::wire::WaitBody;
 use synctop_core::fleet::{Fleet, Pipeline, Watched};
 use synctop_core::protocol::time;
 
@@ -414,14 +416,14 @@ impl PipelineWait {
 
     /// Evaluates a response of the service's `/wait`.
     fn holds_by_answer(&mut self, answer: &Value) -> Holds {
-        if let Some(names) = answer.get("streams").and_then(Value::as_array) {
-            self.streams = Some(names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect());
+        let Ok(body) = WaitBody::deserialize(answer) else { return Holds::Never };
+        if let Some(names) = body.streams {
+            self.streams = Some(names.iter().map(ToString::to_string).collect());
         }
-        let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
-        match (is("reached"), is("timed_out")) {
-            (true, _) => Holds::Yes,
-            (false, true) => Holds::NotYet,
-            (false, false) => Holds::Never,
+        match (body.reached, body.timed_out) {
+            (Some(true), _) => Holds::Yes,
+            (_, Some(true)) => Holds::NotYet,
+            _ => Holds::Never,
         }
     }
 }

@@ -9,9 +9,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
+use synctop_core::fleet::wire::Page;
 use tokio::sync::Semaphore;
 
 /// Shared state of the handlers.
@@ -42,22 +44,18 @@ impl IntoResponse for Problem {
 }
 
 /// JSON response.
-pub(super) fn answer(status: StatusCode, value: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], json!(body).to_string()).into_response()
 }
 
 /// JSON response with status 200.
-pub(super) fn ok(value: &Value) -> Response {
-    answer(StatusCode::OK, value)
+pub(super) fn ok(body: &impl Serialize) -> Response {
+    answer(StatusCode::OK, body)
 }
 
 /// Page of a list. `next` is the position of the next page; `None` on the last page.
-pub(super) fn page(data: Vec<Value>, next: Option<Value>) -> Response {
-    let mut all = json!({"data": data, "has_more": next.is_some()});
-    if let (Some(all), Some(next)) = (all.as_object_mut(), next) {
-        all.insert("next".into(), next);
-    }
-    ok(&all)
+pub(super) fn page<T: Serialize>(data: Vec<T>, next: Option<Value>) -> Response {
+    ok(&Page { data, has_more: next.is_some(), next })
 }
 
 /// Streaming response of JSON lines.

@@ -1,13 +1,11 @@
-//! Request parsing: JSON body, query, and their errors.
+//! Request parsing: JSON body and query. `synctop_core::fleet::requests` reads the fields of a body.
 
 use crate::service::problem::Problem;
 use crate::service::registry::{Service, Slot};
 use axum::body::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-
-/// Length of a pipeline id in characters, as in the published service.
-const ID_LENGTH: std::ops::RangeInclusive<usize> = 3..=64;
+use synctop_core::fleet::requests::validate_id;
 
 /// Parses the body as a JSON object; an empty body is an empty object.
 pub fn json(body: &Bytes) -> Result<Map<String, Value>, Problem> {
@@ -74,57 +72,8 @@ impl Query {
     }
 }
 
-/// Validates a pipeline id.
-pub fn validate_id(id: &str) -> Result<(), Problem> {
-    if !ID_LENGTH.contains(&id.len()) {
-        return Err(Problem::invalid(
-            &["id"],
-            format!("a pipeline id has {} to {} characters", ID_LENGTH.start(), ID_LENGTH.end()),
-        ));
-    }
-    let fine = id.starts_with(|c: char| c.is_ascii_alphabetic())
-        && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if fine {
-        return Ok(());
-    }
-    let sentence = "Pipeline id must start with a letter and contain only letters, numbers, underscores, or hyphens.";
-    Err(Problem::invalid(&["id"], sentence))
-}
-
 /// Returns the pipeline with this id.
 pub fn pipeline(service: &Service, id: &str) -> Result<Arc<Slot>, Problem> {
     validate_id(id)?;
     service.slot(id).ok_or_else(|| Problem::no_pipeline(id))
-}
-
-/// Removes and validates a source or destination: `{"type": T, T: {...}}`.
-pub fn party(fields: &mut Map<String, Value>, name: &str) -> Result<Option<Value>, Problem> {
-    let Some(party) = fields.remove(name) else { return Ok(None) };
-    let Some(inner) = party.as_object() else {
-        return Err(Problem::invalid(&[name], "Invalid input: expected object"));
-    };
-    let Some(kind) = inner.get("type").and_then(Value::as_str).filter(|kind| !kind.is_empty()) else {
-        return Err(Problem::invalid(&[name, "type"], "Invalid input: expected string"));
-    };
-    if inner.get(kind).is_some_and(|config| !config.is_object()) {
-        return Err(Problem::invalid(&[name, kind], "Invalid input: expected object"));
-    }
-    Ok(Some(party))
-}
-
-/// Removes and validates the streams: `[{"name": ...}]`. `Some(None)` is an explicit null.
-pub fn streams(fields: &mut Map<String, Value>) -> Result<Option<Option<Value>>, Problem> {
-    let Some(streams) = fields.remove("streams") else { return Ok(None) };
-    if streams.is_null() {
-        return Ok(Some(None));
-    }
-    let Some(all) = streams.as_array() else {
-        return Err(Problem::invalid(&["streams"], "Invalid input: expected array"));
-    };
-    for (at, stream) in all.iter().enumerate() {
-        if !stream.get("name").is_some_and(Value::is_string) {
-            return Err(Problem::invalid(&["streams", &at.to_string(), "name"], "Invalid input: expected string"));
-        }
-    }
-    Ok(Some(Some(streams)))
 }

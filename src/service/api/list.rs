@@ -3,12 +3,12 @@
 use crate::service::api::app::{ApiResult, Shared, page};
 use crate::service::api::body::Query;
 use crate::service::api::pipelines;
-use crate::service::lifecycle::{Desired, Status};
-use crate::service::store;
+use crate::service::store::{self, StoredAction};
 use axum::extract::{RawQuery, State};
-use serde_json::{Value, json};
+use serde_json::Value;
 use strum::VariantArray as _;
-use synctop_core::protocol::time;
+use synctop_core::fleet::wire::ActionBody;
+use synctop_core::fleet::{DesiredStatus, PipelineStatus};
 
 /// Default and maximum length of a page.
 const PAGE: u64 = 100;
@@ -19,11 +19,11 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
     let known = ["limit", "after", "status", "desired_status", "engine", "fingerprint", "q", "state"];
     let query = Query::read(query.as_deref(), &known)?;
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
-    let status = query.one_of("status", Status::VARIANTS)?;
-    let desired = query.one_of("desired_status", Desired::VARIANTS)?;
+    let status = query.one_of("status", PipelineStatus::VARIANTS)?;
+    let desired = query.one_of("desired_status", DesiredStatus::VARIANTS)?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
     let wanted = query.text("q").map(str::to_lowercase);
-    let mut data: Vec<Value> = Vec::new();
+    let mut data = Vec::new();
     let mut last = None;
     let mut has_more = false;
     for slot in app.service.slots_after(query.text("after").unwrap_or_default()) {
@@ -43,7 +43,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
             break;
         }
         last = Some(pipeline.id.clone());
-        data.push(pipelines::pipeline_json(&app, &slot, &pipeline, with_state)?);
+        data.push(pipelines::pipeline_body(&app, &slot, &pipeline, with_state)?);
     }
     Ok(page(data, last.filter(|_| has_more).map(Value::from)))
 }
@@ -61,10 +61,8 @@ pub async fn actions(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult
     let data: Vec<_> = found
         .into_iter()
         .map(|it| {
-            json!({
-                "seq": it.seq, "at": time::iso(it.at), "client": it.client, "action": it.action,
-                "pipeline": it.pipeline, "detail": it.detail,
-            })
+            let StoredAction { seq, at, client, action, pipeline, detail } = it;
+            ActionBody { seq, at: Some(at), client, action, pipeline, detail }
         })
         .collect();
     Ok(page(data, next.filter(|_| has_more).map(Value::from)))

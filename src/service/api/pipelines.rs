@@ -5,7 +5,7 @@ use crate::service::api::app::{ApiResult, App, Peer, Shared, answer, ok};
 use crate::service::api::body::{self, Query};
 use crate::service::api::check;
 use crate::service::engines::SourceConfigError;
-use crate::service::lifecycle::{Desired, LifecycleEvent, Status};
+use crate::service::lifecycle::LifecycleEvent;
 use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
 use crate::service::registry::{Slot, apply_event, live_task, new_pipeline};
@@ -17,6 +17,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::fleet::requests::{CreatePipeline, UpdatePipeline, validate_id};
+use synctop_core::fleet::wire::PipelineBody;
+use synctop_core::fleet::{DesiredStatus, PipelineStatus};
 
 /// Maximum time that a deletion waits for the teardown.
 const TEARDOWN_WAIT: Duration = Duration::from_secs(5);
@@ -24,8 +27,13 @@ const TEARDOWN_WAIT: Duration = Duration::from_secs(5);
 /// Maximum length of an idempotency key, as in Stripe's API.
 const MAX_KEY_LENGTH: usize = 255;
 
-/// Returns the JSON form of a pipeline with its last run, and its state if requested.
-pub fn pipeline_json(app: &App, slot: &Slot, pipeline: &StoredPipeline, with_state: bool) -> Result<Value, Problem> {
+/// Returns the body of a pipeline with its last run, and its state if requested.
+pub fn pipeline_body(
+    app: &App,
+    slot: &Slot,
+    pipeline: &StoredPipeline,
+    with_state: bool,
+) -> Result<PipelineBody<Value, Value>, Problem> {
     let kept = if with_state { app.service.store.read(|it| store::state(it, &slot.id))?.state } else { None };
     let kept = kept.and_then(|kept| engine_sections(&kept));
     let task = match &pipeline.last {
@@ -33,7 +41,7 @@ pub fn pipeline_json(app: &App, slot: &Slot, pipeline: &StoredPipeline, with_sta
         None => None,
     };
     let task = task.map(|task| live_task(slot, task));
-    Ok(pipeline.to_json(kept.as_deref(), task.as_ref(), slot.cursor(pipeline)))
+    Ok(pipeline.body(kept.as_deref(), task.as_ref(), slot.cursor(pipeline)))
 }
 
 /// Returns the engine's sections of a stored state, without the service's own data.
@@ -67,7 +75,7 @@ pub async fn create(
     let query = Query::read(query.as_deref(), &["skip_check"])?;
     let skip_check = query.flag("skip_check")?;
     let key = idempotency_key(&headers)?;
-    let mut fields = body::json(&body)?;
+    let fields = body::json(&body)?;
     let request = Value::Object(fields.clone()).to_string();
     if let Some(key) = &key {
         let (key, request) = (key.clone(), request.clone());
@@ -79,25 +87,12 @@ pub async fn create(
             }
             let slot = wait_for_slot(&app, &id).await?;
             let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
-            return Ok(answer(StatusCode::CREATED, &pipeline_json(&app, &slot, &pipeline, true)?));
+            return Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true)?));
         }
     }
-    let id = match fields.remove("id") {
-        None => crate::util::sys::random_id("pipe"),
-        Some(Value::String(id)) => id,
-        Some(_) => return Err(Problem::invalid(&["id"], "Invalid input: expected string")),
-    };
-    body::validate_id(&id)?;
-    let missing = |name: &str| Problem::invalid(&[name], "Invalid input: expected object, received undefined");
-    let source = body::party(&mut fields, "source")?.ok_or_else(|| missing("source"))?;
-    let destination = body::party(&mut fields, "destination")?.ok_or_else(|| missing("destination"))?;
+    let CreatePipeline { id, source, destination, streams, desired_status } = CreatePipeline::read(fields)?;
+    let id = id.unwrap_or_else(|| crate::util::sys::random_id("pipe"));
     app.service.engines.validate(&source).map_err(bad_source)?;
-    let streams = body::streams(&mut fields)?.flatten();
-    let desired = desired(&mut fields)?.unwrap_or(Desired::Active);
-    if desired == Desired::Deleted {
-        return Err(Problem::invalid(&["desired_status"], "a new pipeline cannot be deleted already"));
-    }
-    remove_read_only_fields(&mut fields)?;
     let config = PipelineConfig { source, destination, streams };
     let mut pipeline = new_pipeline(id, config);
     if app.service.slot(&pipeline.id).is_some() {
@@ -106,7 +101,7 @@ pub async fn create(
     if !skip_check {
         check::check_before_creation(&app, &pipeline).await?;
     }
-    apply_event(&mut pipeline, LifecycleEvent::Want(desired))?;
+    apply_event(&mut pipeline, LifecycleEvent::Want(desired_status))?;
     let slot = app
         .service
         .create(pipeline, move |tx, pipeline| {
@@ -126,7 +121,7 @@ pub async fn create(
         made => made?,
     };
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&slot.id))?;
-    Ok(answer(StatusCode::CREATED, &pipeline_json(&app, &slot, &pipeline, true)?))
+    Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true)?))
 }
 
 /// Error for a source with an unknown engine or an invalid configuration.
@@ -156,39 +151,13 @@ pub fn digest(request: &str) -> String {
     crate::util::sys::hex(digest.as_ref())
 }
 
-/// Removes read-only fields, which a client may send back. Returns those that were present.
-fn remove_read_only_fields(fields: &mut serde_json::Map<String, Value>) -> Result<Option<&'static str>, Problem> {
-    let mut found = None;
-    for key in ["status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run"] {
-        if fields.remove(key).is_some() {
-            found = Some(key);
-        }
-    }
-    match fields.keys().next() {
-        None => Ok(found),
-        Some(odd) => Err(Problem::invalid(
-            &[odd],
-            "there is no such field (there is id, source, destination, streams, desired_status)",
-        )),
-    }
-}
-
-fn desired(fields: &mut serde_json::Map<String, Value>) -> Result<Option<Desired>, Problem> {
-    match fields.remove("desired_status") {
-        None => Ok(None),
-        Some(value) => value.as_str().and_then(|name| name.parse().ok()).map(Some).ok_or_else(|| {
-            Problem::invalid(&["desired_status"], "Invalid option: expected one of \"active\"|\"paused\"|\"deleted\"")
-        }),
-    }
-}
-
 /// `GET /pipelines/{id}`
 pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> ApiResult {
     let query = Query::read(query.as_deref(), &["state"])?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
     let slot = body::pipeline(&app.service, &id)?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
-    Ok(ok(&pipeline_json(&app, &slot, &pipeline, with_state)?))
+    Ok(ok(&pipeline_body(&app, &slot, &pipeline, with_state)?))
 }
 
 /// `PATCH /pipelines/{id}`: changes the desired state or the configuration.
@@ -199,26 +168,13 @@ pub async fn update(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
-    body::validate_id(&id)?;
+    validate_id(&id)?;
     let Some(slot) = app.service.slot(&id) else {
         let was_there = app.service.store.read(|it| store::deleted(it, &id))?;
         let deleted = Problem::new(409, "pipeline_deleted", "Pipeline is deleted — create a new pipeline instead");
         return Err(if was_there { deleted } else { Problem::no_pipeline(&id) });
     };
-    let mut fields = body::json(&body)?;
-    let desired = desired(&mut fields)?;
-    let source = body::party(&mut fields, "source")?;
-    let destination = body::party(&mut fields, "destination")?;
-    let streams = body::streams(&mut fields)?;
-    if fields.remove("id").is_some_and(|it| it != id.as_str()) {
-        return Err(Problem::invalid(&["id"], "a pipeline keeps its id"));
-    }
-    let read_only = remove_read_only_fields(&mut fields)?;
-    if let Some(field) =
-        read_only.filter(|_| desired.is_none() && source.is_none() && destination.is_none() && streams.is_none())
-    {
-        return Err(Problem::invalid(&[field], "it cannot be set: set desired_status instead"));
-    }
+    let update = UpdatePipeline::read(body::json(&body)?, &id)?;
     let expected = match headers.get(header::IF_MATCH).map(|it| it.to_str().unwrap_or_default().trim_matches('"')) {
         None | Some("*") => None,
         Some(revision) => {
@@ -226,7 +182,7 @@ pub async fn update(
             Some(revision.map_err(|_| Problem::invalid(&["If-Match"], "expected a revision"))?)
         }
     };
-    if let Some(source) = &source {
+    if let Some(source) = &update.source {
         app.service.engines.validate(source).map_err(bad_source)?;
     }
     let client = ip.to_string();
@@ -238,9 +194,10 @@ pub async fn update(
                 return Err(Problem::new(412, "revision_changed", sentence).with("revision", pipeline.revision));
             }
             let before = (pipeline.life.desired, pipeline.life.status());
-            let changed = source.is_some() || destination.is_some() || streams.is_some();
+            let changed = update.changes_config();
+            let UpdatePipeline { source, destination, streams, desired_status } = update;
             if changed {
-                if pipeline.life.desired == Desired::Deleted {
+                if pipeline.life.desired == DesiredStatus::Deleted {
                     return Err(Problem::refused(&pipeline.id, crate::service::lifecycle::Refusal::Deleted));
                 }
                 let mut config = pipeline.config.as_ref().clone();
@@ -255,9 +212,9 @@ pub async fn update(
                 }
                 pipeline.config = Arc::new(config);
             }
-            if let Some(desired) = desired {
+            if let Some(desired) = desired_status {
                 apply_event(pipeline, LifecycleEvent::Want(desired))?;
-                if desired == Desired::Active && before.1 == Status::Error {
+                if desired == DesiredStatus::Active && before.1 == PipelineStatus::Error {
                     pipeline.reason = None;
                 }
                 // A request of a person skips the remaining backoff.
@@ -271,7 +228,7 @@ pub async fn update(
             Ok(tx.log_action(&client, "update", Some(&pipeline.id), Some(&detail))?)
         })
         .await?;
-    Ok(ok(&pipeline_json(&app, &slot, &pipeline, true)?))
+    Ok(ok(&pipeline_body(&app, &slot, &pipeline, true)?))
 }
 
 /// `DELETE /pipelines/{id}`: responds after the teardown, or with 202 while the teardown continues.
@@ -288,7 +245,7 @@ pub async fn delete(
     let client = ip.to_string();
     app.service
         .change(&slot, move |tx, pipeline| {
-            apply_event(pipeline, LifecycleEvent::Want(Desired::Deleted))?;
+            apply_event(pipeline, LifecycleEvent::Want(DesiredStatus::Deleted))?;
             pipeline.retry = None;
             Ok(tx.log_action(&client, if force { "delete with force" } else { "delete" }, Some(&pipeline.id), None)?)
         })

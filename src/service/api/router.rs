@@ -155,7 +155,7 @@ async fn health(State(app): Shared) -> Response {
     let service = &app.service;
     let slots = service.slots_after("");
     let mut by_status = serde_json::Map::new();
-    for &status in crate::service::lifecycle::Status::VARIANTS {
+    for &status in synctop_core::fleet::PipelineStatus::VARIANTS {
         let count = slots.iter().filter_map(|slot| slot.pipeline()).filter(|it| it.life.status() == status).count();
         by_status.insert(status.as_str().into(), count.into());
     }

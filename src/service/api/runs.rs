@@ -4,8 +4,8 @@ use crate::service::api::app::{ApiResult, App, Peer, Shared, already_running, an
 use crate::service::api::body::{self, Query};
 use crate::service::api::events;
 use crate::service::api::pipelines::{digest, idempotency_key, key_reused};
-use crate::service::lifecycle::{Desired, LifecycleEvent, Phase};
-use crate::service::model::{CallLimits, Task, TaskState, Trigger};
+use crate::service::lifecycle::{LifecycleEvent, Phase};
+use crate::service::model::{CallLimits, Task};
 use crate::service::problem::Problem;
 use crate::service::registry::{Slot, apply_event, live_task};
 use crate::service::run::create_task;
@@ -17,68 +17,26 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;
+use synctop_core::fleet::DesiredStatus;
+use synctop_core::fleet::requests::StartRun;
+use synctop_core::fleet::wire::{TaskBody, TaskState, Trigger};
 
 const PAGE: u64 = 100;
 
-/// Options of a requested run.
-#[derive(Default)]
-struct RunOptions {
-    limits: CallLimits,
-    run_id: Option<String>,
-    reset: bool,
-}
-
-impl RunOptions {
-    fn of_query(query: Option<&str>) -> Result<Self, Problem> {
-        let known = ["time_limit", "state_limit", "run_id", "reset_state", "force"];
-        let query = Query::read(query, &known)?;
-        let mut fields = Map::new();
-        for key in ["time_limit", "state_limit"] {
-            if let Some(text) = query.text(key) {
-                let number: Value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
-                fields.insert(key.into(), number);
-            }
-        }
-        fields.extend(query.text("run_id").map(|id| ("run_id".to_owned(), id.into())));
-        fields.insert("reset_state".into(), query.flag("reset_state")?.into());
-        Self::of_fields(fields)
-    }
-
-    fn of_fields(mut fields: Map<String, Value>) -> Result<Self, Problem> {
-        let mut options = Self::default();
-        let bad = |key: &str, what: &str| Err(Problem::invalid(&[key], format!("expected {what}")));
-        match fields.remove("time_limit") {
-            None | Some(Value::Null) => {}
-            Some(limit) => match limit.as_f64() {
-                Some(limit) if limit > 0.0 && limit <= 1e6 => options.limits.time_limit = Some(limit),
-                _ => return bad("time_limit", "a number of seconds above 0"),
-            },
-        }
-        match fields.remove("state_limit") {
-            None | Some(Value::Null) => {}
-            Some(limit) => match limit.as_u64() {
-                Some(limit) if limit > 0 => options.limits.state_limit = Some(limit),
-                _ => return bad("state_limit", "a whole number above 0"),
-            },
-        }
-        match fields.remove("run_id") {
-            None | Some(Value::Null) => {}
-            Some(Value::String(id)) if (1..=128).contains(&id.len()) => options.run_id = Some(id),
-            Some(_) => return bad("run_id", "1 to 128 characters"),
-        }
-        match fields.remove("reset_state") {
-            None | Some(Value::Null) => {}
-            Some(Value::Bool(reset)) => options.reset = reset,
-            Some(_) => return bad("reset_state", "true or false"),
-        }
-        match fields.keys().next() {
-            None => Ok(options),
-            Some(odd) => Err(Problem::invalid(
-                &[odd],
-                "there is no such field (there is time_limit, state_limit, run_id, reset_state)",
-            )),
+/// Reads the options of a single call, which the published service has in the query.
+fn run_of_query(query: Option<&str>) -> Result<StartRun, Problem> {
+    let known = ["time_limit", "state_limit", "run_id", "reset_state", "force"];
+    let query = Query::read(query, &known)?;
+    let mut fields = Map::new();
+    for key in ["time_limit", "state_limit"] {
+        if let Some(text) = query.text(key) {
+            let number: Value = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+            fields.insert(key.into(), number);
         }
     }
+    fields.extend(query.text("run_id").map(|id| ("run_id".to_owned(), id.into())));
+    fields.insert("reset_state".into(), query.flag("reset_state")?.into());
+    Ok(StartRun::read(fields)?)
 }
 
 /// Opens a run, or returns the run that an earlier request with the same key opened.
@@ -87,7 +45,7 @@ async fn open(
     slot: &Arc<Slot>,
     ip: IpAddr,
     trigger: Trigger,
-    options: RunOptions,
+    options: StartRun,
     key: Option<(String, String)>,
 ) -> Result<Task, Problem> {
     let log = Arc::clone(&slot.log);
@@ -114,8 +72,9 @@ async fn open(
             pipeline.retry = None;
             // A single call keeps the run id of the previous call; a requested run gets a new one.
             let run_id = options.run_id.or_else(|| pipeline.run_id.clone().filter(|_| trigger == Trigger::Sync));
-            let mut task = create_task(tx, pipeline, trigger, options.limits, run_id, log.end())?;
-            (task.reset, task.was_ready) = (options.reset, was_ready);
+            let limits = CallLimits { time_limit: options.time_limit, state_limit: options.state_limit };
+            let mut task = create_task(tx, pipeline, trigger, limits, run_id, log.end())?;
+            (task.reset, task.was_ready) = (options.reset_state, was_ready);
             tx.put_task(&task)?;
             if let Some((key, request)) = &key {
                 tx.put_answer(key, &scope, request, &task.id)?;
@@ -138,15 +97,12 @@ pub async fn start(
 ) -> ApiResult {
     let fields = body::json(&body)?;
     let request = digest(&Value::Object(fields.clone()).to_string());
-    let options = RunOptions::of_fields(fields)?;
+    let options = StartRun::read(fields)?;
     let key = idempotency_key(&headers)?.map(|key| (key, request));
     let slot = body::pipeline(&app.service, &id)?;
     let task = open(&app, &slot, ip, Trigger::Request, options, key).await?;
-    let mut body = task.to_json();
-    if let (Some(fields), Some(pipeline)) = (body.as_object_mut(), slot.pipeline()) {
-        fields.insert("cursor".into(), slot.cursor(&pipeline).to_string().into());
-    }
-    Ok(answer(StatusCode::ACCEPTED, &body))
+    let cursor = slot.pipeline().map(|pipeline| slot.cursor(&pipeline).to_string().into());
+    Ok(answer(StatusCode::ACCEPTED, &TaskBody { cursor, ..task.body() }))
 }
 
 /// Opens a run of one call.
@@ -156,7 +112,7 @@ async fn open_single_call(
     query: Option<&str>,
     ip: IpAddr,
 ) -> Result<(Arc<Slot>, Task), Problem> {
-    let options = RunOptions::of_query(query)?;
+    let options = run_of_query(query)?;
     let slot = body::pipeline(&app.service, id)?;
     let task = open(app, &slot, ip, Trigger::Sync, options, None).await?;
     Ok((slot, task))
@@ -230,7 +186,7 @@ pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): R
     let has_more = found.len() as u64 > limit;
     found.truncate(most - 1);
     let next = found.last().map(|task| task.number);
-    let data: Vec<_> = found.into_iter().map(|task| live_task(&slot, task).to_json()).collect();
+    let data = found.into_iter().map(|task| live_task(&slot, task).body()).collect();
     Ok(page(data, next.filter(|_| has_more).map(Value::from)))
 }
 
@@ -241,14 +197,14 @@ pub async fn get(State(app): Shared, Path(id): Path<String>) -> ApiResult {
         Some(slot) => live_task(&slot, task),
         None => task,
     };
-    Ok(ok(&task.to_json()))
+    Ok(ok(&task.body()))
 }
 
 /// `DELETE /tasks/{task_id}`: cancels a run at its next checkpoint. A finished run stays unchanged.
 pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Path(id): Path<String>) -> ApiResult {
     let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
     if task.state.is_finished() {
-        return Ok(ok(&task.to_json()));
+        return Ok(ok(&task.body()));
     }
     let slot = app.service.slot(&task.pipeline).ok_or_else(|| Problem::no_pipeline(&task.pipeline))?;
     let (_, task) = app
@@ -260,8 +216,8 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
                 tx.put_task(&task)?;
                 pipeline.retry = None;
                 // Unless paused, a pipeline in backfill would open the next run at once.
-                if !task.ready_if_canceled() && pipeline.life.desired != Desired::Deleted {
-                    apply_event(pipeline, LifecycleEvent::Want(Desired::Paused))?;
+                if !task.ready_if_canceled() && pipeline.life.desired != DesiredStatus::Deleted {
+                    apply_event(pipeline, LifecycleEvent::Want(DesiredStatus::Paused))?;
                 }
                 // A new revision notifies the reconciler.
                 pipeline.revision += 1;
@@ -270,5 +226,5 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
             Ok(task)
         })
         .await?;
-    Ok(answer(StatusCode::ACCEPTED, &live_task(&slot, task).to_json()))
+    Ok(answer(StatusCode::ACCEPTED, &live_task(&slot, task).body()))
 }

@@ -7,16 +7,17 @@
 
 use crate::service::api::app::{ApiResult, Peer, Shared, ok};
 use crate::service::api::body::{self, Query};
-use crate::service::lifecycle::{Desired, Status};
-use crate::service::model::{Cursor, StoredPipeline};
+use crate::service::model::{Cursor, ParkReason, StoredPipeline, StoredRetry};
 use crate::service::problem::Problem;
 use crate::service::registry::{RunFacts, Service, Slot};
 use crate::service::store;
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
-use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::fleet::wire::WaitBody;
+use synctop_core::fleet::{DesiredStatus, PipelineStatus};
 use synctop_core::protocol::{Status as StreamStatus, quantity};
 use tokio::time::Instant;
 
@@ -35,7 +36,7 @@ const MAX_STREAM_NAMES: usize = 100;
 /// Target of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WaitTarget {
-    Status(Status),
+    Status(PipelineStatus),
     /// Next checkpoint.
     Progress,
     NotParked,
@@ -74,7 +75,7 @@ impl WaitTarget {
         match self {
             Self::Status(status) => life.status() == *status,
             Self::Progress => facts.checkpoints > checkpoints,
-            Self::NotParked => life.status() != Status::Error,
+            Self::NotParked => life.status() != PipelineStatus::Error,
             Self::Stream(name, status) => {
                 let progress = facts.of(pipeline.last.as_ref());
                 progress.and_then(|it| it.stream(name)).is_some_and(|stream| stream.has_final_status(*status))
@@ -86,10 +87,10 @@ impl WaitTarget {
     fn is_unreachable(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> bool {
         let life = pipeline.life;
         match life.status() {
-            Status::Error => *self != Self::NotParked && *self != Self::Status(Status::Error),
-            Status::Paused => life.desired == Desired::Paused,
+            PipelineStatus::Error => *self != Self::NotParked && *self != Self::Status(PipelineStatus::Error),
+            PipelineStatus::Paused => life.desired == DesiredStatus::Paused,
             // Nothing is read until a request arrives; live events still bring progress.
-            Status::Ready if life.desired == Desired::Active => match self {
+            PipelineStatus::Ready if life.desired == DesiredStatus::Active => match self {
                 Self::Stream(name, status) => facts
                     .of(pipeline.last.as_ref())
                     .is_some_and(|run| run.stream(name).is_none_or(|stream| !stream.has_final_status(*status))),
@@ -100,11 +101,11 @@ impl WaitTarget {
     }
 
     /// Returns the stream names of the last run if the requested stream is none of them.
-    fn known_streams(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> Option<Vec<String>> {
+    fn known_streams(&self, pipeline: &StoredPipeline, facts: &RunFacts) -> Option<Vec<Arc<str>>> {
         let Self::Stream(name, _) = self else { return None };
         let run = facts.of(pipeline.last.as_ref())?;
         let run = Some(run).filter(|run| !run.streams.is_empty() && run.stream(name).is_none())?;
-        Some(run.streams.iter().take(MAX_STREAM_NAMES).map(|stream| stream.name.to_string()).collect())
+        Some(run.streams.iter().take(MAX_STREAM_NAMES).map(|stream| Arc::clone(&stream.name)).collect())
     }
 }
 
@@ -181,17 +182,20 @@ pub async fn wait(
         let ended = !reached && target.is_unreachable(&pipeline, &known) && (newer || life.is_settled());
         if reached || ended || last_check {
             let timed_out = !reached && !ended;
-            return Ok(ok(&json!({
-                "id": id, "for": query.text("for").unwrap_or("ready"),
-                "status": life.status(), "desired_status": life.desired,
-                "reason": pipeline.reason.as_ref().map(crate::service::model::ParkReason::to_json),
-                "retry": pipeline.retry.as_ref().map(crate::service::model::StoredRetry::to_json),
-                "reached": reached, "timed_out": timed_out,
-                "timeout": time.as_secs_f64(),
-                "waited_ms": u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-                "streams": target.known_streams(&pipeline, &known),
-                "cursor": slot.cursor(&pipeline).to_string(),
-            })));
+            return Ok(ok(&WaitBody {
+                id: Some(id.into()),
+                condition: Some(query.text("for").unwrap_or("ready").into()),
+                status: Some(life.status().as_str().into()),
+                desired_status: Some(life.desired.as_str().into()),
+                reason: pipeline.reason.as_ref().map(ParkReason::body),
+                retry: pipeline.retry.as_ref().map(StoredRetry::body),
+                reached: Some(reached),
+                timed_out: Some(timed_out),
+                timeout: Some(time.as_secs_f64()),
+                waited_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                streams: target.known_streams(&pipeline, &known),
+                cursor: Some(slot.cursor(&pipeline).to_string().into()),
+            }));
         }
         let poll = POLL.mul_f64(1.0 + crate::util::sys::jitter() * 0.5);
         tokio::select! {

@@ -3,7 +3,6 @@
 use crate::service::api::access::Permission;
 use crate::service::api::app::{ApiResult, Shared, answer};
 use crate::service::api::body;
-use crate::service::lifecycle::Desired;
 use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
 use crate::util::sys::now;
@@ -47,7 +46,7 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
         .write(move |tx| {
             let pipeline = tx.this_pipeline(&own.id, own.incarnation)?;
             let pipeline = pipeline.ok_or_else(|| Problem::no_pipeline(&own.id))?;
-            if pipeline.life.desired == Desired::Deleted {
+            if pipeline.life.desired == synctop_core::fleet::DesiredStatus::Deleted {
                 return Err(Problem::refused(&own.id, crate::service::lifecycle::Refusal::Deleted));
             }
             let (waiting, bytes) = tx.put_input(&own.id, &input)?;

@@ -7,10 +7,13 @@ use crate::protocol::Millis;
 pub struct ActionRecord {
     /// Sequence number in the action log.
     pub seq: i64,
+    /// Time of the request.
     pub at: Millis,
     /// Person who requested the action.
     pub who: String,
+    /// Action, such as `resume`.
     pub action: String,
+    /// Id of the pipeline.
     pub pipeline: String,
     /// Reason that the person gave.
     pub why: Option<String>,
@@ -22,5 +25,6 @@ pub struct ActionRecord {
     pub verdict: Option<String>,
     /// Result as a sentence; `None` while it is unknown.
     pub sentence: Option<String>,
+    /// Time at which the result became known.
     pub ended_at: Option<Millis>,
 }

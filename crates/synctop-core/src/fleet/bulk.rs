@@ -7,6 +7,10 @@ use crate::protocol::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Maximum number of pipelines of an action that needs no typed confirmation: a key on the screen, or
+/// none on the command line, is enough.
+pub const MAX_UNCONFIRMED: usize = 5;
+
 /// Number of pipelines in the first stage.
 const CANARY: usize = 1;
 /// Number of pipelines in the second stage.
@@ -23,6 +27,7 @@ const MAX_SAME_ERRORS: usize = 2;
 /// State of one pipeline in the bulk action.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BulkStep {
+    /// Its stage has not started.
     Waiting,
     /// The request was sent at this time, and its effect is being verified.
     Sent(Millis),
@@ -35,16 +40,20 @@ pub enum BulkStep {
 /// One pipeline of a bulk action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BulkItem {
+    /// Id of the pipeline.
     pub id: Arc<str>,
     /// Fingerprint of its error before the action.
     pub fingerprint: Option<Arc<str>>,
+    /// Progress of the action on it.
     pub step: BulkStep,
 }
 
 /// One action on many pipelines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bulk {
+    /// Action on each pipeline.
     pub action: PipelineAction,
+    /// Pipelines in the order of the action.
     pub items: Vec<BulkItem>,
     /// Reason why the bulk action stopped early.
     pub stopped: Option<String>,

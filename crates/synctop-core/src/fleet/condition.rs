@@ -1,6 +1,7 @@
 //! Conditions of `wait`, evaluated on the state of a pipeline.
 
-use super::pipeline::{DesiredStatus, Pipeline, PipelineStatus};
+use super::pipeline::Pipeline;
+use super::wire::{DesiredStatus, PipelineStatus};
 use crate::protocol::Status as StreamStatus;
 use std::sync::Arc;
 
@@ -67,9 +68,9 @@ impl std::str::FromStr for Condition {
             "error-count=0" => Ok(Self::NoErrors),
             "delete" | "deleted" => Ok(Self::Deleted),
             "create" | "created" => Ok(Self::Created),
-            text => match PipelineStatus::from(text.strip_prefix("status=").unwrap_or(text)) {
-                PipelineStatus::Other(_) => Err(ConditionError),
-                status => Ok(Self::Status(status)),
+            text => match text.strip_prefix("status=").unwrap_or(text).parse() {
+                Err(_) => Err(ConditionError),
+                Ok(status) => Ok(Self::Status(status)),
             },
         }
     }
@@ -78,7 +79,7 @@ impl std::str::FromStr for Condition {
 impl std::fmt::Display for Condition {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
-            Self::Status(status) => write!(f, "status={}", status.as_str()),
+            Self::Status(status) => write!(f, "status={status}"),
             Self::Progress => f.write_str("progress"),
             Self::NotParked => f.write_str("not-parked"),
             Self::Stream(name, status) => write!(f, "stream:{name}={}", status.as_str()),
@@ -95,7 +96,7 @@ impl Condition {
     #[must_use]
     pub fn as_server_condition(&self) -> Option<String> {
         match self {
-            Self::Status(status) => Some(status.as_str().to_owned()),
+            Self::Status(status) => Some(status.to_string()),
             Self::Progress | Self::NotParked | Self::Stream(..) => Some(self.to_string()),
             Self::NoErrors | Self::Deleted | Self::Created => None,
         }

@@ -1,7 +1,8 @@
 //! Group of a pipeline and a note about it: the claim of the service compared with the evidence.
 
-use super::pipeline::{DesiredStatus, Pipeline, PipelineStatus};
+use super::pipeline::Pipeline;
 use super::watched::Watched;
+use super::wire::{DesiredStatus, PipelineStatus, Word};
 use crate::protocol::Millis;
 use crate::reduce::Outcome;
 
@@ -27,12 +28,16 @@ pub enum PipelineGroup {
     /// Backfill or setup.
     #[strum(serialize = "BACKFILLING")]
     Working,
+    /// Nothing is left to read, and the last run has no error.
     Ready,
+    /// Paused, or about to be.
     Paused,
+    /// Being torn down.
     Deleting,
 }
 
 impl PipelineGroup {
+    /// Returns the name of the group in capitals, such as `PARKED`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -46,9 +51,9 @@ impl Watched {
         let it = &self.pipeline;
         let wanted = it.desired == DesiredStatus::Active;
         match it.status {
-            PipelineStatus::Teardown => PipelineGroup::Deleting,
+            Word::Known(PipelineStatus::Teardown) => PipelineGroup::Deleting,
             _ if it.desired == DesiredStatus::Deleted => PipelineGroup::Deleting,
-            PipelineStatus::Error => PipelineGroup::Parked,
+            Word::Known(PipelineStatus::Error) => PipelineGroup::Parked,
             _ if wanted && failed(it) => {
                 if self.quiet_ms(now) >= PARKED_AFTER_MS {
                     PipelineGroup::Parked
@@ -56,22 +61,24 @@ impl Watched {
                     PipelineGroup::Failing
                 }
             }
-            PipelineStatus::Paused => PipelineGroup::Paused,
+            Word::Known(PipelineStatus::Paused) => PipelineGroup::Paused,
             _ if it.desired == DesiredStatus::Paused => PipelineGroup::Paused,
             _ if is_retrying(it) => PipelineGroup::Failing,
-            PipelineStatus::Ready
+            Word::Known(PipelineStatus::Ready)
                 if it.has_outcome(Outcome::CompletedWithErrors) || it.has_outcome(Outcome::Failed) =>
             {
                 PipelineGroup::Failing
             }
-            PipelineStatus::Ready => PipelineGroup::Ready,
-            PipelineStatus::Setup | PipelineStatus::Backfill | PipelineStatus::Other(_) if is_queued(it) => {
+            Word::Known(PipelineStatus::Ready) => PipelineGroup::Ready,
+            Word::Known(PipelineStatus::Setup | PipelineStatus::Backfill) | Word::Other(_) if is_queued(it) => {
                 PipelineGroup::Working
             }
-            PipelineStatus::Backfill if wanted && has_ended(it) && self.quiet_ms(now) >= STALE_AFTER_MS => {
+            Word::Known(PipelineStatus::Backfill)
+                if wanted && has_ended(it) && self.quiet_ms(now) >= STALE_AFTER_MS =>
+            {
                 PipelineGroup::Parked
             }
-            PipelineStatus::Setup | PipelineStatus::Backfill | PipelineStatus::Other(_)
+            Word::Known(PipelineStatus::Setup | PipelineStatus::Backfill) | Word::Other(_)
                 if self.quiet_ms(now) >= STALE_AFTER_MS =>
             {
                 PipelineGroup::Stale

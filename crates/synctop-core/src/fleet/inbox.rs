@@ -18,7 +18,9 @@ const DAY_MS: Millis = 86_400_000;
 /// Occurrences of an item's error in one pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InboxHit {
+    /// Time of the first occurrence.
     pub first_at: Millis,
+    /// Time of the latest occurrence.
     pub last_at: Millis,
     /// Start of the present series of occurrences, without a success in between.
     #[serde(default)]
@@ -46,13 +48,17 @@ impl InboxHit {
 /// One error in all pipelines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InboxItem {
+    /// Hash of the message without its particulars.
     pub fingerprint: Arc<str>,
     /// Message of the latest occurrence.
     pub message: Arc<str>,
+    /// Failure type, such as `auth_error`.
     pub failure_type: Option<Arc<str>>,
     /// Next step for an operator.
     pub next: Option<Arc<str>>,
+    /// Time of the first occurrence in any pipeline.
     pub first_at: Millis,
+    /// Time of the latest occurrence in any pipeline.
     pub last_at: Millis,
     /// Occurrences by pipeline id.
     pub hits: BTreeMap<Arc<str>, InboxHit>,
@@ -68,7 +74,9 @@ pub struct InboxItem {
 pub enum InboxState {
     /// Open, and returned after a success in some pipeline.
     Regressed,
+    /// Open, and neither acknowledged nor returned.
     New,
+    /// Open, and acknowledged by a person.
     Acked,
     /// Ended by a success.
     Fixed,
@@ -77,6 +85,7 @@ pub enum InboxState {
 }
 
 impl InboxState {
+    /// Returns the state in snake case, such as `regressed`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -104,6 +113,7 @@ impl InboxItem {
         }
     }
 
+    /// Returns the state over all pipelines with the error.
     #[must_use]
     pub fn state(&self) -> InboxState {
         let open = || self.hits.values().filter(|hit| hit.open());
@@ -165,6 +175,7 @@ impl InboxItem {
 /// All items of one service, by fingerprint.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inbox {
+    /// Items by fingerprint.
     pub items: BTreeMap<Arc<str>, Arc<InboxItem>>,
 }
 

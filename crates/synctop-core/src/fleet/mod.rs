@@ -1,13 +1,13 @@
 //! Pipelines of one service: state, errors, common causes, verified actions. Pure: no clock, no
-//! I/O; `net::remote` makes the requests, `views::fleet` draws.
+//! I/O; `net::client` makes the requests, `views::fleet` draws.
 //!
 //! ```text
-//! JSON of a service --pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: times of observation and movement }
+//! JSON of a service --wire.rs, pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: times of observation and movement }
 //!                                                  |- group.rs      group and reason: claim against evidence
 //!                                                  |- inbox.rs      errors by fingerprint, with a memory
 //!                                                  |- condition.rs  conditions of `wait`
 //!                                                  '- verify.rs     result of an action   bulk.rs  canary   action_record.rs
-//! backoff.rs  polling backoff, rate limiter     task.rs  task of another API
+//! requests.rs  bodies of requests     task.rs  task of another API
 //! ```
 
 mod action_record;
@@ -16,14 +16,15 @@ pub mod condition;
 mod group;
 pub mod inbox;
 mod pipeline;
+pub mod requests;
 pub mod task;
 pub mod verify;
 mod watched;
+pub mod wire;
 
 pub use action_record::ActionRecord;
 pub use group::{PipelineGroup, STALE_AFTER_MS, count_by_group};
 pub use inbox::Inbox;
-pub use pipeline::{
-    DesiredStatus, NotAPipeline, Pipeline, PipelineFault, PipelineStatus, PlannedRetry, Run, RunFindings,
-};
+pub use pipeline::{NotAPipeline, Pipeline, PipelineFault, PlannedRetry, Run, RunFindings};
 pub use watched::{AcceptedAction, Fleet, Watched};
+pub use wire::{DesiredStatus, PipelineStatus, Word};

@@ -1,12 +1,17 @@
 //! Pipeline of a service: synctop's own service, which reports reasons and times, or the published
-//! one (PROTOCOLS 2), whose state has to be interpreted. The same reducer reads an engine's report
+//! one, whose state has to be interpreted. The same reducer reads an engine's report
 //! from either service.
 
+use super::wire::{
+    DesiredStatus, DoubtTotals, ErrorTotals, PipelineBody, PipelineStatus, ReasonBody, RunTotals, TaskBody, TaskState,
+    Word,
+};
 use crate::format::names;
 use crate::protocol::error_text::core;
-use crate::protocol::{Decoder, Millis, Splitter, mask, time};
+use crate::protocol::{Decoder, ErrorLevel, Millis, Splitter, mask, time};
 use crate::reduce::{Outcome, Progress, doubts, fingerprint, outcome, standing};
 use crate::report::{Advice, Audience};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,87 +19,16 @@ use std::sync::Arc;
 /// Maximum number of errors, and of doubts, that are read from one pipeline.
 const MAX_FAULTS: usize = 20;
 
-/// Status of a pipeline on the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PipelineStatus {
-    Setup,
-    Backfill,
-    Ready,
-    Paused,
-    Teardown,
-    Error,
-    /// Status that this version does not know.
-    Other(Arc<str>),
-}
-
-impl PipelineStatus {
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Setup => "setup",
-            Self::Backfill => "backfill",
-            Self::Ready => "ready",
-            Self::Paused => "paused",
-            Self::Teardown => "teardown",
-            Self::Error => "error",
-            Self::Other(word) => word,
-        }
-    }
-}
-
-impl From<&str> for PipelineStatus {
-    fn from(name: &str) -> Self {
-        match name {
-            "setup" => Self::Setup,
-            "backfill" => Self::Backfill,
-            "ready" => Self::Ready,
-            "paused" => Self::Paused,
-            "teardown" => Self::Teardown,
-            "error" => Self::Error,
-            other => Self::Other(other.into()),
-        }
-    }
-}
-
-/// Desired status of a pipeline on the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DesiredStatus {
-    Active,
-    Paused,
-    Deleted,
-    /// Status that this version does not know.
-    Other(Arc<str>),
-}
-
-impl DesiredStatus {
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Deleted => "deleted",
-            Self::Other(word) => word,
-        }
-    }
-}
-
-impl From<&str> for DesiredStatus {
-    fn from(name: &str) -> Self {
-        match name {
-            "active" => Self::Active,
-            "paused" => Self::Paused,
-            "deleted" => Self::Deleted,
-            other => Self::Other(other.into()),
-        }
-    }
-}
-
 /// Error of a pipeline that is not resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineFault {
+    /// Hash of the message without its particulars.
     pub fingerprint: Arc<str>,
+    /// Error message with secrets masked.
     pub message: Arc<str>,
+    /// Failure type, such as `auth_error`.
     pub failure_type: Option<Arc<str>>,
+    /// Streams with the error; empty if it concerns the entire pipeline.
     pub streams: Vec<Arc<str>>,
     /// Next step for an operator.
     pub next: Option<Arc<str>>,
@@ -103,6 +37,32 @@ pub struct PipelineFault {
 }
 
 impl PipelineFault {
+    /// Reads a reason of parking; `None` if it has no message.
+    fn of_reason(reason: ReasonBody) -> Option<Self> {
+        let message = reason.message?;
+        Some(Self {
+            fingerprint: fingerprint_of(reason.fingerprint, &message),
+            failure_type: reason.failure_type,
+            streams: reason.stream.into_iter().collect(),
+            next: reason.next,
+            since: reason.since,
+            message,
+        })
+    }
+
+    /// Reads an error of a run; `None` if it has no message.
+    fn of_error(error: ErrorTotals) -> Option<Self> {
+        let message = error.message?;
+        Some(Self {
+            fingerprint: fingerprint_of(error.fingerprint, &message),
+            failure_type: error.failure_type,
+            streams: error.streams,
+            next: error.next,
+            since: error.last_at,
+            message,
+        })
+    }
+
     /// Failure type such as `auth_error`, or `error` if it is unclassified.
     #[must_use]
     pub fn kind(&self) -> &str {
@@ -142,7 +102,9 @@ pub struct Run {
     pub open: bool,
     /// Ended streams of all streams: `3/7`.
     pub share: Option<Arc<str>>,
+    /// Headline of the result, or the reason of a failure.
     pub message: Option<Arc<str>>,
+    /// Start of the run.
     pub started_at: Option<Millis>,
     /// End of the run; for a service that reports progress only, the time of the report.
     pub ended_at: Option<Millis>,
@@ -153,6 +115,7 @@ pub struct Run {
 pub struct RunFindings {
     /// Name of the outcome (see [`Outcome`]).
     pub outcome: Option<Arc<str>>,
+    /// Records of all attempts, if known.
     pub records: Option<u64>,
     /// Records per second over the last minute, if known.
     pub per_second: Option<f64>,
@@ -160,6 +123,7 @@ pub struct RunFindings {
     pub coverage: Option<f64>,
     /// True if more streams may follow: the coverage of all streams is then at most `coverage`.
     pub more_streams: bool,
+    /// Checkpoints of the run, if known.
     pub checkpoints: Option<u64>,
     /// Number of streams.
     pub streams: u64,
@@ -181,22 +145,31 @@ impl RunFindings {
 /// State of a pipeline, without secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
+    /// Name of the pipeline.
     pub id: Arc<str>,
+    /// Type of the source; empty if it is not reported.
     pub source: Arc<str>,
+    /// Type of the destination; empty if it is not reported.
     pub destination: Arc<str>,
-    pub status: PipelineStatus,
-    pub desired: DesiredStatus,
+    /// Status on the wire.
+    pub status: Word<PipelineStatus>,
+    /// Desired status on the wire.
+    pub desired: Word<DesiredStatus>,
     /// Reason of parking, if the service reports one.
     pub reason: Option<PipelineFault>,
     /// Errors of the last run, the most severe first, including the reason.
     pub faults: Vec<PipelineFault>,
+    /// Planned automatic retry.
     pub retry: Option<PlannedRetry>,
+    /// Last run, open or ended.
     pub run: Option<Run>,
+    /// Counts and outcome of the last run so far.
     pub found: RunFindings,
     /// Revision of the stored state, if the service counts revisions.
     pub revision: Option<u64>,
     /// Opaque position in the events from which reading continues.
     pub cursor: Option<Arc<str>>,
+    /// Time of the last change, if the service reports it.
     pub updated_at: Option<Millis>,
     /// Report of the service, with secrets masked.
     pub told: Arc<Value>,
@@ -214,8 +187,22 @@ struct ReducedState {
     progress: Arc<Progress>,
 }
 
-fn text(value: &Value, path: &str) -> Option<Arc<str>> {
-    value.pointer(path)?.as_str().map(Into::into)
+/// Returns the fingerprint of an error, computed if its service reports none.
+fn fingerprint_of(reported: Option<Arc<str>>, message: &str) -> Arc<str> {
+    reported.unwrap_or_else(|| format!("{:016x}", fingerprint::of_error(message, None)).into())
+}
+
+/// Source or destination, of which only the type is read.
+#[derive(Debug, Deserialize)]
+struct Party {
+    #[serde(rename = "type")]
+    kind: Arc<str>,
+}
+
+impl Party {
+    fn kind(party: Option<Self>) -> Arc<str> {
+        party.map(|party| party.kind).unwrap_or_default()
+    }
 }
 
 fn at(value: &Value, path: &str) -> Option<Millis> {
@@ -225,8 +212,10 @@ fn at(value: &Value, path: &str) -> Option<Millis> {
 /// Value that is no pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAPipeline {
+    /// The value has no `id`, or is no object.
     #[error("it has no id")]
     NoId,
+    /// The pipeline of this id has no `status`.
     #[error("pipeline {0} has no status")]
     NoStatus(Arc<str>),
 }
@@ -237,35 +226,34 @@ impl Pipeline {
     /// # Errors
     /// Returns [`NotAPipeline`] if `id` or `status` is missing.
     pub fn read(mut told: Value, now: Millis, before: Option<&Self>) -> Result<Self, NotAPipeline> {
-        let id = text(&told, "/id").ok_or(NotAPipeline::NoId)?;
-        let status = text(&told, "/status").ok_or_else(|| NotAPipeline::NoStatus(Arc::clone(&id)))?;
         let lines = EngineLines::of(&told, now);
         mask::json(&mut told);
-        // The reason of an unknown service may be any JSON value.
-        let reason = told.get("reason").filter(|it| it.is_object()).and_then(fault);
-        let retry = told.get("retry").filter(|it| it.is_object()).map(|retry| PlannedRetry {
-            at: at(retry, "/at"),
-            attempt: retry.get("attempt").and_then(Value::as_u64).unwrap_or(0),
-            message: text(retry, "/message").unwrap_or_default(),
-        });
+        let body = PipelineBody::<Party, RunTotals>::deserialize(&told).map_err(|_| NotAPipeline::NoId)?;
+        let id = body.id.ok_or(NotAPipeline::NoId)?;
+        let status = body.status.ok_or_else(|| NotAPipeline::NoStatus(Arc::clone(&id)))?;
+        let reason = body.reason.and_then(PipelineFault::of_reason);
         let mut pipeline = Self {
-            source: text(&told, "/source/type").unwrap_or_default(),
-            destination: text(&told, "/destination/type").unwrap_or_default(),
-            status: PipelineStatus::from(&*status),
-            desired: DesiredStatus::from(told.get("desired_status").and_then(Value::as_str).unwrap_or("active")),
+            source: Party::kind(body.source),
+            destination: Party::kind(body.destination),
+            status: Word::from(&*status),
+            desired: Word::from(body.desired_status.as_deref().unwrap_or(DesiredStatus::Active.into())),
             faults: reason.iter().cloned().collect(),
             reason,
-            retry,
+            retry: body.retry.map(|retry| PlannedRetry {
+                at: retry.at,
+                attempt: retry.attempt.unwrap_or(0),
+                message: retry.message.unwrap_or_default(),
+            }),
             run: None,
             found: RunFindings::default(),
-            revision: told.get("revision").and_then(Value::as_u64),
-            cursor: text(&told, "/cursor"),
-            updated_at: at(&told, "/updated_at"),
+            revision: body.revision,
+            cursor: body.cursor,
+            updated_at: body.updated_at,
             told: Arc::default(),
             read: None,
             id,
         };
-        match (told.get("run").filter(|it| it.is_object()), lines) {
+        match (body.run, lines) {
             (Some(run), _) => pipeline.take_run(run),
             (None, Some(lines)) => pipeline.take_lines(lines, before),
             (None, None) => {}
@@ -275,40 +263,37 @@ impl Pipeline {
     }
 
     /// Takes the last run from a service that reports results of runs.
-    fn take_run(&mut self, run: &Value) {
-        let state = text(run, "/status");
-        let open = matches!(state.as_deref(), Some("PENDING" | "RUNNING"));
+    fn take_run(&mut self, run: TaskBody<RunTotals>) {
+        let state = run.status.as_deref().and_then(|word| word.parse::<TaskState>().ok());
+        let open = state.is_some_and(|state| !state.is_finished());
         self.run = Some(Run {
-            task: text(run, "/task_id"),
-            number: run.get("number").and_then(Value::as_u64),
-            key: text(run, "/task_id").unwrap_or_default(),
+            key: run.task_id.clone().unwrap_or_default(),
+            task: run.task_id,
+            number: run.number,
             open,
-            share: text(run, "/progress"),
-            message: text(run, "/message"),
-            started_at: at(run, "/started_at"),
-            ended_at: at(run, "/ended_at"),
-            state,
+            share: run.progress,
+            message: run.message,
+            started_at: run.started_at,
+            ended_at: run.ended_at,
+            state: run.status,
         });
-        let Some(all) = run.get("so_far").or_else(|| run.get("result")).filter(|it| it.is_object()) else { return };
-        let by_status = all.get("by_status").and_then(Value::as_object).into_iter().flatten();
-        let doubts = all.get("doubts").and_then(Value::as_array).into_iter().flatten().take(MAX_FAULTS);
+        let Some(totals) = run.so_far.or(run.result) else { return };
         self.found = RunFindings {
-            outcome: text(all, "/outcome"),
-            records: all.pointer("/records/cumulative").and_then(Value::as_u64),
-            per_second: all.get("records_per_second").and_then(Value::as_f64).filter(|_| open),
-            coverage: all.get("coverage").and_then(Value::as_f64),
-            more_streams: open && all.get("covers_all").and_then(Value::as_bool) == Some(false),
-            checkpoints: all.get("checkpoints").and_then(Value::as_u64),
-            streams: all.get("streams").and_then(Value::as_u64).unwrap_or(0),
-            by_status: by_status.filter_map(|(word, count)| Some((word.as_str().into(), count.as_u64()?))).collect(),
-            doubts: doubts.filter_map(doubt).collect(),
+            outcome: totals.outcome,
+            records: totals.records.and_then(|records| records.cumulative),
+            per_second: totals.records_per_second.filter(|_| open),
+            coverage: totals.coverage,
+            more_streams: open && totals.covers_all == Some(false),
+            checkpoints: totals.checkpoints,
+            streams: totals.streams.unwrap_or(0),
+            by_status: totals.by_status.unwrap_or_default(),
+            doubts: totals.doubts.into_iter().take(MAX_FAULTS).filter_map(doubt).collect(),
         };
         let audience = self.audience();
-        for error in all.get("errors").and_then(Value::as_array).into_iter().flatten().take(MAX_FAULTS) {
-            let stands = error.get("cleared").and_then(Value::as_bool) != Some(true)
-                && (error.get("final").and_then(Value::as_bool) == Some(true)
-                    || error.get("level").and_then(Value::as_str) == Some("global"));
-            let mut fault = fault(error).filter(|_| stands);
+        for error in totals.errors.into_iter().take(MAX_FAULTS) {
+            let stands = error.cleared != Some(true)
+                && (error.is_final == Some(true) || error.level.as_deref() == Some(ErrorLevel::Global.as_str()));
+            let mut fault = PipelineFault::of_error(error).filter(|_| stands);
             if let Some(fault) = fault.as_mut().filter(|it| it.next.is_none()) {
                 let one_stream = !fault.streams.is_empty() && self.found.streams > 1;
                 let advice = Advice::for_message(fault.failure_type.as_deref(), &fault.message, one_stream);
@@ -382,7 +367,7 @@ impl Pipeline {
                 since: None,
             });
         }
-        if matches!(self.status, PipelineStatus::Error) {
+        if self.status == PipelineStatus::Error {
             self.reason = self.faults.first().cloned();
         }
         self.read = Some(reading);
@@ -442,35 +427,9 @@ fn clock_of(progress: &Value) -> Option<(Millis, Millis)> {
 }
 
 /// Returns a doubt of a summary as one text: its streams and its message.
-fn doubt(value: &Value) -> Option<Arc<str>> {
-    let message = text(value, "/message")?;
-    let streams = value.get("streams").and_then(Value::as_array).into_iter().flatten();
-    let streams: Vec<_> = streams.filter_map(Value::as_str).collect();
+fn doubt(doubt: DoubtTotals) -> Option<Arc<str>> {
+    let (message, streams) = (doubt.message?, doubt.streams);
     Some(if streams.is_empty() { message } else { format!("{}: {message}", names(&streams)).into() })
-}
-
-/// Reads an error object; `None` if it has no message.
-fn fault(value: &Value) -> Option<PipelineFault> {
-    let message = text(value, "/message")?;
-    let mut streams: Vec<Arc<str>> = value
-        .get("streams")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(Into::into)
-        .collect();
-    streams.extend(text(value, "/stream"));
-    let fingerprint = text(value, "/fingerprint")
-        .unwrap_or_else(|| format!("{:016x}", crate::reduce::fingerprint::of_error(&message, None)).into());
-    Some(PipelineFault {
-        fingerprint,
-        failure_type: text(value, "/failure_type"),
-        streams,
-        next: text(value, "/next"),
-        since: at(value, "/since").or_else(|| at(value, "/last_at")),
-        message,
-    })
 }
 
 /// Ended streams of all streams: `3/7`.

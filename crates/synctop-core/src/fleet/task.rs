@@ -1,5 +1,6 @@
 //! Task of another API, from submission to result: its state and its text form.
 
+use super::wire::{RunTotals, TaskBody};
 use crate::ResultClass;
 use crate::format::duration;
 use serde_json::Value;
@@ -7,9 +8,13 @@ use serde_json::Value;
 /// State of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskPhase {
+    /// Accepted, and not started.
     Pending,
+    /// Started, and not ended.
     Running,
+    /// Ended, with all of its work done.
     Succeeded,
+    /// Ended without all of its work.
     Failed,
 }
 
@@ -34,22 +39,39 @@ impl TaskPhase {
 /// State of a task as reported by its service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemoteTask {
+    /// Id of the task.
     pub id: String,
+    /// State, the same for every API.
     pub state: TaskPhase,
     /// Status in the words of the service.
     pub word: String,
     /// Progress as text, such as `3/7`.
     pub progress: Option<String>,
+    /// Message of the service about the state.
     pub message: Option<String>,
     /// Next step suggested by the service.
     pub fix: Option<String>,
     /// URL of the result.
     pub result_url: Option<String>,
+    /// Run of a pipeline service; `None` for a task of another API.
+    pub run: Option<Box<TaskBody<RunTotals>>>,
     /// Complete report of the service, without secrets.
     pub told: Value,
 }
 
 impl RemoteTask {
+    /// Returns the pipeline of a run.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<&str> {
+        self.run.as_ref()?.pipeline_id.as_deref()
+    }
+
+    /// Returns the totals of an ended run.
+    #[must_use]
+    pub fn totals(&self) -> Option<&RunTotals> {
+        self.run.as_ref()?.result.as_ref()
+    }
+
     /// Returns the task as a line of text: `  [15s] task=abc status=RUNNING  progress=3/7`.
     #[must_use]
     pub fn line(&self, seconds: u64) -> String {

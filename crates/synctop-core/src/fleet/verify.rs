@@ -1,7 +1,8 @@
 //! Verification of an action: compares the state of a pipeline before and after it. An accepted
 //! request proves nothing.
 
-use super::pipeline::{DesiredStatus, Pipeline, PipelineFault, PipelineStatus};
+use super::pipeline::{Pipeline, PipelineFault};
+use super::wire::{DesiredStatus, PipelineStatus, Word};
 use crate::ResultClass;
 use crate::format::{count, duration, plural};
 use crate::protocol::Millis;
@@ -17,16 +18,20 @@ pub const MIN_PROGRESS_MS: Millis = 5_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum PipelineAction {
+    /// Makes a paused or parked pipeline active again.
     Resume,
+    /// Stops the pipeline at its next checkpoint.
     Pause,
     /// Starts a run for new data.
     Sync,
     /// Starts a new run that tries streams again which the last one left out.
     Retry,
+    /// Tears the pipeline down and removes it.
     Delete,
 }
 
 impl PipelineAction {
+    /// Returns the action in snake case, such as `resume`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -52,7 +57,7 @@ impl PipelineAction {
     pub fn is_possible(self, it: &Pipeline, tasks: bool) -> bool {
         !(tasks
             && matches!(self, Self::Sync | Self::Retry)
-            && matches!(it.status, PipelineStatus::Error | PipelineStatus::Paused))
+            && matches!(it.status, Word::Known(PipelineStatus::Error | PipelineStatus::Paused)))
     }
 
     /// Command of synctop for the same action.
@@ -71,8 +76,10 @@ impl PipelineAction {
 /// State of a pipeline before an action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baseline {
-    pub status: PipelineStatus,
-    pub desired: DesiredStatus,
+    /// Status on the wire.
+    pub status: Word<PipelineStatus>,
+    /// Desired status on the wire.
+    pub desired: Word<DesiredStatus>,
     run: Option<Arc<str>>,
     revision: Option<u64>,
     checkpoints: u64,
@@ -241,6 +248,7 @@ pub struct ActionWatch {
 }
 
 impl ActionWatch {
+    /// Creates a watch of an action sent at `sent_at`; `accepted`: the answer to its request.
     #[must_use]
     pub fn new(
         action: PipelineAction,

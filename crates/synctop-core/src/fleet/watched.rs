@@ -9,7 +9,9 @@ use std::sync::Arc;
 /// Action that the service accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AcceptedAction {
+    /// Action, such as `resume`.
     pub action: Arc<str>,
+    /// Time of the request.
     pub at: Millis,
     /// Evidence at the time of the request.
     before: String,
@@ -19,6 +21,7 @@ pub struct AcceptedAction {
 /// reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watched {
+    /// Last report.
     pub pipeline: Pipeline,
     /// Time of the last report.
     pub seen_at: Millis,
@@ -71,6 +74,7 @@ fn evidence(pipeline: &Pipeline) -> String {
 /// All pipelines of one service.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fleet {
+    /// Pipelines by id.
     pub pipelines: BTreeMap<Arc<str>, Arc<Watched>>,
     /// Time of the last complete list.
     pub listed_at: Option<Millis>,

@@ -19,6 +19,6 @@ mod verdict;
 pub use crate::protocol::Remedy;
 pub use advice::{Advice, Audience, ReadAgain, Repeat};
 pub use headline::{Headline, HeadlineNote, describe_exit};
-pub use summary::{Summary, summary};
+pub use summary::{Scopes, Summary, summary};
 pub use text::report;
 pub use verdict::{Verdict, not_understood, trouble, unreadable_feed_warning, verdict};

@@ -2,27 +2,41 @@
 
 use crate::protocol::{Dialect, Range, time};
 use crate::reduce::{Doubt, DoubtKind, Exit, Input, PastRun, Progress, doubts, outcome};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// Summary of one input, as `synctop summary --json` prints it.
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct Summary {
+    /// Version of synctop.
     pub synctop: &'static str,
     /// Version of the schema, incremented if a meaning changes.
     pub schema: u32,
+    /// Protocol of the feed, such as `airbyte`; `None` until a message decides it.
     pub dialect: Option<&'static str>,
+    /// Outcome of the last run, such as `cut_off`.
     pub outcome: &'static str,
+    /// Reason or status of the end message, verbatim except for masked secrets; `None` without one.
     pub reason: Option<Arc<str>>,
+    /// True if the end message leaves more to read; `None` without an end or such a claim.
     pub has_more: Option<bool>,
+    /// Time of the first message of the run (ISO 8601, UTC); `None` without times.
     pub started_at: Option<String>,
+    /// Time of the latest message (ISO 8601, UTC); `None` without times.
     pub ended_at: Option<String>,
+    /// Milliseconds of work over all attempts; `None` if the engine does not report them.
     pub elapsed_ms: Option<u64>,
+    /// Milliseconds from `started_at` to `ended_at`; `None` without times.
     pub wall_ms: Option<i64>,
     /// Earlier runs of the same log, oldest first.
     pub runs: Vec<RunSummary>,
+    /// Number of attempts of the last run.
     pub attempts: u32,
+    /// Records by scope: the larger of the engine's own total and the sum of the streams.
     pub records: Scopes,
+    /// Requests by scope; unknown if not reported, and if 0 beside records.
     pub requests: Scopes,
+    /// Number of checkpoints of all streams in the last run, as counted by synctop.
     pub checkpoints: u64,
     /// Retries of requests that the source logged.
     pub retries: u64,
@@ -35,13 +49,18 @@ pub struct Summary {
     /// Exit code of the engine's process, or 128 + signal, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<i32>,
+    /// Streams, sorted by name.
     pub streams: Vec<StreamSummary>,
+    /// Error groups, by level, those with the most occurrences first.
     pub errors: Vec<ErrorSummary>,
     /// Final error that only repeats the streams' errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roll_up: Option<Arc<str>>,
+    /// Doubts about the last run, those that lose rows first.
     pub doubts: Vec<DoubtSummary>,
+    /// Irregularities in the order of messages of the last run, by kind and stream.
     pub anomalies: Vec<AnomalySummary>,
+    /// Lines and bytes of the whole input, earlier runs included.
     pub input: Input,
 }
 
@@ -105,9 +124,13 @@ impl From<Doubt> for DoubtSummary {
     }
 }
 
-#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+/// Count in its two scopes.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq)]
+#[serde(default)]
 pub struct Scopes {
+    /// Count of the last attempt; `None` if unknown.
     pub attempt: Option<u64>,
+    /// Count of all attempts of the run; `None` if unknown.
     pub cumulative: Option<u64>,
 }
 
