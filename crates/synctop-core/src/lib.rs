@@ -15,6 +15,8 @@
 //! | [`format`](mod@format) | numbers, times and lists for people |
 //! | [`backoff`] | delays between retries, rate limiter |
 
+#![warn(missing_docs)]
+
 pub mod backoff;
 pub mod fleet;
 pub mod format;

@@ -1,7 +1,7 @@
 //! Interface of a protocol: the decoded message, the traits of a protocol, and the adapter that
 //! decodes its lines.
 //!
-//! A protocol is one folder with a [`Protocol`] and one line in [`super::table`]. Users of the
+//! A protocol is one folder with a [`Protocol`] and one line in `table.rs`. Users of the
 //! library add one with [`super::Decoder::with_adapter`].
 
 use super::head::Head;
@@ -16,12 +16,14 @@ use std::fmt;
 pub struct Message<'a> {
     /// Time of emission: `_ts`, `trace.emitted_at`, `time_extracted`, else `record.emitted_at`.
     pub at: Option<Millis>,
-    /// Emitter (`_emitted_by`, or the logger's name).
+    /// Emitter (`_emitted_by`, the logger's name, or the name of a Meltano plugin).
     pub from: Option<Cow<'a, str>>,
     /// Protocol of the line, set by the decoder; `None` if feeds of any protocol may have such a
     /// line.
     pub dialect: Option<Dialect>,
+    /// Evidence of the line for the protocol of its feed.
     pub origin: Origin,
+    /// Claim that the line makes.
     pub kind: Kind<'a>,
 }
 
@@ -72,7 +74,9 @@ pub struct Protocol {
     pub name: &'static str,
     /// Protocols of one family may share a feed.
     pub family: &'static str,
+    /// Traits that hold for every feed of the protocol.
     pub traits: ProtocolTraits,
+    /// Adapter for the whole protocol, with all generations of its engine.
     pub adapter: &'static dyn Adapter,
     /// Further names for `--dialect`: adapters for a part of the protocol.
     pub variants: &'static [(&'static str, &'static dyn Adapter)],
@@ -103,11 +107,13 @@ impl Dialect {
         Self(protocol)
     }
 
+    /// Returns the name of the protocol, as in `--dialect` and in the JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.0.name
     }
 
+    /// Returns the traits that hold for every feed of the protocol.
     #[must_use]
     pub fn traits(self) -> &'static ProtocolTraits {
         &self.0.traits
@@ -165,7 +171,9 @@ impl ProtocolTraits {
 /// Side of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
+    /// Source, such as a Singer tap (logger `tap-…`).
     Source,
+    /// Destination, such as a Singer target (logger `target-…`).
     Destination,
 }
 

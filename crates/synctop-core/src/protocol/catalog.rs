@@ -10,6 +10,7 @@ use std::borrow::Cow;
 /// Streams of a catalog file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
+    /// Listed streams in the order of the file, selected or not.
     pub streams: Vec<ListedStream>,
     /// True for a configured catalog, whose selected streams have to be read. False for the
     /// available streams of a source.
@@ -19,6 +20,7 @@ pub struct Catalog {
 /// Stream of a catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedStream {
+    /// Name of the stream. For Singer it is `stream`, or `tap_stream_id` if `stream` is absent.
     pub stream: Name<'static>,
     /// True if the catalog deselects the stream.
     pub deselected: bool,

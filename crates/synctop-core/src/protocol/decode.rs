@@ -63,7 +63,9 @@ impl ProtocolSelection {
 /// Line that is not a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawLine<'a> {
+    /// Level in the text or in the JSON field `level`; [`Level::Info`] if there is none.
     pub level: Level,
+    /// Text of the line, the message and error of a JSON log line, or a note on an oversized line.
     pub text: Cow<'a, str>,
     /// Protocol whose log lines have this form. It is no proof: other programs log the same fields.
     pub of: Option<Dialect>,
@@ -73,7 +75,9 @@ pub struct RawLine<'a> {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a box for every line costs more than the moves")]
 pub enum Decoded<'a> {
+    /// Message of a protocol, alone on its line or after other text.
     Message {
+        /// Decoded message, with its protocol unless feeds of any protocol may have the line.
         message: Message<'a>,
         /// Text before the JSON on the same line.
         glued: Option<Cow<'a, str>>,
@@ -81,9 +85,15 @@ pub enum Decoded<'a> {
     /// Text, or JSON without an envelope.
     Raw(RawLine<'a>),
     /// Envelope of an unknown kind.
-    Unknown { kind: Cow<'a, str> },
-    /// Line that looks like JSON but does not parse. `torn` is true if the input ended within it.
-    Malformed { torn: bool },
+    Unknown {
+        /// Type of the message, the field `type` as on the wire.
+        kind: Cow<'a, str>,
+    },
+    /// Line that looks like JSON but does not parse.
+    Malformed {
+        /// True if the line ends with the input, without a newline.
+        torn: bool,
+    },
 }
 
 /// Decoder for the lines of one input. It has no state, so that lines may be decoded in parallel.

@@ -9,21 +9,31 @@ use std::fmt;
 /// Fields that the head of a line over the limit has.
 #[derive(Debug, Default, Clone)]
 pub struct Head<'a> {
+    /// Field `type` of the envelope, in the case of the wire.
     pub kind: Option<Cow<'a, str>>,
+    /// Time of emission: `_ts` of the envelope, otherwise `emitted_at` of the payload.
     pub at: Option<Millis>,
+    /// Emitter (`_emitted_by` of the envelope).
     pub from: Option<Cow<'a, str>>,
     /// Key of the payload.
     pub payload: Option<Cow<'a, str>>,
     /// Key of the object in a `trace`.
     pub inner: Option<Cow<'a, str>>,
+    /// Field `stream` of the payload, or of the object in a `trace`.
     pub stream: Option<Cow<'a, str>>,
     /// Stream at the top level, which only other protocols have.
     pub top_stream: Option<Cow<'a, str>>,
+    /// Field `status` of the payload, or of the object in a `trace`.
     pub status: Option<Cow<'a, str>>,
+    /// Field `reason` of the payload, such as Stripe's `eof.reason`.
     pub reason: Option<Cow<'a, str>>,
+    /// True if data is left to read (Stripe's `has_more` in `eof` or `end`).
     pub has_more: Option<bool>,
+    /// Field `level` of a log message, as on the wire.
     pub level: Option<Cow<'a, str>>,
+    /// Field `message` of the payload, or of the error in a `trace`.
     pub message: Option<Cow<'a, str>>,
+    /// Type of the error in a `trace`, such as `config_error`.
     pub failure_type: Option<Cow<'a, str>>,
 }
 

@@ -10,39 +10,49 @@ pub enum Kind<'a> {
     Catalog(Vec<Name<'a>>),
     /// Available streams of a source, requested or not.
     AvailableStreams(Vec<Name<'a>>),
+    /// Record line of a stream.
     Record(Record<'a>),
     /// Deletion of an object of this stream at the source. It does not count as a record.
     Deletion(Name<'a>),
     /// Records of this stream in files, without their number.
     UncountedRecords(Name<'a>),
+    /// State of a source, emitted by it or returned by a destination.
     Checkpoint(Checkpoint<'a>),
+    /// Status, counts, time ranges or activity of one stream.
     Stream(Box<StreamClaim<'a>>),
     /// Estimate of the total, as reported by the engine.
     Estimate(Box<Estimate<'a>>),
     /// Increments of counts, reported beside the records.
     Metered(Box<Metered<'a>>),
+    /// Totals of the run, and reports on its streams.
     Progress(Box<ProgressReport<'a>>),
+    /// Error of the run or of one stream.
     Failure(Box<Failure<'a>>),
     /// Result of a connection test.
     Connection {
         /// `None` for an unknown status.
         ok: Option<bool>,
+        /// Message of the test; in Airbyte the status if there is no message.
         message: Option<Cow<'a, str>>,
     },
+    /// Log line of the engine, including announced retries.
     Log(Box<Log<'a>>),
+    /// End message of an attempt.
     End(Box<End<'a>>),
     /// Announcement that the engine stops on request.
     Stopping,
     /// Answer to a command other than a sync, such as a specification.
     Answer,
-    /// Known message without a claim (control, spec, source_input).
+    /// Known message without a claim (such as `control`, `source_input`, a metric), by its name.
     Note(&'static str),
 }
 
 /// Identity of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name<'a> {
+    /// Namespace, such as a database schema (Airbyte's `namespace`); `None` in Stripe and Singer.
     pub namespace: Option<Cow<'a, str>>,
+    /// Name of the stream within its namespace, as on the wire.
     pub name: Cow<'a, str>,
 }
 
@@ -89,8 +99,11 @@ impl<'a> Name<'a> {
 /// attempt; the reducer detects that, as Prometheus does for a counter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Count of the current attempt alone, such as Stripe's `run_record_count`.
     pub attempt: Option<u64>,
+    /// Count of all attempts of the run, such as Stripe's `cumulative_record_count`.
     pub cumulative: Option<u64>,
+    /// The engine's own counter, such as Stripe's `record_count` in `progress.streams`.
     pub running: Option<u64>,
 }
 
@@ -126,15 +139,21 @@ impl Counts {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Status {
+    /// No start in this attempt, or Stripe's `not_started` or `pending`.
     #[default]
     NotStarted,
+    /// Started and not finished: Stripe's `start`, `started` or `running`, Airbyte's `STARTED`.
     Started,
+    /// Read to the end: Stripe's `complete`, Airbyte's `COMPLETE`, Singer's `succeeded`.
     Completed,
+    /// Left out by the source (Stripe's `skip`), or deselected in the catalog.
     Skipped,
+    /// Failed: Stripe's `error` or `*_error`, Airbyte's `INCOMPLETE`, Singer's `failed`.
     Errored,
 }
 
 impl Status {
+    /// Returns the status in snake case, such as `not_started`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -145,13 +164,16 @@ impl Status {
 /// is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Range {
+    /// Start, included, in milliseconds since 1970 UTC; `None` for an open start.
     pub gte: Option<Millis>,
+    /// End, excluded, in milliseconds since 1970 UTC; `None` for an open end.
     pub lt: Option<Millis>,
 }
 
 /// Record line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<'a> {
+    /// Stream of the record, without a namespace if `partial` is true.
     pub stream: Name<'a>,
     /// Length of the data as JSON in UTF-16 units, which Airbyte calls bytes; `None` in other
     /// protocols.
@@ -166,6 +188,7 @@ pub struct Record<'a> {
 pub struct Checkpoint<'a> {
     /// Absent for a global state.
     pub stream: Option<Name<'a>>,
+    /// State of the source in this stream (Stripe's `source_state.data`); empty in other protocols.
     pub state: State<'a>,
     /// Emitted state, for protocols whose destination returns states.
     pub handed: Option<Box<EmittedState<'a>>>,
@@ -195,6 +218,7 @@ pub struct EmittedState<'a> {
 /// Position of one stream in a state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamCursor<'a> {
+    /// Stream of the position: a key of Singer's `bookmarks`, or Airbyte's `stream_descriptor`.
     pub stream: Name<'a>,
     /// Hash of the position.
     pub id: u64,
@@ -203,16 +227,22 @@ pub struct StreamCursor<'a> {
 /// Estimated total of a stream, or of the whole sync if `stream` is `None`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate<'a> {
+    /// Stream of the estimate; `None` for Airbyte's type `SYNC`.
     pub stream: Option<Name<'a>>,
+    /// Estimated records in total (Airbyte's `row_estimate`).
     pub rows: Option<u64>,
+    /// Estimated size in total (Airbyte's `byte_estimate`), in the units of [`Record::measure`].
     pub bytes: Option<u64>,
 }
 
 /// Increments of counts, reported beside the records of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metered<'a> {
+    /// Stream of the counts: the metric's tag `stream`, otherwise its `endpoint` or `job_type`.
     pub stream: Name<'a>,
+    /// Records since the previous such metric (Singer's `record_count`).
     pub records: Option<u64>,
+    /// HTTP requests since the previous such metric (Singer's `http_request_count`).
     pub requests: Option<u64>,
     /// True for the measured duration of one request.
     pub timed_request: bool,
@@ -235,8 +265,11 @@ pub struct State<'a> {
     pub left: u32,
     /// The failure type of a `*_error` status.
     pub failure: Option<Box<str>>,
+    /// Time range to read (Stripe's `backfill.range` or `accounted_range`), if listed.
     pub total: Option<Range>,
+    /// Ranges that are read (Stripe's `backfill.completed`), if listed.
     pub completed: Option<Vec<Range>>,
+    /// Position in the stream, for comparison with other states.
     pub position: Position<'a>,
 }
 
@@ -255,10 +288,12 @@ pub type ParsePosition = fn(&str) -> Option<KnownPosition>;
 /// Position of a source in one stream.
 #[derive(Debug, Clone, Default)]
 pub enum Position<'a> {
+    /// No position, as in all states of Airbyte and Singer.
     #[default]
     Unknown,
     /// JSON of the state, parsed on demand, because most positions are soon replaced by the next.
     Unparsed(&'a str, ParsePosition),
+    /// Parsed position.
     Known(Box<KnownPosition>),
 }
 
@@ -296,17 +331,25 @@ impl PartialEq for Position<'_> {
 /// Claim about the lifecycle of one stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamClaim<'a> {
+    /// Stream of the claim, with the namespace of Airbyte's `stream_descriptor`, if any.
     pub stream: Name<'a>,
+    /// New status; `None` if the claim has none, or one that is unknown.
     pub status: Option<Status>,
     /// Status on the wire, if it is unknown.
     pub odd_status: Option<Cow<'a, str>>,
+    /// Records of the stream, in the scopes that the engine reports.
     pub records: Counts,
+    /// Error of a failed stream (Stripe's `stream_status.error`).
     pub error: Option<Cow<'a, str>>,
+    /// Reason of a skip (Stripe's `stream_status.reason`).
     pub reason: Option<Cow<'a, str>>,
+    /// Time range to read (Stripe's `time_range`).
     pub total: Option<Range>,
+    /// One range that is now read (Stripe's `range_complete`); earlier ones remain read.
     pub completed: Option<Range>,
-    /// True if the engine reports "complete" before the last checkpoints of the stream.
+    /// True if checkpoints of the stream may follow this status.
     pub early: bool,
+    /// Activity of the stream, which implies its start; `None` if not reported.
     pub pace: Option<Activity>,
     /// True if the name is that of an endpoint or job, which is usually the name of the stream.
     pub is_inferred_name: bool,
@@ -334,6 +377,7 @@ impl Metered<'_> {
 /// Activity of a started stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
+    /// Work without a rate limit, such as Airbyte's `RUNNING` or Singer's SCHEMA.
     Moving,
     /// Held by a rate limit, until this time if reported.
     Limited(Option<Millis>),
@@ -374,13 +418,17 @@ impl<'a> StreamClaim<'a> {
 /// Report on the whole run, with or without its streams.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProgressReport<'a> {
+    /// Start of the engine's counters (Stripe's `started_at`), in milliseconds since 1970 UTC.
     pub started_at: Option<Millis>,
     /// Duration of the work in milliseconds.
     pub elapsed: Counts,
+    /// Records of all streams of the run.
     pub records: Counts,
+    /// Requests to the source (Stripe's `request_count` and `cumulative_request_count`).
     pub requests: Counts,
     /// The engine's own count of checkpoints, used to detect a restart of its counters.
     pub checkpoints: Option<u64>,
+    /// Reports on the streams, in the order of the message.
     pub streams: Vec<(Name<'a>, StreamReport<'a>)>,
     /// All errors of the run so far: the list is repeated in each report.
     pub errors: Vec<Failure<'a>>,
@@ -401,17 +449,25 @@ impl ProgressReport<'_> {
 /// Report on one stream in a report on the run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StreamReport<'a> {
+    /// Status on the wire, or as derived from Stripe's `terminal`; `None` if unknown.
     pub status: Option<Status>,
     /// Status on the wire, if it is unknown.
     pub odd_status: Option<Cow<'a, str>>,
+    /// Records of the stream, in the scopes that the engine reports.
     pub records: Counts,
+    /// Error or note of the stream (Stripe's `message`); `None` if empty.
     pub message: Option<Cow<'a, str>>,
     /// True if `message` is an error of the destination.
     pub from_destination: bool,
+    /// Time range to read (Stripe's `total_range`).
     pub total: Option<Range>,
+    /// All ranges that are read (Stripe's `completed_ranges`); `None` if not listed.
     pub completed: Option<Vec<Range>>,
+    /// Rows inserted at the destination (Stripe's `insert_count`), if reported.
     pub inserted: Option<u64>,
+    /// Rows updated at the destination (Stripe's `update_count`), if reported.
     pub updated: Option<u64>,
+    /// Rows deleted at the destination (Stripe's `delete_count`), if reported.
     pub deleted: Option<u64>,
 }
 
@@ -432,12 +488,16 @@ pub struct StreamReport<'a> {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum ErrorLevel {
+    /// Error of the whole run.
     Global,
+    /// Error of one stream.
     Stream,
+    /// Temporary error: a retry may succeed without a change.
     Transient,
 }
 
 impl ErrorLevel {
+    /// Returns the level in snake case, such as `global`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -447,12 +507,17 @@ impl ErrorLevel {
 /// Error of a run or stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure<'a> {
+    /// Scope of the error, or `Transient` if a retry may succeed.
     pub level: ErrorLevel,
+    /// Type on the wire, such as `config_error`; in Airbyte `system_error` if missing or unknown.
     pub failure_type: Option<Cow<'a, str>>,
+    /// Stream of the error; `None` if the error names none.
     pub stream: Option<Name<'a>>,
+    /// Text of the error; empty if the engine reports none.
     pub message: Cow<'a, str>,
     /// Internal message of the engine, if `message` is written for users.
     pub internal: Option<Cow<'a, str>>,
+    /// Stack trace of the engine (`stack_trace`), or text of a Python traceback.
     pub stack: Option<Cow<'a, str>>,
     /// True if the stream or run ended with this error.
     pub is_final: bool,
@@ -498,15 +563,21 @@ impl<'a> Failure<'a> {
 )]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum Level {
+    /// Finest level: `trace`, or a pino number below 20.
     Trace,
+    /// Level `debug`, or a pino number from 20 to 29.
     Debug,
+    /// Level `info`, and default for a missing or unknown level.
     #[default]
     Info,
+    /// Level `warn` or `warning`, or a pino number from 40 to 49.
     Warn,
+    /// Level `error`, `fatal` or `critical`, or a pino number from 50.
     Error,
 }
 
 impl Level {
+    /// Returns the level in upper case, such as `WARN`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -529,9 +600,13 @@ impl From<&str> for Level {
 /// Log line.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Log<'a> {
+    /// Level of the line; [`Level::Info`] if it has none that is known.
     pub level: Level,
+    /// Text of the line, followed by Airbyte's `stack_trace`; empty if there is none.
     pub message: Cow<'a, str>,
+    /// Stream in Stripe's `data.stream`, or in the label of a retried request.
     pub stream: Option<Cow<'a, str>>,
+    /// Announced retry, if the line has Stripe's `data.attempt` and `data.delay_ms`.
     pub retry: Option<Retry<'a>>,
     /// Requested streams, if the engine logs its configuration.
     pub asked: Vec<Cow<'a, str>>,
@@ -553,12 +628,14 @@ pub struct LogContext<'a> {
     /// Streams whose rows may be missing, as reported by synctop's client or service, which have
     /// seen the earlier calls of the run.
     pub at_risk: Vec<AtRisk<'a>>,
+    /// Start or end that the line announces.
     pub process: Option<ProcessEvent<'a>>,
 }
 
 /// Start or end that an engine logs, because its protocol has no message for it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ProcessEvent<'a> {
+    /// Start of a sync ("Starting syncing …" of Airbyte, "Starting sync" of Singer).
     Starts,
     /// End of the stream with this name, or of the whole sync if no stream has this name.
     Finishes(Cow<'a, str>),
@@ -585,7 +662,9 @@ pub enum Risk {
 /// Stream whose rows may be missing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AtRisk<'a> {
+    /// Stream by its plain name, in an entry of `data.at_risk`.
     pub stream: Name<'a>,
+    /// Reason of the risk (`kind` of the entry).
     pub risk: Risk,
     /// Maximum number of missing rows, if known.
     pub rows: Option<u64>,
@@ -598,17 +677,24 @@ pub struct AtRisk<'a> {
 pub struct Retry<'a> {
     /// HTTP status; `None` if the connection failed.
     pub status: Option<u16>,
+    /// Number of the announced retry of the request, from 1.
     pub attempt: u64,
+    /// Maximum number of retries of the request (Stripe's `data.max_retries`), if reported.
     pub max: Option<u64>,
+    /// Delay before the retry in milliseconds.
     pub delay_ms: u64,
+    /// Error that causes the retry (Stripe's `data.error_message`), if reported.
     pub error: Option<Cow<'a, str>>,
 }
 
 /// Reason of an end, as an engine claims it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum EndReason {
+    /// All work is done: Stripe's `complete` or `succeeded`, Meltano's `success`.
     Complete,
+    /// The run failed: Stripe's `failed` or `error`, Meltano's `failure`.
     Failed,
+    /// The run was stopped: Stripe's `aborted` or `cancelled`.
     Aborted,
     /// Cut off by a limit: call again.
     Limit,
@@ -623,15 +709,20 @@ pub enum EndReason {
 /// End of an attempt, as claimed by the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct End<'a> {
+    /// Reason of the end, classified from `reason`.
     pub word: EndReason,
     /// Reason or status on the wire, verbatim.
     pub reason: Option<Cow<'a, str>>,
+    /// True if data is left to read (Stripe's `has_more`, otherwise by `word`); `None` if unknown.
     pub has_more: Option<bool>,
     /// Returned state of the source by stream; `None` if no state was returned.
     pub states: Option<Vec<(Name<'a>, State<'a>)>>,
+    /// Report on the run (Stripe's `run_progress` or `global_progress`), without its errors.
     pub progress: ProgressReport<'a>,
-    /// Counts of this attempt only, by stream.
+    /// Counts of the engine's process by stream, as running counts: it may have served one attempt
+    /// or several.
     pub attempt: Option<ProgressReport<'a>>,
+    /// Errors that the end message lists, in any of its reports.
     pub errors: Vec<Failure<'a>>,
     /// Run that ends, or whose call ends.
     pub run_id: Option<Cow<'a, str>>,

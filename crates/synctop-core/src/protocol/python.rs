@@ -20,8 +20,10 @@ pub fn is_interrupt(line: &str) -> bool {
 /// State of a Python traceback, line by line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Traceback {
+    /// Outside a traceback.
     #[default]
     None,
+    /// Inside a traceback, before its exception line.
     Open,
     /// The exception line ended it. A chained traceback may follow.
     Raised,
@@ -62,6 +64,7 @@ pub fn level_of(text: &str) -> Option<Level> {
     level(split_text_line(text)?.0)
 }
 
+/// Returns the level of an upper-case name of Python's `logging`; `None` for another word.
 #[must_use]
 pub fn level(word: &str) -> Option<Level> {
     Some(match word {

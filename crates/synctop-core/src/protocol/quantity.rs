@@ -6,10 +6,13 @@ use core::time::Duration;
 /// Text that is no quantity; describes the valid form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
+    /// Text that is no duration, or a duration below 1 ms or above 1e9 seconds.
     #[error("a time such as 90, 90s, 5m or 1h")]
     Duration,
+    /// Text that is no whole number with an optional unit of bytes.
     #[error("a number of bytes such as 800, 64kB, 300MB or 2GiB")]
     Size,
+    /// Number of bytes that does not fit into 64 bits.
     #[error("less than 18 EB")]
     TooLarge,
 }
@@ -46,6 +49,10 @@ pub fn size(text: &str) -> Result<u64, QuantityError> {
         "gib" => 1 << 30,
         _ => return Err(QuantityError::Size),
     };
-    let number: u64 = number.parse().map_err(|_| QuantityError::Size)?;
+    if number.is_empty() {
+        return Err(QuantityError::Size);
+    }
+    // Digits fail to parse only if they are too many.
+    let number: u64 = number.parse().map_err(|_| QuantityError::TooLarge)?;
     number.checked_mul(factor).ok_or(QuantityError::TooLarge)
 }

@@ -3,15 +3,23 @@
 /// Fix for the cause of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
+    /// Check a path: a file does not exist or cannot be located.
     CheckPath,
+    /// Correct the configuration, for an error of type `config_error`.
     CorrectConfiguration,
+    /// Give the key the permission that it lacks.
     GrantPermission,
+    /// Check the API key, for an error of type `auth_error`, HTTP 401 or a text about the key.
     CheckKey,
+    /// Wait or lower the request rate, for HTTP 429 or a text about a rate limit.
     LowerRate,
     /// The source does not know the requested object.
     LeaveOutStream,
+    /// See the status page of the source, which failed itself: HTTP 500 and above.
     SourceFailed,
+    /// See the message of the source, which refuses the request: another HTTP 4xx.
     SourceRefuses,
+    /// Restore a table, relation or schema that does not exist at the destination.
     RestoreTable,
     /// The other side cannot be reached.
     CheckReachability,

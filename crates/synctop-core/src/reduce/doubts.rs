@@ -17,20 +17,32 @@ use std::sync::Arc;
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum DoubtKind {
+    /// The state of an end message differs from the last checkpoint of the same call.
     StateAhead,
+    /// A limit cut a stream, and the run resumed without evidence that no row is missing.
     ResumedAfterCut,
+    /// A later "complete" replaced the error of a stream in the same attempt.
     ErrorOverwritten,
+    /// The engine claims completion, and ranges of a stream are left to read.
     RangesLeft,
+    /// Reported, emitted or confirmed records differ from the counted ones.
     RecordCountMismatch,
+    /// The run ended with no stream synced, or without any mention of a requested one.
     NothingSynced,
+    /// The process exited with 0, without an end message, while a stream was open.
     ExitZeroOpenStream,
+    /// The end message has an unknown reason, or neither a reason nor `has_more`.
     UnknownEnd,
+    /// A completed run logged errors that no reported error explains.
     ErrorsLogged,
+    /// The feed has malformed lines, apart from a torn last one, and is not truncated otherwise.
     LinesLost,
+    /// A resumed stream may count rows twice that it read again.
     RecountAfterResume,
 }
 
 impl DoubtKind {
+    /// Returns the name in the JSON, such as `state_ahead`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -48,7 +60,12 @@ impl DoubtKind {
 pub enum Finding {
     /// The state of an end is ahead of the last checkpoint. `kept`: the run continued from the
     /// checkpoint. `rows`: rows between them, 0 if unknown.
-    StateAhead { kept: bool, rows: u64 },
+    StateAhead {
+        /// True if the client continued from the last checkpoint, so that the rows are read again.
+        kept: bool,
+        /// Maximum rows between checkpoint and end, summed over the streams; 0 if unknown.
+        rows: u64,
+    },
     /// A limit cut the stream, and the run continued without evidence that its last page was
     /// written.
     ResumedAfterCut,
@@ -59,13 +76,35 @@ pub enum Finding {
     /// The engine claims to be complete, and ranges of an earlier attempt were not read since.
     RangesUnread,
     /// The engine reports another number of records than its feed has.
-    ReportedCount { reported: u64, counted: u64 },
+    ReportedCount {
+        /// Records of the last attempt, as the engine reports them.
+        reported: u64,
+        /// Number of `record` lines in the last attempt.
+        counted: u64,
+    },
     /// A checkpoint reports another number of records since the one before. `all`: of all streams.
-    CheckpointCount { reported: u64, counted: u64, all: bool },
+    CheckpointCount {
+        /// Records since the previous checkpoint, as the source reports them.
+        reported: u64,
+        /// Number of `record` lines since the previous checkpoint.
+        counted: u64,
+        /// True for a checkpoint of all streams, false for one of a single stream.
+        all: bool,
+    },
     /// The metrics report another number of records than the feed has.
-    MetricsCount { metered: u64, counted: u64 },
+    MetricsCount {
+        /// Records of the last attempt, summed from the metrics of the source.
+        metered: u64,
+        /// Number of `record` lines in the last attempt.
+        counted: u64,
+    },
     /// The destination confirmed fewer records than the source emitted.
-    CommittedCount { emitted: u64, committed: u64 },
+    CommittedCount {
+        /// Number of `record` lines in the run, those after the last checkpoint included.
+        emitted: u64,
+        /// Records that the destination confirmed; 0 if it confirmed none.
+        committed: u64,
+    },
     /// A requested stream was never mentioned.
     NeverMentioned,
     /// The run ended, and no stream was synced.
@@ -108,10 +147,13 @@ impl Finding {
 /// One doubt with all affected streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
+    /// Kind of `finding`, as the JSON names it.
     pub kind: DoubtKind,
     /// The first of `streams`.
     pub stream: Option<Arc<str>>,
+    /// Labels of all affected streams; empty for a doubt about the whole run.
     pub streams: Vec<Arc<str>>,
+    /// The contradiction, with its figures.
     pub finding: Finding,
 }
 

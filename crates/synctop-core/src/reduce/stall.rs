@@ -7,6 +7,7 @@ use crate::reduce::state::stream::Stream;
 /// Excessive silence of a started stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
+    /// Milliseconds since the last sign of life, or since the start if it is later.
     pub silent_ms: Millis,
     /// Median gap between signs of life, if known.
     pub usual_ms: Option<Millis>,
@@ -15,6 +16,7 @@ pub struct Stall {
 /// Announced wait of a source before a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
+    /// True if a rate limit (HTTP 429) causes the wait.
     pub rate_limited: bool,
     /// Milliseconds until the next retry; `None` if unknown.
     pub left_ms: Option<Millis>,

@@ -156,20 +156,28 @@ impl fmt::Display for ReadAgain {
 pub enum Advice {
     /// Fix the cause of an error; then read streams again, if rows may be missing.
     Fix {
+        /// Fix for the cause of the error.
         remedy: Remedy,
+        /// Way to repeat the work after the fix.
         repeat: Repeat,
+        /// Streams to read again after the fix; `None` if no rows may be missing.
         read_again: Option<ReadAgain>,
     },
+    /// Rows of these streams may be missing.
     ReadAgain(ReadAgain),
     /// The rows at risk were read again.
     RowsReadAgain,
+    /// The run succeeded without any stream, or without a requested one.
     CheckStreamNames,
+    /// A resumed stream may count rows twice; nothing has to be done.
     CompareRowCounts,
+    /// The engine logged errors that no reported error explains.
     CheckLoggedErrors,
     /// Number of doubts.
     SeeDoubts(usize),
     /// The exit code reports a failure without an error.
     SeeStderrOrLog,
+    /// No error stands, and ranges may be left to read.
     SeeRangesLeft,
     /// The end has an unknown reason.
     SeeEngineLog,
@@ -180,7 +188,9 @@ pub enum Advice {
     /// Start again after an interruption: true if the engine emitted a state, and the records that
     /// are read again.
     Restart {
+        /// True if the engine emitted a state to continue from.
         has_state: bool,
+        /// Number of records after the last state, which are read again.
         records: u64,
     },
     /// The engine was aborted.
@@ -193,6 +203,7 @@ pub enum Advice {
     CheckInput,
     /// The feed cannot show how it ended.
     PassExitCodeOrStderr,
+    /// Nothing is open, and only the exit code can decide the outcome.
     PassExitCode,
     /// The input ended without an end message.
     SeeLogAndStart,

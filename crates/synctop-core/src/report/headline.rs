@@ -8,12 +8,15 @@ use std::fmt;
 /// Headline of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Headline {
+    /// Outcome of the last run.
     pub outcome: Outcome,
+    /// Additions to the outcome, in the order of the title.
     pub notes: Vec<HeadlineNote>,
     /// Milliseconds of work, if known.
     pub elapsed_ms: Option<u64>,
     /// Reason of the end in the engine's own words.
     pub reason: Option<String>,
+    /// Exit of the engine's process, if known.
     pub exit: Option<Exit>,
 }
 
@@ -24,8 +27,11 @@ pub enum HeadlineNote {
     Answered,
     /// The command was no sync and tested the connection.
     Connected,
+    /// The run ended, and no stream was synced.
     NothingSynced,
+    /// The run succeeded, and rows may be missing at the destination.
     RowsMayBeMissing,
+    /// The run succeeded, and nothing was left to read.
     UpToDate,
 }
 

@@ -13,10 +13,13 @@ use crate::reduce::{
 /// Verdict on one state of a run, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
+    /// Outcome of the last run.
     pub outcome: Outcome,
+    /// Outcome with its notes, the time of work and the engine's own words.
     pub headline: Headline,
     /// Cause, as a clause.
     pub why: Option<String>,
+    /// Next step; `None` for a running sync, and for a success without a doubt.
     pub next: Option<Advice>,
 }
 

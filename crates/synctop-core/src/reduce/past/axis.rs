@@ -12,7 +12,9 @@ pub enum Target {
     Line(u64),
     /// After the last line that ends within this number of bytes.
     Bytes(u64),
+    /// Start of the log, before its first line.
     Begin,
+    /// End of the log, after its last line.
     End,
 }
 
@@ -28,6 +30,7 @@ pub struct Axis<'h> {
 const GAP_LEFT: Millis = 1_000;
 
 impl<'h> Axis<'h> {
+    /// Creates the axis of a log; `skip` shortens each stored gap to one second.
     #[must_use]
     pub fn new(history: &'h History, skip: bool) -> Self {
         let mut sum = 0;

@@ -33,10 +33,15 @@ const MAX_GAPS: usize = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Mark {
+    /// Occurrence of an error, repetitions included.
     Error,
+    /// Status change of a stream.
     Transition,
+    /// Start of an attempt.
     Attempt,
+    /// Checkpoint of any stream.
     Checkpoint,
+    /// Start of a run.
     Run,
 }
 
@@ -56,6 +61,7 @@ impl Mark {
         }
     }
 
+    /// Returns the name in snake case, such as `transition`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -65,7 +71,9 @@ impl Mark {
 /// Position in a log: after this many bytes and lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogPosition {
+    /// Number of bytes before the position, newlines included.
     pub bytes: u64,
+    /// Number of lines before the position.
     pub lines: u64,
     /// Time of the log at the position.
     pub at: Option<Millis>,
@@ -82,6 +90,7 @@ impl LogPosition {
 /// Section of the log with the number of its marks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bin {
+    /// Start of the section; the next section starts at its end.
     pub begin: LogPosition,
     /// Numbers of marks, in the order of [`Mark::VARIANTS`].
     pub marks: [u32; KINDS],
@@ -92,6 +101,7 @@ pub struct Bin {
 /// Snapshot with its position.
 #[derive(Debug, Clone)]
 pub struct Keyframe {
+    /// Position up to which the snapshot is reduced.
     pub at: LogPosition,
     /// Number of side events (stderr lines, file changes, notices) that the snapshot includes.
     pub sides: usize,
@@ -109,7 +119,9 @@ impl Keyframe {
 /// Period without messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
+    /// Time of the last message before the gap.
     pub from: Millis,
+    /// Time of the first message after the gap.
     pub to: Millis,
 }
 
@@ -140,6 +152,7 @@ pub struct History {
 }
 
 impl History {
+    /// Creates an empty index with an initial distance of 2 MiB between snapshots.
     #[must_use]
     pub fn new() -> Self {
         Self::with_spacing(INITIAL_SPACING)
@@ -307,6 +320,7 @@ impl History {
         self.keys.get(self.keys.partition_point(|key| key.at.bytes < bytes))
     }
 
+    /// Returns the stored snapshots in order of position.
     #[must_use]
     pub fn keys(&self) -> &[Keyframe] {
         &self.keys
@@ -324,6 +338,7 @@ impl History {
         self.newest.as_ref()
     }
 
+    /// Returns the sections of the log in order of position.
     #[must_use]
     pub fn bins(&self) -> &[Bin] {
         &self.bins

@@ -11,14 +11,19 @@ const DAY: Millis = 86_400_000;
 /// Text that is no position in a log; describes a valid form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
+    /// The text after `line`, `l` or `#` is not a number.
     #[error("a line is a number: line 1200")]
     Line,
+    /// The text before `%` is not a number from 0 to 100.
     #[error("a share is a number from 0 to 100: 50%")]
     Share,
+    /// The text after `+` or `-` is not a duration.
     #[error("a distance is +10m, -30s, +1h30m or +250ms")]
     Distance,
+    /// The log has no times, and the text is neither a line, a share nor an end of the log.
     #[error("this log has no times: try 50% or line 1200")]
     NoTimes,
+    /// The text has none of the forms of a position.
     #[error("a place is 08:31:20, 2026-11-20 08:31, +10m, -30s, 50%, line 1200 or end")]
     Place,
 }

@@ -8,8 +8,11 @@ use std::sync::Arc;
 /// The end message of an attempt.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ended {
+    /// Reason of the end, as the engine claims it; evidence may contradict it.
     pub word: EndReason,
+    /// Reason or status on the wire, verbatim except for masked secrets; `None` without one.
     pub reason: Option<Arc<str>>,
+    /// True if the engine has more to read; `None` if neither reported nor implied by the reason.
     pub has_more: Option<bool>,
     /// True if the end still reports "started" but no stream's state has anything left: there was
     /// nothing to do.
@@ -36,7 +39,9 @@ impl Ended {
 pub struct Attempt {
     /// True between the start and the end of the attempt.
     pub open: bool,
+    /// Time of the message that started the attempt; `None` if no message has had a time.
     pub started_at: Option<Millis>,
+    /// The end message; `None` until it comes, and if the input ends without one.
     pub end: Option<Ended>,
     /// Reported result of connecting to the source or destination.
     pub connection: Option<bool>,

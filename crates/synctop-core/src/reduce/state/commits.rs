@@ -17,6 +17,7 @@ pub(crate) const MAX_MARKS: usize = 32_768;
 /// Maximum number of streams whose position is remembered.
 pub(crate) const MAX_POSITIONS: usize = 100_000;
 
+/// States that a source emitted, and the number of them that a destination returned.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Commits {
     pub(crate) out: Arc<VecDeque<SentState>>,

@@ -20,21 +20,31 @@ pub const TEXT_KEPT: usize = 8 * 1024;
 pub struct ErrorGroup {
     /// Identity: level, failure type and fingerprint.
     pub id: u64,
+    /// Level as reported; errors of different levels are in different groups.
     pub level: ErrorLevel,
+    /// Failure type on the wire, such as `auth_error`; `None` if not reported.
     pub failure_type: Option<Arc<str>>,
+    /// Hash of the message without numbers, ids, timestamps, quoted values and URL paths.
     pub fingerprint: u64,
     /// Message of the latest occurrence.
     pub message: Arc<str>,
+    /// Latest stack trace, after the internal message of the engine if it has one.
     pub stack: Option<Arc<str>>,
+    /// Latest input line with the error, secrets masked; `None` if no line reported it.
     pub raw: Option<Arc<str>>,
+    /// Number of occurrences in all streams and all attempts of the run.
     pub count: u64,
     /// Attempt of the latest occurrence.
     pub attempt: u32,
+    /// True if a stream or the run ended with any of the occurrences.
     pub is_final: bool,
+    /// Time of the first occurrence; `None` without times.
     pub first_at: Option<Millis>,
+    /// Time of the latest occurrence; `None` without times.
     pub last_at: Option<Millis>,
     /// Occurrences by stream; those without a stream have the empty name.
     pub hits: BTreeMap<Arc<str>, Hit>,
+    /// Latest occurrences, oldest first, at most `PLACES_KEPT`.
     pub places: VecDeque<ErrorPlace>,
     /// True if the error was not reported: it is the last error-level log line of a run that failed
     /// without a reported error.
@@ -44,10 +54,13 @@ pub struct ErrorGroup {
 /// Occurrences of a group in one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Hit {
+    /// Number of occurrences in all attempts of the run.
     pub count: u64,
+    /// Attempt of the latest occurrence, from 1; 0 before the first attempt.
     pub attempt: u32,
     /// Occurrences in `attempt`.
     pub in_attempt: u64,
+    /// True if the stream (or, without a stream, the run) ended with any of the occurrences.
     pub is_final: bool,
     /// True once the stream (or, without a stream, a later attempt) succeeded without this error.
     pub cleared: bool,
@@ -60,8 +73,11 @@ pub struct Hit {
 pub struct ErrorPlace {
     /// Line of the input, from 1.
     pub line: u64,
+    /// Time of the latest message at the occurrence; `None` without times.
     pub at: Option<Millis>,
+    /// Number of the attempt in the run, from 1; 0 before the first attempt.
     pub attempt: u32,
+    /// Label of the stream; `None` for an error of the whole run.
     pub stream: Option<Arc<str>>,
 }
 
@@ -71,6 +87,7 @@ impl ErrorGroup {
         self.hits.keys().filter(|name| !name.is_empty())
     }
 
+    /// True if the error is cleared in every stream, and for the run if it had no stream.
     #[must_use]
     pub fn cleared(&self) -> bool {
         self.hits.values().all(|hit| hit.cleared)
@@ -121,6 +138,7 @@ pub(crate) struct Occurrence {
     pub place: ErrorPlace,
 }
 
+/// Errors of the current run in at most [`GROUPS_KEPT`] groups.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Errors {
     pub(crate) groups: Vec<Arc<ErrorGroup>>,
@@ -136,16 +154,19 @@ pub struct Errors {
 }
 
 impl Errors {
+    /// Returns the groups in order of their first occurrence.
     #[must_use]
     pub fn groups(&self) -> &[Arc<ErrorGroup>] {
         &self.groups
     }
 
+    /// Returns the group with this id; `None` if it is unknown or beyond the bound.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<&Arc<ErrorGroup>> {
         self.index.get(&id).and_then(|at| self.groups.get(*at))
     }
 
+    /// Returns the id of the group of an error, which is the same in every process.
     #[must_use]
     pub fn id(level: ErrorLevel, failure_type: Option<&str>, message: &str, stream: Option<&str>) -> u64 {
         let salt = fingerprint::of(failure_type.unwrap_or_default()).rotate_left(7) ^ level as u64;

@@ -1,4 +1,4 @@
-//! Log lines of the feed: bounded, counted, and part of [`super::Progress`] so that they can be
+//! Log lines of the feed: bounded, counted, and part of [`Progress`](crate::reduce::Progress) so that they can be
 //! rewound with it.
 
 use crate::protocol::{Level, Millis};
@@ -14,23 +14,33 @@ pub const FEED_LINE: usize = 2 * 1024;
 /// Origin of a feed line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum FeedOrigin {
+    /// Log message of the engine, or a note of synctop about a message.
     #[default]
     Log,
     /// Notice of synctop about the feed itself.
     Source,
+    /// Text, or JSON without an envelope, in the feed or on stderr.
     Raw,
+    /// Message with an unknown kind or status, or of another protocol.
     Unknown,
+    /// Line that looks like JSON and does not parse.
     Malformed,
 }
 
+/// Stored line of the feed, with its consecutive repetitions.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FeedLine {
     /// Line of the input, from 1.
     pub line: u64,
+    /// Time of the latest message at the line; `None` without times.
     pub at: Option<Millis>,
+    /// Level as logged, or as synctop assigns it to a line without one.
     pub level: Level,
+    /// Origin of the line; lines of different origins are no repetitions.
     pub origin: FeedOrigin,
+    /// Emitter of the message (`_emitted_by`, or the logger); `None` if not reported.
     pub from: Option<Arc<str>>,
+    /// Name of the stream that the line is about; `None` if it names none.
     pub stream: Option<Arc<str>>,
     /// Text of the newest line, if this entry represents several.
     pub text: String,
@@ -42,6 +52,7 @@ pub struct FeedLine {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Feed {
     pub(crate) lines: VecDeque<Arc<FeedLine>>,
+    /// Number of entries so far, dropped ones included; repetitions add none.
     pub total: u64,
     /// Fingerprint of the newest line.
     pub(crate) newest: u64,

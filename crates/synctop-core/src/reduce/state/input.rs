@@ -3,12 +3,19 @@
 /// Lines and bytes of the input, each line in exactly one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Input {
+    /// All lines: the sum of `messages`, `raw`, `unknown` and `malformed`.
     pub lines: u64,
+    /// Bytes of all lines, newlines included.
     pub bytes: u64,
+    /// Lines that are messages of the protocol, its log lines included.
     pub messages: u64,
+    /// Lines of text, or of JSON without an envelope.
     pub raw: u64,
+    /// Messages of an unknown kind, or of another protocol than the feed.
     pub unknown: u64,
+    /// Lines that look like JSON and do not parse, a torn last line included.
     pub malformed: u64,
+    /// True if the last line has no newline and does not parse.
     pub truncated_line: bool,
     /// Lines that were joined from parts or unwrapped from an envelope.
     pub joined: u64,
@@ -17,7 +24,9 @@ pub struct Input {
 /// Exit of a child process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Exit {
+    /// Exit code; 129 to 192 are 128 + signal, as a shell reports it.
     Code(i32),
+    /// Signal that ended the process.
     Signal(i32),
 }
 
@@ -37,15 +46,22 @@ pub enum Exit {
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Anomaly {
+    /// Checkpoint of a stream before its start in the attempt.
     StateBeforeStart,
+    /// Checkpoint of a stream after its "complete", in protocols where none may follow.
     StateAfterComplete,
+    /// Reported start of a stream that is already started.
     DuplicateStart,
+    /// Message about a stream that is missing from the catalog.
     UnknownStream,
+    /// Record of a stream after its "complete", in protocols where none may follow.
     RecordAfterComplete,
+    /// Reported record count of a stream that fell within an attempt.
     CountShrank,
 }
 
 impl Anomaly {
+    /// Returns the name in the JSON, such as `duplicate_start`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()

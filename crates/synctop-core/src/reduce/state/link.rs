@@ -3,6 +3,7 @@
 use crate::reduce::state::input::Exit;
 use std::sync::Arc;
 
+/// Link to a feed: readable, ended or not readable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Link {
     /// No input yet.

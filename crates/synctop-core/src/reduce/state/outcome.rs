@@ -2,6 +2,7 @@
 
 use crate::ResultClass;
 
+/// Outcome of a run, by its last attempt.
 #[derive(
     Debug,
     Clone,
@@ -17,18 +18,29 @@ use crate::ResultClass;
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Outcome {
+    /// The input is open, and no end message was seen.
     Running,
+    /// The run ended complete: no error stands, and no range is left to read.
     Succeeded,
+    /// The run ended complete, yet an error stands or ranges are left to read.
     CompletedWithErrors,
+    /// The engine, its process or its connection failed, a permanent error has no stream, or every
+    /// started stream has a final error.
     Failed,
+    /// The engine ended without a claim of completion: at a limit, with more to read, or for an
+    /// unknown reason.
     CutOff,
+    /// The engine reports an abort, or was stopped before an end message.
     Aborted,
+    /// The input ended without an end message while something was open, or a signal ended the
+    /// process.
     Truncated,
     /// Nothing is open, and the ending is unknown.
     Unknown,
 }
 
 impl Outcome {
+    /// Returns the name in the JSON, such as `completed_with_errors`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()

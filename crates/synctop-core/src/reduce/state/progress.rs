@@ -26,14 +26,19 @@ pub struct Progress {
     pub dialect: Option<Dialect>,
     /// True if a message, and not a log line, decided the dialect.
     pub(crate) dialect_firm: bool,
+    /// Lines and bytes of the input so far, over all runs.
     pub input: Input,
     /// True once the input has ended.
     pub closed: bool,
     /// Exit of the engine's process, if known.
     pub exit: Option<Exit>,
+    /// Time of the first message of the current run; `None` without times.
     pub first_at: Option<Millis>,
+    /// Time of the latest message, which never decreases; `None` without times.
     pub last_at: Option<Millis>,
+    /// Number of attempts of the current run; 0 before its first message about a sync.
     pub attempts: u32,
+    /// State of the last attempt, or of the messages before the first one.
     pub attempt: Attempt,
     /// Earlier runs of this log.
     pub runs: PastRuns,
@@ -42,18 +47,25 @@ pub struct Progress {
     #[serde(skip)]
     pub streams: Vec<Arc<Stream>>,
     pub(crate) lookup: StreamLookup,
+    /// Counts and rates of the current run over all streams.
     pub counters: Counters,
+    /// Errors of the current run, grouped.
     #[serde(skip)]
     pub errors: Errors,
+    /// Number of irregularities of the current run by kind and stream. Beyond 500 pairs, further
+    /// ones are counted without a stream.
     pub anomalies: BTreeMap<(Anomaly, Option<Arc<str>>), u64>,
     pub(crate) evidence: ErrorEvidence,
+    /// Newest log lines, raw lines and notices of the input, over all runs.
     #[serde(skip)]
     pub feed: Feed,
+    /// Streams that the caller requested, as the log or a configured catalog names them.
     pub requested: RequestedStreams,
     /// Emitters of the feed (source and destination), from the envelope.
     pub emitters: Vec<Arc<str>>,
     /// States on their way to a destination, and their echoes.
     pub commits: Commits,
+    /// Last lines of the engine's stderr, and the state of their parser.
     pub stderr: StderrState,
     pub(crate) context: MessageContext,
 }
@@ -164,6 +176,7 @@ impl Progress {
         &self.lookup.by_name
     }
 
+    /// Returns the stream with this key (see [`key_of`]); `None` if it is unknown.
     #[must_use]
     pub fn stream(&self, key: &str) -> Option<&Arc<Stream>> {
         self.lookup.index.get(key).and_then(|at| self.streams.get(*at))

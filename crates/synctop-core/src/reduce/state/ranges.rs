@@ -14,6 +14,7 @@ pub struct Ranges {
 }
 
 impl Ranges {
+    /// Returns the ranges, sorted, disjoint and at most `RANGES_KEPT`.
     #[must_use]
     pub fn list(&self) -> &[Range] {
         &self.list

@@ -8,9 +8,10 @@ pub const BUCKET_MS: Millis = 2_000;
 /// Number of buckets: a little over two minutes.
 pub const BUCKETS: usize = 64;
 
-/// Windows of a rate, in milliseconds.
+/// The shorter window of a rate, in milliseconds.
 pub const TEN_SECONDS: Millis = 10_000;
 
+/// The longer window of a rate, in milliseconds.
 pub const ONE_MINUTE: Millis = 60_000;
 
 /// Minimum time span of a rate: a page of records within 27 ms does not predict the next second.

@@ -15,11 +15,15 @@ pub(crate) const IDS_KEPT: usize = 16;
 /// Earlier run of the same log.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct PastRun {
+    /// Outcome when the next run began, without the exit of a process.
     pub outcome: Outcome,
+    /// Number of attempts of the run.
     pub attempts: u32,
     /// Records of its last attempt, and of all attempts.
     pub records: (Option<u64>, Option<u64>),
+    /// Time of its first message; `None` without times.
     pub started_at: Option<Millis>,
+    /// Time of its end message, otherwise of the last message before the next run.
     pub ended_at: Option<Millis>,
     /// Its id, if the engine reports one.
     pub(crate) id: Option<Arc<str>>,
@@ -48,6 +52,7 @@ pub struct PastRuns {
 }
 
 impl PastRuns {
+    /// Returns the newest earlier runs, oldest first, at most `RUNS_KEPT`.
     #[must_use]
     pub fn list(&self) -> &[PastRun] {
         &self.list

@@ -11,21 +11,28 @@ use std::sync::Arc;
 /// Maximum share of a stream that is not completely read.
 pub(crate) const ALMOST: f64 = 0.9999;
 
+/// State of one stream in the current run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stream {
+    /// Name without the namespace, secrets masked.
     pub name: Arc<str>,
+    /// Namespace, secrets masked; `None` if the engine reports none.
     pub namespace: Option<Arc<str>>,
     /// Display name: `public.users`, or the name itself without a namespace.
     pub label: Arc<str>,
+    /// Latest status. At a new attempt `Started` becomes `NotStarted`; the others carry over.
     pub status: Status,
     /// True if it was reported complete before its counts are in.
     pub settling: bool,
+    /// Record count as the engine reports it, otherwise the counted `record` lines.
     pub records: Tally,
     /// `record` lines in this attempt.
     pub counted: u64,
-    /// `record` lines of the whole feed.
+    /// `record` lines of this run, over all attempts.
     pub seen: u64,
+    /// Bytes of its `record` lines in this run, newlines included.
     pub bytes: u64,
+    /// UTF-16 units of its record data, which Airbyte calls bytes; `None` in other protocols.
     pub measure: Option<u64>,
     /// Part of `seen` before its last checkpoint.
     pub(crate) marked: u64,
@@ -41,7 +48,9 @@ pub struct Stream {
     pub limited: Option<Limited>,
     /// Number of rate limits, and the milliseconds of those that have ended.
     pub limits: (u64, u64),
+    /// Number of its checkpoints in this run, as counted by synctop.
     pub checkpoints: u64,
+    /// Time of its last checkpoint; `None` without a checkpoint or without times.
     pub last_checkpoint_at: Option<Millis>,
     /// Time of the last checkpoint or record.
     pub last_sign_at: Option<Millis>,
@@ -49,12 +58,18 @@ pub struct Stream {
     pub started_at: Option<Millis>,
     /// Time of the last status change.
     pub changed_at: Option<Millis>,
+    /// Latest error, reason or other text beside its status, secrets masked; `None` without one.
     pub message: Option<Arc<str>>,
+    /// Inserted records, as the destination reports them; `None` if not reported.
     pub inserted: Option<u64>,
+    /// Updated records, as the destination reports them; `None` if not reported.
     pub updated: Option<u64>,
+    /// Deleted records, as the destination reports them; `None` if not reported.
     pub deleted: Option<u64>,
+    /// Time range to read; `None` if neither the engine nor a source state reports one.
     pub total_range: Option<Range>,
     pub(crate) remainder: Remainder,
+    /// Completed ranges, merged, including those of earlier attempts.
     pub ranges: Ranges,
     /// Ranges completed in earlier attempts.
     pub(crate) ranges_before: Ranges,
@@ -64,8 +79,11 @@ pub struct Stream {
     pub failed_in: Option<u32>,
     /// Group id of that error, for the screen.
     pub failed_group: Option<u64>,
+    /// Latest gaps between its checkpoints and records.
     pub gaps: Gaps,
+    /// Records per second, from its cumulative count.
     pub rate: Rates,
+    /// Retries of its requests; `None` if the source logged none in this run.
     pub retry: Option<Retrying>,
 
     /// True if it started in this attempt or an earlier one.
@@ -184,14 +202,18 @@ pub struct Retrying {
     pub count: u64,
     /// Number of the latest retry of the request.
     pub attempt: u64,
+    /// Maximum number of retries of the request, if reported.
     pub max: Option<u64>,
+    /// Time of the latest retry message; 0 in a log without times.
     pub last_at: Millis,
     /// Time of the next retry.
     pub until: Millis,
+    /// Error of the last refused request, secrets masked; `None` if not logged.
     pub error: Option<Arc<str>>,
 }
 
 impl Stream {
+    /// Creates a stream without a namespace, which has not started.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self {

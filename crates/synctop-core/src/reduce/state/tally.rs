@@ -7,7 +7,9 @@ use crate::protocol::Counts;
 /// unchanged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
+    /// Count of the last attempt; `None` if unknown.
     pub attempt: Option<u64>,
+    /// Count of all attempts of the run; `None` if unknown.
     pub cumulative: Option<u64>,
     /// Count at the start of the attempt.
     pub(crate) base: u64,
@@ -67,6 +69,7 @@ impl Tally {
         (self.base, self.offset) = (0, 0);
     }
 
+    /// Applies a reported count, and derives the scopes that it lacks.
     pub fn report(&mut self, counts: Counts) {
         self.was_reported |= counts.said();
         if let Some(value) = counts.running {
