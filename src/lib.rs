@@ -1,31 +1,28 @@
 //! `synctop` is top for data syncs: a full-screen dashboard over the NDJSON that sync engines
-//! print, and the same reducer without a screen.
-//!
-//! Data flow:
+//! print, and the same reducer without a screen. Protocols, reducer and reports are in
+//! [`synctop_core`].
 //!
 //! ```text
 //!  file | stdin | child                                  keys, mouse, resize, signals
 //!       bytes (256 KiB chunks)                                     |
-//!    net/<source>  --bounded channel-->  crate::net::source::ingest thread        |
-//!                                     protocol: line -> Message    |
-//!                                     progress.apply(line)         |
+//!    net/source  --bounded channel-->  ingest thread               |
+//!                                     Reducer: line -> Progress    |
 //!                                     Arc<Progress> <= 30 Hz       |
-//!                                                  \\               /
-//!                          crate::app::run::app   select! { biased; signals, keys, snapshots, timer }
+//!                                                  \               /
+//!                          app::run   select! { biased; signals, keys, snapshots, timer }
 //!                                     Event -> Action -> update(&mut Ui, &Screen) -> Vec<Effect>
 //!                                             | dirty?
-//!                          crate::views::draw(buffer, area, &Screen)
+//!                          views::draw(buffer, area, &Screen)
 //! ```
 //!
-//! An earlier instant takes the same path: `net::seek` reduces the log again from a snapshot of
-//! `synctop_core::reduce::history`, and `app::playback` holds the clock.
+//! An earlier instant takes the same path: `net::timeline::seek` reduces the log again from a
+//! snapshot of [`synctop_core::reduce::history`], and `app::run::playback` holds the clock.
 //!
-//! Pipelines of a service: `net::remote` polls it, [`fleet`] holds the rules, `app::fleet` and
-//! `views::fleet` are the screen.
+//! Pipelines of a service: `net::client` polls it, [`synctop_core::fleet`] holds the rules,
+//! `app::fleet` and `views::fleet` are the screen.
 //!
-//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`] -> [`fleet`] -> [`progress`] ->
-//! [`protocol`], and `service` -> [`engine`] -> [`net`]. [`protocol`], [`progress`] and [`fleet`]
-//! are pure: no clock, no I/O, no screen. `tests/layering.rs` enforces this.
+//! Imports point one way: [`cli`] -> [`app`] -> [`views`], [`net`] -> [`synctop_core`], and `service`
+//! -> [`engine`] -> [`net`]. `tests/layering.rs` enforces this.
 
 pub mod app;
 pub mod cli;

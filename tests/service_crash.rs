@@ -29,7 +29,7 @@ records = 400
 struct Known {
     /// Acknowledged desired status.
     desired: &'static str,
-    /// Desired status of the last request, if it was not answered.
+    /// DesiredStatus status of the last request, if it was not answered.
     maybe: Option<&'static str>,
     /// True if the creation was not answered: the pipeline may exist.
     unanswered: bool,

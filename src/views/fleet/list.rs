@@ -95,12 +95,9 @@ impl Columns {
 fn status_text(it: &synctop_core::fleet::Pipeline, inferred: bool) -> String {
     use synctop_core::fleet::DesiredStatus;
     let doubt = if inferred { "?" } else { "" };
-    let there = matches!(
-        (&it.desired, &it.status),
-        (DesiredStatus::Active, _)
-            | (DesiredStatus::Paused, PipelineStatus::Paused)
-            | (DesiredStatus::Deleted, PipelineStatus::Teardown)
-    );
+    let there = it.desired == DesiredStatus::Active
+        || (it.desired == DesiredStatus::Paused && it.status == PipelineStatus::Paused)
+        || (it.desired == DesiredStatus::Deleted && it.status == PipelineStatus::Teardown);
     if there {
         return format!("{}{doubt}", it.status.as_str());
     }
@@ -297,9 +294,9 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetS
     let look = screen.look;
     let it = &watched.pipeline;
     let Some(fault) = it.reason.as_ref().or(it.faults.first()) else {
-        let text = match (&it.status, it.run.as_ref()) {
-            (PipelineStatus::Error, _) => "parked; its service reports no reason",
-            (_, Some(_)) => "its last run failed without a reason",
+        let text = match it.run {
+            _ if it.status == PipelineStatus::Error => "parked; its service reports no reason",
+            Some(_) => "its last run failed without a reason",
             _ => "",
         };
         pen.put(begin, row, text, look.warn());
