@@ -10,6 +10,7 @@ mod exit;
 mod files;
 mod man;
 mod output;
+mod pipeline_actions;
 mod pipelines;
 mod remote_args;
 mod replay;

@@ -2,16 +2,16 @@
 //! decision to call again. Pure: `drive.rs` performs the calls.
 
 use crate::engine::backfill::call_result::{CallAnswer, CallEnd};
+use crate::engine::backfill::run_state::{RunState, StoredRisk, streams_of};
 use crate::engine::failure_type::FailureType;
-use crate::engine::raw_json::{Fields, fields, find, raw, take_object};
+use crate::engine::raw_json::{Fields, fields, find, raw};
 use crate::net::source::engine_http::CallOutcome;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use synctop_core::ResultClass;
-use synctop_core::format::names;
-use synctop_core::protocol::{CLIENT_EMITTER, EndReason, Millis, Risk, State, source_state, time};
+use synctop_core::protocol::{EndReason, Millis, Risk};
 
 /// First delay of the backoff.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -94,8 +94,7 @@ impl BackfillResult {
 #[derive(Debug)]
 pub struct Backfill {
     options: BackfillOptions,
-    /// Sections of the engine in the state.
-    state: Fields,
+    kept: RunState,
     run_id: String,
     /// Answer of the running or last call.
     call: CallAnswer,
@@ -107,32 +106,8 @@ pub struct Backfill {
     calls_without_progress: u32,
     /// True once nothing is left to read.
     done: bool,
-    /// Calls whose counts are unknown because they broke before their end.
-    uncounted: u64,
-    /// Streams whose rows may be missing, until the next run.
-    at_risk: BTreeMap<String, StoredRisk>,
-    /// True if a stream at risk is not logged yet.
-    has_unlogged_risks: bool,
-    /// Streams that a limit interrupted in the last call, whose end cannot show the unread rows.
-    cut_streams: Vec<String>,
-    /// True if an unfinished stream continues from an earlier state than that of the end message.
-    set_back: bool,
-    /// True if a retry may read more of a stream.
-    retryable_left: bool,
     /// True if the engine ignores the checkpoint limit.
     limit_ignored: bool,
-}
-
-/// Risk of missing rows of a stream, as stored in the state file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct StoredRisk {
-    pub kind: Risk,
-    /// Rows at risk, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
-    /// True if the run continued from the last checkpoint.
-    #[serde(default)]
-    pub kept: bool,
 }
 
 /// Sections of a state, one of which is required.
@@ -182,18 +157,19 @@ impl Backfill {
         let known = text("run_id").or(of_engine).filter(|_| !through);
         let at_risk = ours.as_ref().and_then(|ours| serde_json::from_value(ours.get("at_risk")?.clone()).ok());
         let at_risk: BTreeMap<_, _> = at_risk.filter(|_| known.is_some()).unwrap_or_default();
-        Ok(Self {
+        let kept = RunState {
+            sections: state,
+            uncounted: if known.is_some() { uncounted } else { 0 },
             has_unlogged_risks: !at_risk.is_empty(),
             at_risk,
-            cut_streams: Vec::new(),
-            set_back: false,
-            retryable_left: false,
+            ..RunState::default()
+        };
+        Ok(Self {
+            kept,
             limit_ignored: false,
             options,
             attempts: if known.is_some() { attempts } else { 0 },
-            uncounted: if known.is_some() { uncounted } else { 0 },
             run_id: known.unwrap_or(new_run_id),
-            state,
             call: CallAnswer::default(),
             failures: 0,
             calls_without_progress: 0,
@@ -241,8 +217,8 @@ impl Backfill {
     /// Like [`Self::begin`], with live events to process (`source_input` messages).
     pub fn begin_with(&mut self, inputs: &[Box<RawValue>]) -> String {
         self.attempts += 1;
-        for stream in std::mem::take(&mut self.cut_streams) {
-            self.mark_at_risk(&stream, StoredRisk { kind: Risk::ResumedAfterCut, rows: None, kept: false });
+        for stream in std::mem::take(&mut self.kept.cut_streams) {
+            self.kept.mark_at_risk(&stream, StoredRisk { kind: Risk::ResumedAfterCut, rows: None, kept: false });
         }
         self.call = CallAnswer::default();
         self.call.position_key = self.position_key();
@@ -250,8 +226,8 @@ impl Backfill {
             ("pipeline".to_owned(), raw(&self.options.pipeline)),
             ("run_id".to_owned(), raw(&self.run_id)),
         ]);
-        if !self.state.is_empty() {
-            body.insert("state".into(), raw(&self.state));
+        if !self.kept.sections.is_empty() {
+            body.insert("state".into(), raw(&self.kept.sections));
         }
         body.extend(self.options.time_limit.map(|limit| ("time_limit".to_owned(), raw(&limit))));
         body.extend(self.options.state_limit.map(|limit| ("state_limit".to_owned(), raw(&limit))));
@@ -263,11 +239,11 @@ impl Backfill {
 
     /// Returns a key that changes only with the read position, not with counts or times.
     fn position_key(&self) -> String {
-        match self.state.get("source") {
+        match self.kept.sections.get("source") {
             // A batch call completes whole streams or nothing.
-            _ if self.options.batch => raw(&streams_of(&self.state)).get().to_owned(),
+            _ if self.options.batch => raw(&streams_of(&self.kept.sections)).get().to_owned(),
             Some(source) => source.get().to_owned(),
-            None => raw(&self.state).get().to_owned(),
+            None => raw(&self.kept.sections).get().to_owned(),
         }
     }
 
@@ -290,192 +266,17 @@ impl Backfill {
         self.call.finish();
     }
 
-    /// Marks a stream as at risk. [`Risk::StateAhead`] is never replaced.
-    fn mark_at_risk(&mut self, stream: &str, risk: StoredRisk) {
-        let known = self.at_risk.get(stream).copied();
-        if known.is_none_or(|known| known.kind != Risk::StateAhead) {
-            self.at_risk.insert(stream.to_owned(), risk);
-            self.has_unlogged_risks |= known.map(|known| known.kind) != Some(risk.kind);
-        }
-    }
-
     /// Returns a log line with the streams at risk, if they changed. The reducer reads it.
     pub fn risk_line(&mut self, at: Millis) -> Option<String> {
-        if !std::mem::take(&mut self.has_unlogged_risks) {
-            return None;
-        }
-        let streams: Vec<_> = self.at_risk.keys().collect();
-        let message = format!("rows of {} may be missing", names(&streams));
-        let all: Vec<_> = self
-            .at_risk
-            .iter()
-            .map(|(stream, risk)| json!({"stream": stream, "kind": risk.kind, "rows": risk.rows, "kept": risk.kept}))
-            .collect();
-        let log = json!({"level": "warn", "message": message, "data": {"at_risk": all}});
-        Some(json!({"type": "log", "log": log, "_emitted_by": CLIENT_EMITTER, "_ts": time::iso(at)}).to_string() + "\n")
-    }
-
-    /// Updates the state from the answer: the returned state, or the checkpoints of a broken call.
-    fn update_state(&mut self) {
-        let sent = streams_of(&self.state);
-        self.merge_answer(&sent);
-        self.reopen_streams();
-        let end = self.call.end.as_ref();
-        let has_more = end.is_some_and(|end| end.has_more == Some(true) || end.word == EndReason::Limit);
-        if end.is_some_and(|end| end.hides_unread_rows && has_more) {
-            self.cut_streams = self.open_streams();
-        }
-        if let Some(limit) = self.options.state_limit.filter(|_| !self.options.batch) {
-            self.limit_ignored |= self.call.states > limit.saturating_add(STATE_LIMIT_TOLERANCE);
-        }
-    }
-
-    /// Returns the streams of the state that are unfinished and did not fail permanently.
-    fn open_streams(&self) -> Vec<String> {
-        let kept = streams_of(&self.state);
-        let open = |(name, data): (&String, &RawValue)| {
-            let state = source_state(data.get())?;
-            let failed = self.call.failed.get(name).is_some_and(|failure| !failure.is_retryable());
-            (state.done == Some(false) && state.failure.is_none() && !failed).then(|| name.clone())
-        };
-        kept.iter().map(|(name, data)| (name, &**data)).filter_map(open).collect()
-    }
-
-    /// Marks streams as started in the engine's sections that report them finished although the
-    /// source state does not, so that the engine continues them.
-    fn reopen_streams(&mut self) {
-        let open = self.open_streams();
-        self.retryable_left = !open.is_empty()
-            || self
-                .call
-                .failed
-                .iter()
-                .any(|(name, failure)| failure.is_retryable() && !self.call.completed.contains(name));
-        let is_retryable = |name: &String| self.call.failed.get(name).is_some_and(|failure| failure.is_retryable());
-        let again: Vec<_> =
-            open.into_iter().filter(|name| is_retryable(name) || self.at_risk.contains_key(name)).collect();
-        self.set_back =
-            again.iter().any(|name| self.at_risk.get(name).is_some_and(|risk| risk.kind == Risk::StateAhead));
-        for name in &again {
-            for path in [&["sync_run", "progress", "streams"][..], &["engine", "streams"]] {
-                edit_known(&mut self.state, path, name, |stream| {
-                    let over = |word: &RawValue| {
-                        matches!(word.get(), "\"completed\"" | "\"complete\"" | "\"errored\"" | "\"error\"")
-                    };
-                    if stream.get("status").is_some_and(|word| over(word)) {
-                        stream.insert("status".into(), raw(&"started"));
-                        // Rows of ranges reported complete after the failure were not written.
-                        for key in ["message", "completed_ranges"] {
-                            stream.remove(key);
-                        }
-                    }
-                });
-            }
-        }
-    }
-
-    /// Chooses the state to continue from for each stream: its last checkpoint of the call; without
-    /// one the sent state, or the end's state if both have the same position. If the call has no
-    /// checkpoints at all, a stream that completed without an error takes the end's state.
-    fn merge_answer(&mut self, sent: &Fields) {
-        let returned = self.call.end.as_mut().and_then(|end| end.state.take());
-        if let Some(mut state) = returned {
-            let mut ends = streams_of(&state);
-            let lost = state.contains_key("source")
-                && ends.is_empty()
-                && !(sent.is_empty() && self.call.checkpoints.is_empty());
-            // Engines that fail early return a state without a read position; it is ignored.
-            if !state.is_empty() && !lost {
-                let lines = std::mem::take(&mut self.call.checkpoints);
-                let checkpoints = !lines.is_empty();
-                let mut kept = Fields::new();
-                let names: BTreeSet<String> =
-                    [&ends, sent, &lines].into_iter().flat_map(|fields| fields.keys().cloned()).collect();
-                for name in names {
-                    let end = ends.remove(&name);
-                    let value = match (lines.get(&name), end) {
-                        (Some(line), Some(end)) => {
-                            let (before, after) = (state_of(line), state_of(&end));
-                            if before.position != after.position {
-                                let rows =
-                                    after.position.known().map(|it| u64::from(it.page_rows)).filter(|rows| *rows > 0);
-                                self.mark_at_risk(&name, StoredRisk { kind: Risk::StateAhead, rows, kept: true });
-                            }
-                            Some(line.clone())
-                        }
-                        (Some(line), None) => Some(line.clone()),
-                        (None, Some(end)) => {
-                            let before = sent.get(&name);
-                            let same =
-                                before.is_some_and(|before| state_of(before).position == state_of(&end).position);
-                            let whole = !checkpoints
-                                && self.call.completed.contains(&name)
-                                && !self.call.failed.contains_key(&name);
-                            if same || whole { Some(end) } else { before.cloned() }
-                        }
-                        (None, None) => sent.get(&name).cloned(),
-                    };
-                    kept.extend(value.map(|value| (name, value)));
-                }
-                let global = self.call.checkpoint.take();
-                if state.contains_key("source") || !kept.is_empty() || global.is_some() {
-                    edit(&mut state, "source", |source| {
-                        source.insert("streams".into(), raw(&kept));
-                        source.extend(global.map(|global| ("global".to_owned(), global)));
-                    });
-                }
-                self.state = state;
-                return;
-            }
-        }
-        let call = &mut self.call;
-        if call.checkpoints.is_empty() && call.checkpoint.is_none() {
-            return;
-        }
-        edit(&mut self.state, "source", |source| {
-            edit(source, "streams", |streams| streams.append(&mut call.checkpoints));
-            let global = call.checkpoint.take();
-            source.extend(global.map(|global| ("global".to_owned(), global)));
-            source.entry("global".into()).or_insert_with(|| raw(&json!({})));
-        });
-        self.state.entry("destination".into()).or_insert_with(|| raw(&json!({})));
-        let ceiling = call.ceiling.map(|at| raw(&time::iso(at)));
-        if let Some(progress) = call.progress.take() {
-            edit(&mut self.state, "sync_run", |run| {
-                run.insert("run_id".into(), raw(&self.run_id));
-                run.insert("progress".into(), progress);
-                if let Some(ceiling) = ceiling {
-                    run.entry("time_ceiling".into()).or_insert(ceiling);
-                }
-            });
-            return;
-        }
-        self.uncounted += 1;
-        edit(&mut self.state, "engine", |engine| {
-            edit(engine, "streams", |known| {
-                for (name, status) in std::mem::take(&mut call.streams) {
-                    edit(known, &name, |stream| {
-                        for key in ["status", "cumulative_record_count"] {
-                            let said = status.get(key).filter(|said| *said != "range_complete");
-                            stream.extend(said.map(|said| (key.to_owned(), raw(said))));
-                        }
-                    });
-                }
-            });
-            edit(engine, "global", |global| {
-                let totals = call.totals.take().unwrap_or_default();
-                let said = totals.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("cumulative_"));
-                global.extend(said.map(|(key, count)| (key.clone(), raw(count))));
-                if let Some(ceiling) = ceiling {
-                    global.entry("time_ceiling".into()).or_insert(ceiling);
-                }
-            });
-        });
+        self.kept.risk_line(at)
     }
 
     /// Ends a call and returns the next step. `jitter` in `0..=1` spreads the delay before a retry.
     pub fn over(&mut self, outcome: &CallOutcome, jitter: f64) -> Next {
-        self.update_state();
+        self.kept.update(&mut self.call, &self.run_id);
+        if let Some(limit) = self.options.state_limit.filter(|_| !self.options.batch) {
+            self.limit_ignored |= self.call.states > limit.saturating_add(STATE_LIMIT_TOLERANCE);
+        }
         // Rows that the source reads again in the next call are no progress.
         let has_progress = self.position_key() != self.call.position_key;
         if has_progress {
@@ -483,7 +284,7 @@ impl Backfill {
             self.calls_without_progress = 0;
         }
         let next = self.decide(outcome, has_progress, jitter);
-        self.done = matches!(next, Next::Done(BackfillResult::Through)) && !self.retryable_left;
+        self.done = matches!(next, Next::Done(BackfillResult::Through)) && !self.kept.retryable_left;
         next
     }
 
@@ -572,8 +373,8 @@ impl Backfill {
         let stuck = end.word == EndReason::StillStarted && end.has_more == Some(false);
         let open = matches!(end.word, EndReason::Limit | EndReason::StillStarted) && !stuck;
         // An end with status "started" and no `has_more` is complete if its state has nothing left.
-        let more = end.has_more == Some(true) || open || (stuck && self.retryable_left);
-        let transient = self.call.transient.clone().filter(|_| self.retryable_left);
+        let more = end.has_more == Some(true) || open || (stuck && self.kept.retryable_left);
+        let transient = self.call.transient.clone().filter(|_| self.kept.retryable_left);
         match (&self.call.global, transient) {
             (Some((message, true)), _) => {
                 let why = message.clone();
@@ -602,7 +403,7 @@ impl Backfill {
                 jitter,
             ),
             _ if more && has_progress => Next::Again(Duration::ZERO, None),
-            _ if self.set_back && has_progress => {
+            _ if self.kept.set_back && has_progress => {
                 let why = "the state of its end was ahead of its last checkpoint";
                 Next::Again(Duration::ZERO, Some(why.into()))
             }
@@ -618,7 +419,7 @@ impl Backfill {
                     jitter,
                 )
             }
-            _ if more || self.set_back => {
+            _ if more || self.kept.set_back => {
                 self.calls_without_progress += 1;
                 let most =
                     if self.options.batch { MAX_BATCH_CALLS_WITHOUT_PROGRESS } else { MAX_CALLS_WITHOUT_PROGRESS };
@@ -652,7 +453,7 @@ impl Backfill {
         self.failures += 1;
         if self.failures > self.options.retries {
             let times = if self.failures == 1 { String::new() } else { format!(", {} times in a row", self.failures) };
-            let kept = if self.options.kept && !self.state.is_empty() {
+            let kept = if self.options.kept && !self.kept.sections.is_empty() {
                 " The state is stored: the same command continues from it."
             } else {
                 ""
@@ -671,13 +472,13 @@ impl Backfill {
     /// True if there is a state to store.
     #[must_use]
     pub fn has_state(&self) -> bool {
-        !self.state.is_empty()
+        !self.kept.sections.is_empty()
     }
 
     /// Returns the sections of the engine, without the client's own data.
     #[must_use]
     pub fn state(&self) -> Box<RawValue> {
-        raw(&self.state)
+        raw(&self.kept.sections)
     }
 
     /// True if a call had clearly more checkpoints than its limit.
@@ -695,53 +496,25 @@ impl Backfill {
     /// Returns the calls that broke after checkpoints, whose engine reports counts only at the end.
     #[must_use]
     pub fn uncounted(&self) -> u64 {
-        self.uncounted
+        self.kept.uncounted
     }
 
     /// Returns the state to store: the engine's sections and the client's own data about the run.
     #[must_use]
     pub fn to_stored_state(&self) -> Box<RawValue> {
-        let mut all = self.state.clone();
+        let mut all = self.kept.sections.clone();
         let mut ours = json!({"run_id": self.run_id, "attempts": self.attempts, "done": self.done});
         if let Some(ours) = ours.as_object_mut() {
-            if self.uncounted > 0 {
-                ours.insert("uncounted_calls".into(), self.uncounted.into());
+            if self.kept.uncounted > 0 {
+                ours.insert("uncounted_calls".into(), self.kept.uncounted.into());
             }
-            if !self.at_risk.is_empty() {
-                ours.insert("at_risk".into(), json!(self.at_risk));
+            if !self.kept.at_risk.is_empty() {
+                ours.insert("at_risk".into(), json!(self.kept.at_risk));
             }
         }
         all.insert(CLIENT_KEY.into(), raw(&ours));
         raw(&all)
     }
-}
-
-fn state_of(data: &RawValue) -> State<'_> {
-    source_state(data.get()).unwrap_or_default()
-}
-
-/// Returns the source states of the streams in a state.
-fn streams_of(state: &Fields) -> Fields {
-    let mut source = state.get("source").and_then(|source| fields(source)).unwrap_or_default();
-    take_object(&mut source, "streams").unwrap_or_default()
-}
-
-/// Changes the object `name` below a path, if it exists.
-fn edit_known(of: &mut Fields, path: &[&str], name: &str, change: impl FnOnce(&mut Fields)) {
-    let (key, rest) = path.split_first().map_or((name, None), |(key, rest)| (*key, Some(rest)));
-    let Some(mut inner) = of.get(key).and_then(|inner| fields(inner)) else { return };
-    match rest {
-        Some(rest) => edit_known(&mut inner, rest, name, change),
-        None => change(&mut inner),
-    }
-    of.insert(key.to_owned(), raw(&inner));
-}
-
-/// Changes a field that is an object; creates a missing one.
-fn edit(of: &mut Fields, key: &str, change: impl FnOnce(&mut Fields)) {
-    let mut inner = of.get(key).and_then(|inner| fields(inner)).unwrap_or_default();
-    change(&mut inner);
-    of.insert(key.to_owned(), raw(&inner));
 }
 
 /// Returns the delay after consecutive failures: exponential backoff, spread over its upper half by

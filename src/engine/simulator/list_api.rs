@@ -2,7 +2,7 @@
 //! cursor. Objects are computed, not stored: the nth object of a stream is always the same.
 
 use crate::engine::failure_type::REFUSALS;
-use crate::engine::simulator::generator::{SeededRng, body};
+use crate::engine::simulator::rng::{SeededRng, body};
 use crate::engine::simulator::scenario::{Fault, FaultKind, Scenario};
 use std::collections::HashMap;
 use std::ops::Range;

@@ -3,6 +3,9 @@
 use super::time::Millis;
 use std::borrow::Cow;
 
+pub use super::checkpoint::{Checkpoint, EmittedState, KnownPosition, ParsePosition, Position, State, StreamCursor};
+pub use super::values::{Counts, ErrorLevel, Level, Name, Range, Status};
+
 /// Claim of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind<'a> {
@@ -47,129 +50,6 @@ pub enum Kind<'a> {
     Note(&'static str),
 }
 
-/// Identity of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name<'a> {
-    /// Namespace, such as a database schema (Airbyte's `namespace`); `None` in Stripe and Singer.
-    pub namespace: Option<Cow<'a, str>>,
-    /// Name of the stream within its namespace, as on the wire.
-    pub name: Cow<'a, str>,
-}
-
-impl<'a> Name<'a> {
-    /// Creates a name without a namespace.
-    #[must_use]
-    pub fn plain(name: Cow<'a, str>) -> Self {
-        Self { namespace: None, name }
-    }
-
-    /// Creates a name in a namespace; an empty one counts as none.
-    #[must_use]
-    pub fn with_namespace(namespace: Option<Cow<'a, str>>, name: Cow<'a, str>) -> Self {
-        Self { namespace: namespace.filter(|space| !space.is_empty()), name }
-    }
-
-    /// Copies the borrowed parts.
-    #[must_use]
-    pub fn into_owned(self) -> Name<'static> {
-        let own = |text: Cow<str>| Cow::Owned(text.into_owned());
-        Name { namespace: self.namespace.map(own), name: own(self.name) }
-    }
-
-    /// Returns the name for display: `public.users`.
-    #[must_use]
-    pub fn label(&self) -> Cow<'_, str> {
-        match &self.namespace {
-            None => Cow::Borrowed(&self.name),
-            Some(space) => Cow::Owned(format!("{space}.{}", self.name)),
-        }
-    }
-
-    /// Returns a unique string for lookups.
-    #[must_use]
-    pub fn key(&self) -> Cow<'_, str> {
-        match &self.namespace {
-            None => Cow::Borrowed(&self.name),
-            Some(space) => Cow::Owned(format!("{space}\u{1f}{}", self.name)),
-        }
-    }
-}
-
-/// Claimed count, by scope. `running` is an engine's own counter, which may restart in a new
-/// attempt; the reducer detects that, as Prometheus does for a counter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Count of the current attempt alone, such as Stripe's `run_record_count`.
-    pub attempt: Option<u64>,
-    /// Count of all attempts of the run, such as Stripe's `cumulative_record_count`.
-    pub cumulative: Option<u64>,
-    /// The engine's own counter, such as Stripe's `record_count` in `progress.streams`.
-    pub running: Option<u64>,
-}
-
-impl Counts {
-    /// Creates a claim of an engine's own counter.
-    #[must_use]
-    pub fn running(value: Option<u64>) -> Self {
-        Self { running: value, ..Self::default() }
-    }
-
-    /// True if a count of any scope was reported.
-    #[must_use]
-    pub fn said(&self) -> bool {
-        self.attempt.is_some() || self.cumulative.is_some() || self.running.is_some()
-    }
-}
-
-/// Status of a stream.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-    strum::Display,
-    strum::IntoStaticStr,
-)]
-#[strum(serialize_all = "snake_case")]
-pub enum Status {
-    /// No start in this attempt, or Stripe's `not_started` or `pending`.
-    #[default]
-    NotStarted,
-    /// Started and not finished: Stripe's `start`, `started` or `running`, Airbyte's `STARTED`.
-    Started,
-    /// Read to the end: Stripe's `complete`, Airbyte's `COMPLETE`, Singer's `succeeded`.
-    Completed,
-    /// Left out by the source (Stripe's `skip`), or deselected in the catalog.
-    Skipped,
-    /// Failed: Stripe's `error` or `*_error`, Airbyte's `INCOMPLETE`, Singer's `failed`.
-    Errored,
-}
-
-impl Status {
-    /// Returns the status in snake case, such as `not_started`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// Time range `[gte, lt)` in milliseconds. Without `gte` it starts at the beginning, and coverage
-/// is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct Range {
-    /// Start, included, in milliseconds since 1970 UTC; `None` for an open start.
-    pub gte: Option<Millis>,
-    /// End, excluded, in milliseconds since 1970 UTC; `None` for an open end.
-    pub lt: Option<Millis>,
-}
-
 /// Record line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<'a> {
@@ -181,47 +61,6 @@ pub struct Record<'a> {
     /// True if the line was too long to store, so that fields after the data (a namespace) are
     /// unknown.
     pub partial: bool,
-}
-
-/// `source_state` or STATE line.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Checkpoint<'a> {
-    /// Absent for a global state.
-    pub stream: Option<Name<'a>>,
-    /// State of the source in this stream (Stripe's `source_state.data`); empty in other protocols.
-    pub state: State<'a>,
-    /// Emitted state, for protocols whose destination returns states.
-    pub handed: Option<Box<EmittedState<'a>>>,
-    /// True if a destination emitted it after its rows. It may then follow the source's own
-    /// "complete".
-    pub late: bool,
-}
-
-/// State that a source emits, and that a destination returns once everything before it is durable.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct EmittedState<'a> {
-    /// Streams of a global or complete state.
-    pub streams: Vec<StreamCursor<'a>>,
-    /// True if the complete state is repeated each time, so that it is a checkpoint of the streams
-    /// whose part changed.
-    pub whole: bool,
-    /// Current stream of the source, if reported.
-    pub current: Option<Name<'a>>,
-    /// Hash of the state. A destination returns a state with the same hash.
-    pub id: u64,
-    /// Records since the previous state, as counted by the source.
-    pub records: Option<u64>,
-    /// True if a destination returned it.
-    pub committed: bool,
-}
-
-/// Position of one stream in a state.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StreamCursor<'a> {
-    /// Stream of the position: a key of Singer's `bookmarks`, or Airbyte's `stream_descriptor`.
-    pub stream: Name<'a>,
-    /// Hash of the position.
-    pub id: u64,
 }
 
 /// Estimated total of a stream, or of the whole sync if `stream` is `None`.
@@ -254,78 +93,6 @@ pub struct Metered<'a> {
     pub is_inferred_name: bool,
     /// Run that the counts belong to.
     pub run_id: Option<Cow<'a, str>>,
-}
-
-/// Source state of one stream.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct State<'a> {
-    /// True if nothing is left of the stream; `None` if the state does not say so.
-    pub done: Option<bool>,
-    /// Number of ranges left to read.
-    pub left: u32,
-    /// The failure type of a `*_error` status.
-    pub failure: Option<Box<str>>,
-    /// Time range to read (Stripe's `backfill.range` or `accounted_range`), if listed.
-    pub total: Option<Range>,
-    /// Ranges that are read (Stripe's `backfill.completed`), if listed.
-    pub completed: Option<Vec<Range>>,
-    /// Position in the stream, for comparison with other states.
-    pub position: Position<'a>,
-}
-
-impl State<'_> {
-    /// Returns the length of the total range that is read, in milliseconds.
-    #[must_use]
-    pub fn read(&self) -> Option<Millis> {
-        let total = self.total?;
-        Some(total.lt? - total.gte? - self.position.known()?.remaining.flatten()?)
-    }
-}
-
-/// Parser of a position, given by the adapter that kept its JSON.
-pub type ParsePosition = fn(&str) -> Option<KnownPosition>;
-
-/// Position of a source in one stream.
-#[derive(Debug, Clone, Default)]
-pub enum Position<'a> {
-    /// No position, as in all states of Airbyte and Singer.
-    #[default]
-    Unknown,
-    /// JSON of the state, parsed on demand, because most positions are soon replaced by the next.
-    Unparsed(&'a str, ParsePosition),
-    /// Parsed position.
-    Known(Box<KnownPosition>),
-}
-
-/// Parsed position of a source in one stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct KnownPosition {
-    /// Hash of the state; never 0.
-    pub id: u64,
-    /// Milliseconds left to read. The outer `None` means that the state lists no ranges, the inner
-    /// one that a range has an open end.
-    pub remaining: Option<Option<Millis>>,
-    /// Maximum number of rows that a client skips if it continues from this state although the
-    /// pages at its cursors were not written.
-    pub page_rows: u32,
-}
-
-impl Position<'_> {
-    /// Returns the parsed position, if any. Parses the JSON of an unparsed one on each call.
-    #[must_use]
-    pub fn known(&self) -> Option<KnownPosition> {
-        match self {
-            Self::Unknown => None,
-            Self::Unparsed(json, parse) => parse(json),
-            Self::Known(known) => Some(**known),
-        }
-    }
-}
-
-impl PartialEq for Position<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.known() == other.known()
-    }
 }
 
 /// Claim about the lifecycle of one stream.
@@ -471,39 +238,6 @@ pub struct StreamReport<'a> {
     pub deleted: Option<u64>,
 }
 
-/// Level of an error on the wire.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-    strum::Display,
-    strum::IntoStaticStr,
-)]
-#[strum(serialize_all = "snake_case")]
-pub enum ErrorLevel {
-    /// Error of the whole run.
-    Global,
-    /// Error of one stream.
-    Stream,
-    /// Temporary error: a retry may succeed without a change.
-    Transient,
-}
-
-impl ErrorLevel {
-    /// Returns the level in snake case, such as `global`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
 /// Error of a run or stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure<'a> {
@@ -541,58 +275,6 @@ impl<'a> Failure<'a> {
             is_final: true,
             roll_up: false,
             from_destination: false,
-        }
-    }
-}
-
-/// Level of a log line.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-    strum::Display,
-    strum::IntoStaticStr,
-)]
-#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
-pub enum Level {
-    /// Finest level: `trace`, or a pino number below 20.
-    Trace,
-    /// Level `debug`, or a pino number from 20 to 29.
-    Debug,
-    /// Level `info`, and default for a missing or unknown level.
-    #[default]
-    Info,
-    /// Level `warn` or `warning`, or a pino number from 40 to 49.
-    Warn,
-    /// Level `error`, `fatal` or `critical`, or a pino number from 50.
-    Error,
-}
-
-impl Level {
-    /// Returns the level in upper case, such as `WARN`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// Reads an engine's name of a level, in any case. An unknown name is [`Level::Info`].
-impl From<&str> for Level {
-    fn from(name: &str) -> Self {
-        match name.to_ascii_lowercase().as_str() {
-            "trace" => Self::Trace,
-            "debug" => Self::Debug,
-            "warn" | "warning" => Self::Warn,
-            "error" | "fatal" | "critical" => Self::Error,
-            _ => Self::Info,
         }
     }
 }

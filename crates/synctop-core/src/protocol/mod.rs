@@ -21,6 +21,7 @@
 pub mod adapter;
 mod airbyte;
 pub mod catalog;
+mod checkpoint;
 pub mod clean;
 pub mod decode;
 pub mod error_text;
@@ -37,6 +38,7 @@ mod singer;
 pub mod stripe;
 mod table;
 pub mod time;
+mod values;
 
 pub use adapter::{Adapter, Dialect, Message, Origin, Protocol, ProtocolTraits, Side};
 pub use decode::{Decoded, Decoder, ProtocolSelection, RawLine};
