@@ -1,17 +1,16 @@
 //! Secrets of a pipeline: references (`env:NAME`, `file:PATH`) or stored values, resolved for the
 //! engine and never shown.
 
+use crate::util::secret_ref::{SecretRef, SecretRefError};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 pub use synctop_core::protocol::mask::json as mask;
 use synctop_core::protocol::mask::{self as text, is_secret_field};
 
 /// Minimum length of a secret that is masked in an engine's output. Shorter values are too common.
 const MIN_LENGTH: usize = 8;
-
-/// Maximum size in bytes of a file that a reference may name.
-const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// References that a request may use.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
@@ -34,8 +33,8 @@ impl References {
     }
 
     /// True if a reference may name this file.
-    fn file(&self, path: &str) -> bool {
-        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    fn file(&self, path: &Path) -> bool {
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         self.files.as_ref().is_none_or(|allowed| {
             allowed.iter().any(|it| path.starts_with(std::fs::canonicalize(it).unwrap_or_else(|_| it.clone())))
         })
@@ -47,12 +46,12 @@ impl References {
 pub enum ReferenceError {
     #[error("references to the variable {0} are not allowed: see secrets.env of the configuration")]
     VariableNotAllowed(String),
-    #[error("the environment of the service has no variable {0}")]
-    NoVariable(String),
-    #[error("references to the file {0} are not allowed: see secrets.files of the configuration")]
-    FileNotAllowed(String),
-    #[error("{path}: {error}")]
-    Unreadable { path: String, error: String },
+    #[error("references to the file {} are not allowed: see secrets.files of the configuration", .0.display())]
+    FileNotAllowed(PathBuf),
+    #[error("{}: it is no file", .0.display())]
+    NoFile(PathBuf),
+    #[error("the service cannot read a secret: {0}")]
+    Secret(#[from] SecretRefError),
     /// Field with a relative path.
     #[error("{0}: a file is named by its whole path, such as file:/run/secrets/key")]
     RelativePath(String),
@@ -60,27 +59,17 @@ pub enum ReferenceError {
 
 /// Resolves a reference; `None` if the value is not a reference.
 fn reference(value: &str, allowed: &References) -> Option<Result<String, ReferenceError>> {
-    if let Some(name) = value.strip_prefix("env:") {
-        if !allowed.env(name) {
-            return Some(Err(ReferenceError::VariableNotAllowed(name.to_owned())));
+    let secret = SecretRef::parse(value)?;
+    let refused = match &secret {
+        SecretRef::Env(name) => (!allowed.env(name)).then(|| ReferenceError::VariableNotAllowed(name.clone())),
+        SecretRef::File(path) if !allowed.file(path) => Some(ReferenceError::FileNotAllowed(path.clone())),
+        // A pipe or a device would block the read.
+        SecretRef::File(path) if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) => {
+            Some(ReferenceError::NoFile(path.clone()))
         }
-        let found = std::env::var(name);
-        return Some(found.map_err(|_| ReferenceError::NoVariable(name.to_owned())));
-    }
-    let path = value.strip_prefix("file:").filter(|path| path.starts_with('/'))?;
-    if !allowed.file(path) {
-        return Some(Err(ReferenceError::FileNotAllowed(path.to_owned())));
-    }
-    let read = std::fs::metadata(path)
-        .and_then(|found| if found.is_file() { Ok(found.len()) } else { Err(std::io::Error::other("it is no file")) })
-        .and_then(
-            |length| if length <= MAX_FILE_BYTES { Ok(()) } else { Err(std::io::Error::other("it is too large")) },
-        )
-        .and_then(|()| std::fs::read_to_string(path));
-    Some(
-        read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|error| ReferenceError::Unreadable { path: path.to_owned(), error: error.to_string() }),
-    )
+        SecretRef::File(_) => None,
+    };
+    Some(refused.map_or_else(|| Ok(secret.read()?), Err))
 }
 
 /// Replaces all references in a value by their secrets.

@@ -1,10 +1,11 @@
 //! Named services (contexts) from a TOML file. The file refers to tokens and never contains them.
 
+use crate::util::secret_ref::{SecretRef, SecretRefError};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use synctop_core::protocol::clean::typed;
@@ -55,16 +56,15 @@ pub struct Context {
 /// Place of a token: environment variable, file or command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
-    Env(String),
-    File(PathBuf),
+    Secret(SecretRef),
+    /// Program and arguments; the first line of the output is the token.
     Command(Vec<String>),
 }
 
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self {
-            Self::Env(name) => write!(f, "env:{name}"),
-            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Secret(secret) => secret.fmt(f),
             Self::Command(words) => write!(f, "command {}", words.first().map_or("", String::as_str)),
         }
     }
@@ -105,10 +105,8 @@ impl std::fmt::Debug for Token {
 pub enum TokenError {
     #[error("the reference holds no token: it is empty, or has more than one word")]
     NoToken,
-    #[error("there is no variable {0} in the environment")]
-    NoVariable(String),
-    #[error("{}: {}", .0.display(), .1)]
-    File(PathBuf, String),
+    #[error(transparent)]
+    Secret(#[from] SecretRefError),
     #[error("it is empty")]
     NoCommand,
     #[error("it cannot be started: {0}")]
@@ -391,14 +389,7 @@ impl Reference {
     pub fn find(&self) -> Result<Token, TokenError> {
         let within = |place: String| move |error| TokenError::In(place, Box::new(error));
         match self {
-            Self::Env(name) => {
-                let text = std::env::var(name).map_err(|_| TokenError::NoVariable(name.clone()))?;
-                Token::new(&text).map_err(within(format!("env:{name}")))
-            }
-            Self::File(path) => {
-                let text = read_short(path).map_err(|error| TokenError::File(path.clone(), error.to_string()))?;
-                Token::new(&text).map_err(within(path.display().to_string()))
-            }
+            Self::Secret(secret) => Token::new(&secret.read()?).map_err(within(secret.to_string())),
             Self::Command(words) => {
                 let name = words.first().map_or("", String::as_str);
                 let text = run(words).map_err(within(name.to_owned()))?;
@@ -406,12 +397,6 @@ impl Reference {
             }
         }
     }
-}
-
-fn read_short(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(LONGEST_TOKEN).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// Runs a command and returns the first line of its output. Its stdin is empty, because the
@@ -467,12 +452,10 @@ pub(crate) fn reference<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ref
     match raw {
         RawReference::Table { command } if command.is_empty() => Err(D::Error::custom(expected)),
         RawReference::Table { command } => Ok(Some(Reference::Command(command))),
-        RawReference::Text(text) => match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
-            (Some(name), _) if !name.is_empty() => Ok(Some(Reference::Env(name.to_owned()))),
-            (_, Some(path)) if path.starts_with('/') => Ok(Some(Reference::File(path.into()))),
-            // The message does not repeat the text, which may be the token itself.
-            _ => Err(D::Error::custom(format!("{expected}; do not write the token itself into this file"))),
-        },
+        // The message does not repeat the text, which may be the token itself.
+        RawReference::Text(text) => SecretRef::parse(&text)
+            .map(|secret| Some(Reference::Secret(secret)))
+            .ok_or_else(|| D::Error::custom(format!("{expected}; do not write the token itself into this file"))),
     }
 }
 
@@ -504,7 +487,7 @@ mod tests {
             .fold(String::new(), |text, line| text + line + "\n");
         let all = Contexts::read(&all.replace("write = false\n", "")).unwrap();
         assert_eq!(all.context.as_deref(), Some("local"));
-        assert_eq!(all.contexts["production"].token, Some(Reference::Env("SYNC_TOKEN".into())));
+        assert_eq!(all.contexts["production"].token, Some(Reference::Secret(SecretRef::Env("SYNC_TOKEN".into()))));
         assert!(Contexts::read(SAMPLE).unwrap().context.is_none());
     }
 
@@ -527,7 +510,7 @@ mod tests {
     fn a_token_is_read_from_its_reference() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "abc123\n").unwrap();
-        assert_eq!(Reference::File(file.path().into()).find().unwrap().text(), "abc123");
+        assert_eq!(Reference::Secret(SecretRef::File(file.path().into())).find().unwrap().text(), "abc123");
         let echo = |words: &[&str]| Reference::Command(words.iter().map(ToString::to_string).collect()).find();
         assert_eq!(echo(&["echo", "tok-1"]).unwrap().text(), "tok-1");
         assert!(
@@ -535,8 +518,8 @@ mod tests {
         );
         assert!(echo(&["echo", "two words"]).unwrap_err().to_string().contains("no token"));
         assert_eq!(
-            Reference::Env("SYNCTOP_NO_SUCH".into()).find(),
-            Err(TokenError::NoVariable("SYNCTOP_NO_SUCH".into()))
+            Reference::Secret(SecretRef::Env("SYNCTOP_NO_SUCH".into())).find(),
+            Err(TokenError::Secret(SecretRefError::NoVariable("SYNCTOP_NO_SUCH".into())))
         );
         assert_eq!(format!("{:?}", Token::new("hush").unwrap()), "***");
     }
