@@ -52,7 +52,9 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
                     let found = match token {
                         // Showing the configuration must not run the token command.
                         Reference::Command(_) => "the command runs when the token is needed".to_owned(),
-                        Reference::Secret(_) => token.find().err().map_or("found".into(), |why| format!("not found: {why}")),
+                        Reference::Secret(_) => {
+                            token.find().err().map_or("found".into(), |why| format!("not found: {why}"))
+                        }
                     };
                     text.push_str(&format!("token = {:?}  # {found}\n", token.to_string()));
                 }
