@@ -238,3 +238,12 @@ fn unread_ranges_of_an_earlier_attempt_are_a_doubt() {
         start("a") + &start("b") + &eof("succeeded", false, json!({"a": state(&json!([])), "b": state(&json!([]))}));
     assert_eq!(of((first + &both).as_bytes(), None)["outcome"], "succeeded");
 }
+
+/// A tap and its target, which prints the states that it stored, in one log of two calls.
+#[test]
+fn states_returned_in_an_earlier_run_are_not_counted_in_the_next() {
+    let call = [SCHEMA, ORDER, STATE, r#"{"bookmarks":{"orders":{"id":1}}}"#];
+    let log = of([&call[..], &[CRITICAL, "INFO Starting sync"], &call].concat().join("\n").as_bytes(), Some(0));
+    assert_eq!(log["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(log["committed"]["checkpoints"], 1);
+}

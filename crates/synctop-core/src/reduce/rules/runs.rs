@@ -37,6 +37,7 @@ impl Progress {
             follows: None,
             checkpoints: self.counters.checkpoints,
             engine_checkpoints: self.counters.engine_checkpoints,
+            commits: self.commits.count,
             elapsed: self.counters.elapsed.cumulative,
             retries: self.counters.retries,
             asked: self.requested.asked.len(),
@@ -239,6 +240,7 @@ impl Progress {
         self.runs.checkpoints += mark.checkpoints;
         self.counters.checkpoints = self.counters.checkpoints.saturating_sub(mark.checkpoints);
         self.counters.retries = self.counters.retries.saturating_sub(mark.retries);
+        self.commits.start_run(mark.commits);
         let attempt = std::mem::replace(&mut self.attempts, 1);
         self.first_at = self.attempt.started_at.or(self.last_at);
         self.counters.last_checkpoint_at =

@@ -62,6 +62,12 @@ impl Commits {
         self.miscounted = None;
     }
 
+    /// Removes the states that were returned in earlier runs of the same log.
+    pub(crate) fn start_run(&mut self, before: u64) {
+        self.count = self.count.saturating_sub(before);
+        self.alone = self.alone.min(self.count);
+    }
+
     /// Corrects the counts once a source is seen: states attributed to a destination were the
     /// source's own first states.
     pub(crate) fn source_seen(&mut self, streams: &mut [Arc<Stream>]) {

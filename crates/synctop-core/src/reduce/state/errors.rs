@@ -64,6 +64,8 @@ pub struct Hit {
     pub is_final: bool,
     /// True once the stream (or, without a stream, a later attempt) succeeded without this error.
     pub cleared: bool,
+    /// Attempt of the latest occurrence that ended the stream or the run.
+    pub(crate) final_in: u32,
     /// Attempt that cleared the error.
     pub(crate) cleared_in: u32,
 }
@@ -245,6 +247,7 @@ impl Errors {
             attempt,
             in_attempt: 0,
             is_final: false,
+            final_in: 0,
             cleared: false,
             cleared_in: 0,
         });
@@ -254,6 +257,7 @@ impl Errors {
             attempt,
             in_attempt: before + 1,
             is_final: hit.is_final || error.is_final,
+            final_in: if error.is_final { attempt } else { hit.final_in },
             cleared: false,
             cleared_in: 0,
         };
@@ -311,8 +315,18 @@ impl Errors {
             one.hits.retain(|_, hit| hit.attempt == attempt);
             one.places.retain(|place| place.attempt == attempt);
             for hit in one.hits.values_mut() {
-                *hit = Hit { count: hit.in_attempt, attempt: 1, cleared: false, cleared_in: 0, ..*hit };
+                let is_final = hit.is_final && hit.final_in == attempt;
+                *hit = Hit {
+                    count: hit.in_attempt,
+                    attempt: 1,
+                    in_attempt: hit.in_attempt,
+                    is_final,
+                    final_in: 1,
+                    cleared: false,
+                    cleared_in: 0,
+                };
             }
+            one.is_final = one.hits.values().any(|hit| hit.is_final);
             one.places.iter_mut().for_each(|place| place.attempt = 1);
             one.count = one.hits.values().map(|hit| hit.count).sum();
             one.attempt = 1;
@@ -333,7 +347,7 @@ impl Errors {
     pub(crate) fn assign_to_first_attempt(&mut self) {
         for group in self.groups.iter_mut().map(Arc::make_mut) {
             group.attempt = 1;
-            group.hits.values_mut().for_each(|hit| hit.attempt = 1);
+            group.hits.values_mut().for_each(|hit| (hit.attempt, hit.final_in) = (1, 1));
             group.places.iter_mut().for_each(|place| place.attempt = 1);
         }
     }
@@ -382,6 +396,17 @@ mod tests {
         assert_eq!((errors.total, errors.beyond), (2000, 801));
         let same = errors.get(Errors::id(ErrorLevel::Stream, None, "the same 9 times", Some("b"))).unwrap();
         assert_eq!((same.count, same.places.len()), (1000, PLACES_KEPT));
+    }
+
+    #[test]
+    fn error_that_ended_an_earlier_run_may_be_transient_in_the_next() {
+        let mut errors = Errors::default();
+        let id = errors.add(error("no", "a", 1));
+        errors.add(Occurrence { is_final: false, ..error("no", "a", 2) });
+        assert!(errors.get(id).unwrap().is_final);
+        assert_eq!(errors.start_run(2), 1);
+        let group = errors.get(id).unwrap();
+        assert!(!group.is_final && !group.hits["a"].is_final && !group.stands());
     }
 
     #[test]

@@ -85,6 +85,7 @@ pub(crate) struct RunMark {
     pub(crate) follows: Option<Arc<str>>,
     pub(crate) checkpoints: u64,
     pub(crate) engine_checkpoints: Option<u64>,
+    pub(crate) commits: u64,
     pub(crate) elapsed: Option<u64>,
     pub(crate) retries: u64,
     pub(crate) asked: usize,
