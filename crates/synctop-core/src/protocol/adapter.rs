@@ -48,12 +48,10 @@ impl<'a> Message<'a> {
 
     /// Sets the protocol, unless feeds of any may have the line.
     #[inline]
-    #[must_use]
-    pub(crate) fn of(mut self, protocol: &'static Protocol) -> Self {
+    pub(crate) fn set_protocol(&mut self, protocol: &'static Protocol) {
         if self.origin != Origin::Shared {
             self.dialect = Some(Dialect(protocol));
         }
-        self
     }
 }
 

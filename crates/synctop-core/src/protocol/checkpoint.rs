@@ -11,7 +11,7 @@ pub struct Checkpoint<'a> {
     /// State of the source in this stream (Stripe's `source_state.data`); empty in other protocols.
     pub state: State<'a>,
     /// Emitted state, for protocols whose destination returns states.
-    pub handed: Option<Box<EmittedState<'a>>>,
+    pub handed: Option<EmittedState<'a>>,
     /// True if a destination emitted it after its rows. It may then follow the source's own
     /// "complete".
     pub late: bool,

@@ -135,7 +135,14 @@ impl Decoder {
     /// Returns the first message that an adapter makes of a line.
     #[inline]
     fn first<'a>(&self, mut decode: impl FnMut(&'static dyn Adapter) -> Option<Message<'a>>) -> Option<Message<'a>> {
-        self.adapters().find_map(|(protocol, adapter)| Some(decode(adapter)?.of(protocol)))
+        // Set in place: a message is moved as rarely as possible.
+        for (protocol, adapter) in self.adapters() {
+            if let Some(mut message) = decode(adapter) {
+                message.set_protocol(protocol);
+                return Some(message);
+            }
+        }
+        None
     }
 
     /// True if any selected protocol has messages of this type.

@@ -20,7 +20,7 @@ pub enum Kind<'a> {
     /// Records of this stream in files, without their number.
     UncountedRecords(Name<'a>),
     /// State of a source, emitted by it or returned by a destination.
-    Checkpoint(Checkpoint<'a>),
+    Checkpoint(Box<Checkpoint<'a>>),
     /// Status, counts, time ranges or activity of one stream.
     Stream(Box<StreamClaim<'a>>),
     /// Estimate of the total, as reported by the engine.

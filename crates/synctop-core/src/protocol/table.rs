@@ -16,7 +16,11 @@ fn adapters() -> impl Iterator<Item = &'static dyn Adapter> {
 /// Decodes a line of an engine's stderr; `None` if it has no known format.
 #[must_use]
 pub fn decode_stderr_line(line: &str) -> Option<Message<'_>> {
-    PROTOCOLS.iter().find_map(|protocol| Some(protocol.adapter.decode_stderr(line)?.of(protocol)))
+    PROTOCOLS.iter().find_map(|protocol| {
+        let mut message = protocol.adapter.decode_stderr(line)?;
+        message.set_protocol(protocol);
+        Some(message)
+    })
 }
 
 /// Returns the level of a line of text, if it has a known format.

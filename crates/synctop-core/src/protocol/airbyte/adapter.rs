@@ -43,7 +43,7 @@ impl Adapter for Airbyte {
             ("RECORD", Some(stream)) => {
                 Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true })
             }
-            ("STATE", _) => Kind::Checkpoint(Checkpoint::default()),
+            ("STATE", _) => Kind::Checkpoint(Box::new(Checkpoint::default())),
             // The answer to a command that is no sync, whatever is in it.
             ("CATALOG" | "SPEC", _) => Kind::Answer,
             ("LOG", _) => {

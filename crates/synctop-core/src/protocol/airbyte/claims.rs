@@ -47,7 +47,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
             let stream = Name::with_namespace(record.namespace.0, record.stream.0?);
             Kind::Record(Record { stream, measure: record.data.map(|data| measure(data.get())), partial: false })
         }
-        "STATE" => Kind::Checkpoint(checkpoint(envelope.state.0?)),
+        "STATE" => Kind::Checkpoint(Box::new(checkpoint(envelope.state.0?))),
         "LOG" => Kind::Log(Box::new(log(envelope.log.0?))),
         "TRACE" => {
             let trace = envelope.trace.0?;
@@ -96,7 +96,7 @@ fn checkpoint(state: StateMessage) -> Checkpoint {
             streams.push(StreamCursor { stream, id: state.stream_state.0 });
         }
         let handed = EmittedState { streams, id: id.and(count).0, records, committed, ..EmittedState::default() };
-        return Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() };
+        return Checkpoint { handed: Some(handed), ..Checkpoint::default() };
     }
     let (stream, id) = match state.stream.0 {
         Some(state) => (name(state.stream_descriptor), state.stream_state),
@@ -104,7 +104,7 @@ fn checkpoint(state: StateMessage) -> Checkpoint {
     };
     let of = stream.as_ref().map_or(2, |stream| Identity::of_text(&stream.key()).0);
     let handed = EmittedState { id: id.and(of).and(count).0, records, committed, ..EmittedState::default() };
-    Checkpoint { stream, handed: Some(Box::new(handed)), ..Checkpoint::default() }
+    Checkpoint { stream, handed: Some(handed), ..Checkpoint::default() }
 }
 
 fn log(line: AirbyteLog) -> Log {

@@ -49,7 +49,7 @@ impl Adapter for Singer {
         let stream = head.top_stream.clone().filter(|_| head.kind.as_deref().is_some_and(feed::has_type))?;
         let kind = match head.kind.as_deref()?.to_ascii_uppercase().as_str() {
             "RECORD" => Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true }),
-            "STATE" => Kind::Checkpoint(Checkpoint::default()),
+            "STATE" => Kind::Checkpoint(Box::new(Checkpoint::default())),
             _ => Kind::Note("read from its head"),
         };
         Some(Message::new(head.at, None, kind))

@@ -38,7 +38,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
             return json_log(text);
         }
         let kind =
-            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed(text, true)?)), ..Checkpoint::default() });
+            Kind::Checkpoint(Box::new(Checkpoint { handed: Some(handed(text, true)?), ..Checkpoint::default() }));
         return Some(Message::new(None, None, kind));
     };
     let stream = || envelope.stream.0.clone().map(Name::plain);
@@ -60,7 +60,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         "STATE" => {
             let handed = handed(envelope.value?.get(), false)?;
-            Kind::Checkpoint(Checkpoint { handed: Some(Box::new(handed)), ..Checkpoint::default() })
+            Kind::Checkpoint(Box::new(Checkpoint { handed: Some(handed), ..Checkpoint::default() }))
         }
         _ => return None,
     };

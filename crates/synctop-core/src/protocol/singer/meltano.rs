@@ -67,10 +67,10 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }))
     } else if event.starts_with("Incremental state has been updated") {
         // Meltano stored a state that the target printed on stdout.
-        Kind::Checkpoint(Checkpoint {
-            handed: Some(Box::new(EmittedState { committed: true, ..EmittedState::default() })),
+        Kind::Checkpoint(Box::new(Checkpoint {
+            handed: Some(EmittedState { committed: true, ..EmittedState::default() }),
             ..Checkpoint::default()
-        })
+        }))
     } else if line.stdio.0.as_deref() == Some("stdout") {
         // With --log-level debug each message of a tap is logged as well. Records are counted by
         // the metrics, so it is not counted again.

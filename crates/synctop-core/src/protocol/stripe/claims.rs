@@ -43,11 +43,11 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
         }
         "source_state" => {
             let state = envelope.source_state.0?;
-            Kind::Checkpoint(Checkpoint {
+            Kind::Checkpoint(Box::new(Checkpoint {
                 stream: state.stream.0.map(Name::plain),
                 state: state.data.0.map(StateData::into_state).unwrap_or_default(),
                 ..Checkpoint::default()
-            })
+            }))
         }
         "trace" => trace(envelope.trace.0?)?,
         "stream_status" => Kind::Stream(Box::new(envelope.stream_status.0?.claim(false)?)),

@@ -85,7 +85,7 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
         cursor.literal(",\"data\":")?;
         let state = StateData::usual(&mut cursor)?;
         cursor.byte(b'}')?;
-        Kind::Checkpoint(Checkpoint { stream, state, ..Checkpoint::default() })
+        Kind::Checkpoint(Box::new(Checkpoint { stream, state, ..Checkpoint::default() }))
     } else if cursor.literal("{\"type\":\"log\",\"log\":{\"level\":").is_some() {
         let level = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"message\":")?;
@@ -151,11 +151,11 @@ fn source_state<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {
         "data" => set_once(&mut data, StateData::fast(cursor)?),
         _ => cursor.skip(),
     })?;
-    Some(Kind::Checkpoint(Checkpoint {
+    Some(Kind::Checkpoint(Box::new(Checkpoint {
         stream: stream.map(Name::plain),
         state: data.unwrap_or_default(),
         ..Checkpoint::default()
-    }))
+    })))
 }
 
 fn trace<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {

@@ -33,7 +33,7 @@ pub(super) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> Option<Messag
             Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: false })
         }
         ("source_state", _, stream) => {
-            Kind::Checkpoint(Checkpoint { stream: stream.map(Name::plain), ..Checkpoint::default() })
+            Kind::Checkpoint(Box::new(Checkpoint { stream: stream.map(Name::plain), ..Checkpoint::default() }))
         }
         ("stream_status", _, Some(stream)) => status(stream, head.status, false)?,
         ("trace", Some("stream_status"), Some(stream)) => status(stream, head.status, true)?,

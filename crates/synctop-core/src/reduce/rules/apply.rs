@@ -129,7 +129,7 @@ impl Progress {
             Kind::Record(record) => self.record(&record.stream, line.length, record.measure),
             Kind::Deletion(name) => self.deletion(&name),
             Kind::UncountedRecords(name) => self.hidden(&name),
-            Kind::Checkpoint(checkpoint) => self.checkpoint(checkpoint),
+            Kind::Checkpoint(checkpoint) => self.checkpoint(*checkpoint),
             Kind::Estimate(estimate) => self.estimate(&estimate),
             Kind::Metered(metered) => self.metered(&metered),
             Kind::Stream(claim) => self.stream_claim(*claim, line),

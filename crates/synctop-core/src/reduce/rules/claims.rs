@@ -169,7 +169,7 @@ impl Progress {
         } else if let Some(handed) = checkpoint.handed {
             // A checkpoint of several streams starts none of them.
             let whole = handed.whole;
-            for name in self.advanced(*handed) {
+            for name in self.advanced(handed) {
                 let known =
                     self.stream(&name.key()).is_some_and(|stream| stream.started_here() || stream.complete_reported);
                 if whole || known || alone {
