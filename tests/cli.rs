@@ -454,3 +454,22 @@ fn run_without_a_terminal_prints_lines_and_exits_as_its_engine() {
     );
     assert_eq!(shell("echo hello").status.code(), Some(65));
 }
+
+/// Advice for a command names commands; keys belong to the screen.
+#[test]
+fn summary_names_no_key_of_the_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let log = file("empty.log", "starting up\n");
+    let errors =
+        file("engine.err", "node:internal/modules/cjs/loader:1228\n  throw err;\nError: Cannot find module 'pg'\n");
+    let output = run(&["summary", &log, "--stderr", &errors]);
+    let text = out(&output) + &err(&output);
+    assert!(text.contains("Cannot find module 'pg'"), "{text}");
+    let key = regex::Regex::new(r"\b[0-9] shows|\bpress\b|\bEnter\b|\bopens\b").expect("a pattern");
+    assert!(!key.is_match(&text), "{text}");
+}

@@ -232,7 +232,7 @@ fn failing_service_keeps_data_selection_and_filter_on_screen() {
     let (stub, fault_reply) = faulty_service(40);
     std::fs::create_dir_all(home.path()).unwrap();
     let config = home.path().join("config.toml");
-    std::fs::write(&config, format!("[contexts.old]\nurl = \"{}\"\npoll = \"0.3s\"\ncolour = \"red\"\n", stub.url()))
+    std::fs::write(&config, format!("[contexts.old]\nurl = \"{}\"\npoll = \"0.3s\"\ncolor = \"red\"\n", stub.url()))
         .unwrap();
     let mut term = connect(home.path(), (120, 40), "old", &["--config", config.to_str().unwrap()]);
     term.wait_for("of 40");

@@ -1,5 +1,5 @@
-//! The summary of every recorded log, as `synctop summary` reads it: in parallel, with its stderr and
-//! exit code. The goldens are those of the core's test of the same name.
+//! The summary of every recorded log, as `synctop summary` reads it: in parallel, with its stderr
+//! and exit code. The goldens are those of the core's test of the same name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

@@ -187,3 +187,37 @@ fn prose_stays_within_its_bounds() {
     }
     assert!(above.is_empty(), "{}", above.join("\n"));
 }
+
+/// A document that names a moved file sends its reader nowhere.
+#[test]
+fn documents_name_source_files_that_exist() {
+    let sources: Vec<PathBuf> = ["src", "crates", "tests", "benches", "fuzz", "examples"]
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), &["rs"]))
+        .collect();
+    let mut documents = files(&root().join("docs"), &["md"]);
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "crates/synctop-core/README.md"] {
+        documents.push(root().join(name));
+    }
+    let name = regex::Regex::new(r"[\w*/.-]+\.rs\b").expect("a pattern");
+    let (mut named, mut missing) = (0, Vec::new());
+    for path in documents {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        for found in name.find_iter(&text).map(|found| found.as_str()).filter(|found| !found.contains("docs.rs")) {
+            named += 1;
+            let ending = format!("/{}", found.trim_start_matches(['/', '-']));
+            let exists = match ending.split_once('*') {
+                Some((before, after)) => sources.iter().any(|source| {
+                    let source = source.to_string_lossy();
+                    source.contains(before) && source.ends_with(after)
+                }),
+                None => sources.iter().any(|source| source.to_string_lossy().ends_with(&ending)),
+            };
+            if !exists {
+                missing.push(format!("{}: {found}", path.display()));
+            }
+        }
+    }
+    assert!(named > 50, "only {named} files are named");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
