@@ -65,8 +65,8 @@ pub(super) fn config(args: &ConfigArgs) -> Result<u8, CommandError> {
                         text.push_str(&format!("{name} = true\n"));
                     }
                 }
-                if let Some(colour) = &context.colour {
-                    text.push_str(&format!("colour = {colour:?}\n"));
+                if let Some(color) = &context.color {
+                    text.push_str(&format!("color = {color:?}\n"));
                 }
                 if let Some(poll) = context.poll {
                     text.push_str(&format!("poll = \"{}s\"\n", poll.as_secs_f64()));

@@ -20,7 +20,7 @@ impl FleetApp {
         let place = Arc::clone(&self.options.watcher.client.place);
         let (name, address) = (place.name(), place.shown());
         let armed = self.armed();
-        let whose = (name.as_str(), address.as_str(), place.colour.as_deref(), self.how.as_str());
+        let whose = (name.as_str(), address.as_str(), place.color.as_deref(), self.how.as_str());
         let bulk = self.bulk_shown.as_ref();
         look(&screen_of(&self.shown, &self.ui, &self.options.look, whose, armed, &self.acting, bulk))
     }

@@ -46,7 +46,9 @@ pub struct Context {
     pub read_only: bool,
     #[serde(default)]
     pub write: bool,
-    pub colour: Option<String>,
+    /// Written `colour` by version 0.1.0.
+    #[serde(alias = "colour")]
+    pub color: Option<String>,
     #[serde(default, deserialize_with = "maybe_span")]
     pub poll: Option<Duration>,
     #[serde(default)]
@@ -173,7 +175,7 @@ pub struct ServiceAddress {
     pub read_only: bool,
     /// True to arm the screen from the start.
     pub write: bool,
-    pub colour: Option<String>,
+    pub color: Option<String>,
     pub poll: Option<Duration>,
     /// True if a task profile describes the service.
     pub profile: bool,
@@ -194,7 +196,7 @@ impl ServiceAddress {
             token,
             read_only: false,
             write: false,
-            colour: None,
+            color: None,
             poll: None,
             profile: false,
         })
@@ -301,8 +303,8 @@ impl Contexts {
     pub fn check(&self, name: &str) -> Result<(), ContextError> {
         let context = self.get(name)?;
         address(&context.url, context.allow_http).map_err(|error| ContextError::Address(name.to_owned(), error))?;
-        if let Some(colour) = context.colour.as_deref().filter(|it| !COLORS.contains(it)) {
-            return Err(ContextError::UnknownColor(name.to_owned(), colour.to_owned()));
+        if let Some(color) = context.color.as_deref().filter(|it| !COLORS.contains(it)) {
+            return Err(ContextError::UnknownColor(name.to_owned(), color.to_owned()));
         }
         if context.read_only && context.write {
             return Err(ContextError::ReadOnlyAndWrite(name.to_owned()));
@@ -328,7 +330,7 @@ impl Contexts {
             config: self.named.clone(),
             read_only: context.read_only,
             write: context.write,
-            colour: context.colour.clone(),
+            color: context.color.clone(),
             poll: context.poll,
             ..ServiceAddress::of_url(&context.url, token, context.allow_http)
                 .map_err(|error| ContextError::Address(name.to_owned(), error))?
@@ -500,7 +502,8 @@ mod tests {
         assert!(wrong(&of("url = 'http://example.com'")).contains("allow_http"));
         assert!(Contexts::read(&of("url = 'http://example.com'\nallow_http = true")).unwrap().check("a").is_ok());
         assert!(wrong(&of("url = 'https://me:secret99@example.com'")).contains("must not contain a password"));
-        assert!(wrong(&of("url = 'https://a'\ncolour = 'pink'")).contains("magenta"));
+        assert!(wrong(&of("url = 'https://a'\ncolor = 'pink'")).contains("magenta"));
+        assert!(wrong(&of("url = 'https://a'\ncolour = 'pink'")).contains("magenta"), "the spelling of 0.1.0");
         assert!(wrong(&of("url = 'https://a'\nread_only = true\nwrite = true")).contains("not both"));
         assert!(wrong("context = 'b'\n[contexts.a]\nurl = 'https://a'").contains("there is a"));
         assert!(wrong(&of("url = 'https://a'\nsecret = 1")).contains("secret"));
