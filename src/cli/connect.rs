@@ -94,7 +94,7 @@ fn start_watcher(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory:
     Watcher::begin(client, memory)
 }
 
-/// Prints the exit_summary message after the screen has closed and returns the exit code.
+/// Prints the final message after the screen has closed and returns the exit code.
 fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
     let ended = ended.map_err(|error| CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop pipelines list"),

@@ -7,7 +7,8 @@ use std::io;
 use std::path::Path;
 use synctop_core::ResultClass;
 
-/// Error of a command: a sentence that names the next step, and the class that decides its exit code.
+/// Error of a command: a sentence that names the next step, and the class that decides its exit
+/// code.
 pub(crate) struct CommandError {
     pub sentence: String,
     pub class: ResultClass,

@@ -1,7 +1,7 @@
 //! Exit codes of all commands: the only place with their numbers.
 //!
-//! Results and errors have a [`ResultClass`]; [`code`] maps it. The numbers follow sysexits.h (64 to
-//! 77), Rust (101 for a panic) and shells (128 + signal).
+//! Results and errors have a [`ResultClass`]; [`code`] maps it. The numbers follow sysexits.h (64
+//! to 77), Rust (101 for a panic) and shells (128 + signal).
 
 use crate::cli::error::CommandError;
 use synctop_core::ResultClass;

@@ -1,4 +1,5 @@
-//! Actions of `synctop pipelines pause|resume|sync|retry|delete`: targets, confirmation, bulk, results.
+//! Actions of `synctop pipelines pause|resume|sync|retry|delete`: targets, confirmation, bulk,
+//! results.
 
 use crate::cli::error::CommandError;
 use crate::cli::exit;

@@ -82,7 +82,7 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
         Err(FilterError::Input(error)) => Err(SourceError::Unreadable("stdin".into(), error.to_string()).into()),
         _ if signal.load(Ordering::Relaxed) > 0 => Ok(exit::signal(signal.load(Ordering::Relaxed))),
         _ if outcome.reason == "error" && tracker.memory().streams.is_empty() && !tracker.tracked() => {
-            print_error("Nothing in stdin was understood. Is it the output of a connector?");
+            print_error("No line of stdin was understood. Is it the output of a connector?");
             Ok(exit::BAD_DATA)
         }
         _ => Ok(exit::DONE),

@@ -141,8 +141,8 @@ impl Engines {
     /// Validates a source's configuration as far as possible without a call.
     ///
     /// # Errors
-    /// Returns [`SourceConfigError::NoEngine`] if the service has no such engine, otherwise the mistake
-    /// in the configuration of the simulated engine.
+    /// Returns [`SourceConfigError::NoEngine`] if the service has no such engine, otherwise the
+    /// mistake in the configuration of the simulated engine.
     pub fn validate(&self, source: &Value) -> Result<(), SourceConfigError> {
         let name = source.get("type").and_then(Value::as_str).unwrap_or_default();
         if name == SIMULATED {

@@ -164,8 +164,8 @@ impl PipelineConfig {
     /// Returns the configuration for an engine, with resolved references.
     ///
     /// # Errors
-    /// Returns the [`ReferenceError`](secrets::ReferenceError) of the first reference that cannot be
-    /// resolved.
+    /// Returns the [`ReferenceError`](secrets::ReferenceError) of the first reference that cannot
+    /// be resolved.
     pub fn resolved(&self, id: &str, allowed: &secrets::References) -> Result<Value, secrets::ReferenceError> {
         let mut all = self.unresolved(id);
         secrets::resolve(&mut all, allowed)?;

@@ -1,5 +1,5 @@
-//! State of a run: merges the answer of a call into the state that was sent, and marks streams whose
-//! rows may be missing.
+//! State of a run: merges the answer of a call into the state that was sent, and marks streams
+//! whose rows may be missing.
 
 use crate::engine::backfill::call_result::CallAnswer;
 use crate::engine::raw_json::{Fields, fields, raw, take_object};

@@ -65,7 +65,7 @@ struct AttemptStream {
     in_catalog: bool,
 }
 
-/// AttemptLimit of the caller that ends an attempt.
+/// Limit of the caller that ends an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum AttemptLimit {

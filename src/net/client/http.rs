@@ -147,8 +147,8 @@ impl ClientError {
     pub fn may_have_been_applied(&self) -> bool {
         match self {
             Self::Silent(_) | Self::Broke(_) | Self::Odd(_) => true,
-            // A gateway may have lost the response to a forwarded request. Requests refused with 425
-            // or 429 were not applied.
+            // A gateway may have lost the response to a forwarded request. Requests refused with
+            // 425 or 429 were not applied.
             Self::Refused { status, .. } => matches!(status, 408 | 500..),
             Self::Unreachable(_) => false,
         }

@@ -53,7 +53,7 @@ pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Compression, Box<dy
 /// Maximum decompressed chunks that wait for the reader.
 const MAX_CHUNKS_AHEAD: usize = 4;
 
-/// Reads read_ahead on its own thread, so that decompressing and decoding run in parallel.
+/// Reads ahead on a thread of its own, so that decompressing and decoding run in parallel.
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
@@ -81,7 +81,7 @@ pub fn read_ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read
     Ok(ReadAhead { chunks, empty, chunk: Vec::new(), given: 0 })
 }
 
-/// Reader of the chunks of a read-read_ahead thread.
+/// Reader of the chunks of a thread that reads ahead.
 struct ReadAhead {
     chunks: mpsc::Receiver<io::Result<Vec<u8>>>,
     /// Returns used chunks to the thread for reuse.

@@ -91,7 +91,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// OpenFile file with the state of reading it.
+/// Open file with the state of reading it.
 struct OpenFile {
     file: Arc<File>,
     /// Device and inode.

@@ -21,7 +21,7 @@ use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Batch, Link, Progress};
 use tokio::sync::watch;
 
-/// SavedLog log that is opened but not read yet.
+/// Saved log that is opened but not read yet.
 pub struct SavedLog {
     name: String,
     input: Input,

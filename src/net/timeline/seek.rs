@@ -70,7 +70,7 @@ impl Seeker {
         std::mem::take(&mut self.short)
     }
 
-    /// Goes to a place, at most to the end of the data read so reduce_to.
+    /// Goes to a place, at most to the end of the data read so far.
     ///
     /// # Errors
     /// Returns an error if the bytes cannot be read again. The place then stays the same.
@@ -231,7 +231,7 @@ impl Seeker {
         Ok(())
     }
 
-    /// Reduces forward to a place between two lines, with several threads if it is reduce_to.
+    /// Reduces forward to a place between two lines, with several threads if it is far.
     fn reduce_to(&mut self, bytes: u64) -> io::Result<()> {
         loop {
             let here = self.progress.input.bytes;

@@ -1,4 +1,5 @@
-//! Request parsing: JSON body and query. `synctop_core::fleet::requests` reads the fields of a body.
+//! Request parsing: JSON body and query. `synctop_core::fleet::requests` reads the fields of a
+//! body.
 
 use crate::service::problem::Problem;
 use crate::service::registry::{Service, Slot};

@@ -1,5 +1,5 @@
-//! Router, built from the routes and permissions of `assets/openapi.json`, so that code and document
-//! cannot differ.
+//! Router, built from the routes and permissions of `assets/openapi.json`, so that code and
+//! document cannot differ.
 
 use crate::service::api::access::Permission;
 use crate::service::api::app::{App, Peer, Shared, ok, page};

@@ -7,8 +7,8 @@ use crate::protocol::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Maximum number of pipelines of an action that needs no typed confirmation: a key on the screen, or
-/// none on the command line, is enough.
+/// Maximum number of pipelines of an action that needs no typed confirmation: a key on the screen,
+/// or none on the command line, is enough.
 pub const MAX_UNCONFIRMED: usize = 5;
 
 /// Number of pipelines in the first stage.

@@ -137,8 +137,8 @@ impl UpdatePipeline {
     /// Reads the body of a request for the pipeline `id`.
     ///
     /// # Errors
-    /// Returns the first field that cannot be read, and [`FieldProblem::ReadOnly`] if only read-only
-    /// fields are present.
+    /// Returns the first field that cannot be read, and [`FieldProblem::ReadOnly`] if only
+    /// read-only fields are present.
     pub fn read(mut fields: Map<String, Value>, id: &str) -> Result<Self, FieldError> {
         let desired_status = desired_status(&mut fields)?;
         let source = party(&mut fields, "source")?;

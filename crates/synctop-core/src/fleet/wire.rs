@@ -1,10 +1,10 @@
 //! Wire format of a pipeline service: the JSON bodies of its requests and answers, once for the
 //! service that writes them and for its clients. Bodies of requests are in [`super::requests`].
 //!
-//! A client reads leniently, because a service may be newer, older or the published one
-//!: a missing field, or one of another type, is `None`. A service reads requests
-//! strictly: [`super::requests::FieldError`] names the field. The type parameters of a body are the parts that a
-//! service passes through as JSON and a client reads in part, or not at all.
+//! A client reads leniently, because a service may be newer, older or the published one: a missing
+//! field, or one of another type, is `None`. A service reads requests strictly:
+//! [`super::requests::FieldError`] names the field. The type parameters of a body are the parts
+//! that a service passes through as JSON and a client reads in part, or not at all.
 
 use crate::protocol::{Millis, time};
 use crate::report::Scopes;
@@ -359,7 +359,8 @@ pub struct TaskBody<R> {
     /// Totals of an open run.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub so_far: Option<R>,
-    /// Position in the events from which the run can be followed; only in the answer to its request.
+    /// Position in the events from which the run can be followed; only in the answer to its
+    /// request.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Arc<str>>,
 }
@@ -373,7 +374,8 @@ pub struct LogBytes {
     pub to: Option<u64>,
 }
 
-/// Totals of a run, as far as a client reads them; the service sends a summary's further fields too.
+/// Totals of a run, as far as a client reads them; the service sends a summary's further fields
+/// too.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct RunTotals {
     /// Name of the outcome (see [`crate::reduce::Outcome`]).

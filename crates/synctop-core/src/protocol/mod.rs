@@ -1,7 +1,7 @@
 //! One NDJSON line -> canonical [`Message`]. Pure: no clock, no I/O, no runtime.
 //!
-//! An [`Adapter`] (one folder per protocol) turns the output of an engine into *claims*: a count with
-//! its scope, a status, an end, a failure, a checkpoint, a range, a log. Nothing here weighs a
+//! An [`Adapter`] (one folder per protocol) turns the output of an engine into *claims*: a count
+//! with its scope, a status, an end, a failure, a checkpoint, a range, a log. Nothing here weighs a
 //! claim; [`crate::reduce`] does, and knows no protocol.
 //!
 //! ```text

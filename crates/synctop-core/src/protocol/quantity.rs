@@ -20,8 +20,8 @@ pub enum QuantityError {
 /// Parses a duration: `90` (seconds), `90s`, `5m`, `1h`, `14d`.
 ///
 /// # Errors
-/// Returns [`QuantityError::Duration`] if the text has another form, or if the duration is below 1 ms
-/// or above 1e9 seconds.
+/// Returns [`QuantityError::Duration`] if the text has another form, or if the duration is below 1
+/// ms or above 1e9 seconds.
 pub fn span(text: &str) -> Result<Duration, QuantityError> {
     let factors = [('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86400.0)];
     let (number, factor) =

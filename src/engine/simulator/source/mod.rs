@@ -401,8 +401,8 @@ impl Source {
         self.line(status(self.form, skipped));
     }
 
-    /// Schedules the retry of a refused or rate-limited request: after `Retry-After`, otherwise with
-    /// exponential backoff. After the last retry the stream fails for this attempt.
+    /// Schedules the retry of a refused or rate-limited request: after `Retry-After`, otherwise
+    /// with exponential backoff. After the last retry the stream fails for this attempt.
     fn retry_later(&mut self, stream: usize, piece: u64, http: Option<u16>, retry_after: Option<f64>, why: String) {
         let found =
             self.streams.get_mut(stream).and_then(|reading| reading.pieces.iter_mut().find(|it| it.id == piece));

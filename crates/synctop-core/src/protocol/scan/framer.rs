@@ -1,7 +1,7 @@
 //! Cuts a byte stream into complete lines of any length.
 //!
-//! [`super::lines::Splitter`] keeps only the head of a line over 8 MiB, which is enough to decode it;
-//! here every byte is kept, because a truncated state or a truncated copy would be useless.
+//! [`super::lines::Splitter`] keeps only the head of a line over 8 MiB, which is enough to decode
+//! it; here every byte is kept, because a truncated state or a truncated copy would be useless.
 
 use super::lines::LineEnd;
 use memchr::{memchr, memrchr};
@@ -56,8 +56,8 @@ impl LineFramer {
         }
     }
 
-    /// Ends the input: passes a last line without a newline to `each`. Returns true if that line was
-    /// over the limit.
+    /// Ends the input: passes a last line without a newline to `each`. Returns true if that line
+    /// was over the limit.
     pub fn finish(&mut self, mut each: impl FnMut(&[u8], LineEnd)) -> bool {
         let line = std::mem::take(&mut self.partial);
         if !line.is_empty() {

@@ -1,5 +1,5 @@
-//! Log lines of the feed: bounded, counted, and part of [`Progress`](crate::reduce::Progress) so that they can be
-//! rewound with it.
+//! Log lines of the feed: bounded, counted, and part of [`Progress`](crate::reduce::Progress) so
+//! that they can be rewound with it.
 
 use crate::protocol::{Level, Millis};
 use std::collections::VecDeque;
