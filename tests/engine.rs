@@ -19,6 +19,7 @@ use synctop::engine::tracker::memory::Memory;
 use synctop::engine::tracker::wire::WireGeneration;
 use synctop::net::source::engine_http::CallOutcome;
 use synctop_core::ResultClass;
+use synctop_core::backoff::{MAX_RETRY_DELAY, retry_delay};
 use synctop_core::protocol::{Status, time};
 use synctop_core::reduce::{Outcome, outcome};
 
@@ -337,6 +338,7 @@ fn every_ending_of_an_answer_has_its_error_and_exit_code() {
         }
     }
     assert_eq!(waits, [second * 2, second * 4], "doubling");
+    assert_eq!([6, 7, 99].map(|failures| retry_delay(failures, 1.0)), [second * 32, MAX_RETRY_DELAY, MAX_RETRY_DELAY]);
 }
 
 /// Feeds one answer. Returns the decision and the body of the next call.

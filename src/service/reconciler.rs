@@ -411,7 +411,7 @@ impl Reconciler {
 /// Schedules the next retry, with backoff.
 fn retry(pipeline: &mut StoredPipeline, message: String) {
     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt) + 1;
-    let wait = crate::engine::backfill::retry_loop::wait(attempt, crate::util::sys::jitter());
+    let wait = synctop_core::backoff::retry_delay(attempt, crate::util::sys::jitter());
     pipeline.retry = Some(StoredRetry { at: after(wait), attempt, message });
 }
 

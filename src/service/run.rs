@@ -180,7 +180,7 @@ impl Reconciler {
                 RunVerdict::Again(why) => {
                     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
                     CallResult::Again(
-                        crate::engine::backfill::retry_loop::wait(attempt + 1, crate::util::sys::jitter()),
+                        synctop_core::backoff::retry_delay(attempt + 1, crate::util::sys::jitter()),
                         known.mask(&why),
                     )
                 }

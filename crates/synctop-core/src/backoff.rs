@@ -1,5 +1,5 @@
-//! Polling backoff with jitter, where a delay requested by the service has priority, and a rate
-//! limiter that reserves a share for a person's actions.
+//! Backoff with jitter for polls, where a delay requested by the service has priority, and for
+//! retries of an engine call; a rate limiter that reserves a share for a person's actions.
 
 // Durations only: this module has no clock.
 use core::time::Duration;
@@ -8,8 +8,12 @@ use core::time::Duration;
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// Factor between two delays.
 const GROWTH: f64 = 1.5;
-/// Longest delay by default.
-pub const MAX_DELAY: Duration = Duration::from_secs(15);
+/// Longest delay between two polls by default.
+pub const MAX_POLL_DELAY: Duration = Duration::from_secs(15);
+
+/// Longest delay before a failed engine call is repeated. It is longer than between polls, because
+/// a call is work for the engine and its source.
+pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// Longest delay that a service may request.
 const MAX_REQUESTED_DELAY: Duration = Duration::from_secs(3600);
@@ -23,7 +27,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: FIRST_DELAY, longest: MAX_DELAY }
+        Self { next: FIRST_DELAY, longest: MAX_POLL_DELAY }
     }
 }
 
@@ -49,6 +53,14 @@ impl Backoff {
         let wait = requested_delay.map_or(own, |requested_delay| requested_delay.min(MAX_REQUESTED_DELAY).max(own));
         remaining.map_or(wait, |remaining| wait.min(remaining))
     }
+}
+
+/// Returns the delay before an engine call is repeated, after this number of consecutive failures:
+/// it doubles from one second to [`MAX_RETRY_DELAY`], half of it random. `jitter` is 0 to 1.
+#[must_use]
+pub fn retry_delay(failures: u32, jitter: f64) -> Duration {
+    let full = FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(MAX_RETRY_DELAY);
+    full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }
 
 /// Token bucket of requests: refilled at a rate per second, with a capacity of two seconds. The

@@ -380,13 +380,13 @@ fn unreachable_conditions_are_reported_as_never() {
 #[test]
 fn backoff_grows_and_a_requested_delay_overrides_it() {
     use std::time::Duration;
-    let mut pace = Backoff::default();
-    let waits: Vec<_> = (0..12).map(|_| pace.wait(None, None, 1.0).as_secs_f64()).collect();
+    let mut backoff = Backoff::default();
+    let waits: Vec<_> = (0..12).map(|_| backoff.wait(None, None, 1.0).as_secs_f64()).collect();
     assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]) && (waits[11] - 15.0).abs() < 0.01, "{waits:?}");
-    assert_eq!(pace.wait(Some(Duration::from_secs(40)), None, 0.3), Duration::from_secs(40));
-    assert_eq!(pace.wait(Some(Duration::from_secs(40)), Some(Duration::from_secs(7)), 0.3), Duration::from_secs(7));
-    pace.reset();
-    assert!(pace.wait(None, None, 0.0) <= Duration::from_millis(500));
+    assert_eq!(backoff.wait(Some(Duration::from_secs(40)), None, 0.3), Duration::from_secs(40));
+    assert_eq!(backoff.wait(Some(Duration::from_secs(40)), Some(Duration::from_secs(7)), 0.3), Duration::from_secs(7));
+    backoff.reset();
+    assert!(backoff.wait(None, None, 0.0) <= Duration::from_millis(500));
 }
 
 #[test]

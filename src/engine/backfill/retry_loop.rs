@@ -11,13 +11,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use synctop_core::ResultClass;
+use synctop_core::backoff::retry_delay;
 use synctop_core::protocol::{EndReason, Millis, Risk};
-
-/// First delay of the backoff.
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-
-/// Maximum delay of the backoff.
-const MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// Maximum accepted `Retry-After` of an answer.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -434,7 +429,7 @@ impl Backfill {
                     );
                     return Next::Done(BackfillResult::failed(ResultClass::Unfinished, why));
                 }
-                let wait = wait(self.calls_without_progress, jitter);
+                let wait = retry_delay(self.calls_without_progress, jitter);
                 Next::Again(wait, Some("the last call made no progress".into()))
             }
             _ => Next::Done(BackfillResult::Through),
@@ -465,7 +460,7 @@ impl Backfill {
             u32::MAX => why,
             most => format!("{why} ({} of {most})", self.failures),
         };
-        let wait = retry_after.map_or_else(|| wait(self.failures, jitter), |asked| asked.min(MAX_RETRY_AFTER));
+        let wait = retry_after.map_or_else(|| retry_delay(self.failures, jitter), |asked| asked.min(MAX_RETRY_AFTER));
         Next::Again(wait, Some(why))
     }
 
@@ -515,12 +510,4 @@ impl Backfill {
         all.insert(CLIENT_KEY.into(), raw(&ours));
         raw(&all)
     }
-}
-
-/// Returns the delay after consecutive failures: exponential backoff, spread over its upper half by
-/// `jitter` in `0..=1`, so that many clients do not return at the same time.
-#[must_use]
-pub fn wait(failures: u32, jitter: f64) -> Duration {
-    let full = FIRST_DELAY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(MAX_DELAY);
-    full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }

@@ -149,7 +149,7 @@ impl Actor {
     /// Reads the pipeline before the action; retries for half of the patience.
     async fn baseline(&self, id: &str) -> Result<Value, ClientError> {
         let started = Instant::now();
-        let mut pace = Backoff::default();
+        let mut backoff = Backoff::default();
         loop {
             let client_error = match self.client.pipeline(id, true).await {
                 Ok(told) => return Ok(told),
@@ -161,7 +161,7 @@ impl Actor {
             if !client_error.is_retryable() || left.is_zero() || asked > left {
                 return Err(client_error);
             }
-            tokio::time::sleep(pace.wait(client_error.retry_after(), Some(left), jitter())).await;
+            tokio::time::sleep(backoff.wait(client_error.retry_after(), Some(left), jitter())).await;
         }
     }
 
@@ -207,14 +207,14 @@ impl Actor {
         let mut watch = ActionWatch::new(action, mark.clone(), accepted.as_ref(), sent_at, patience);
         let mut latest = accepted.unwrap_or_else(|| before.clone());
         let look = if capabilities.pages { POLL_INTERVAL } else { POLL_INTERVAL_WHOLE };
-        let mut pace = Backoff::default();
+        let mut backoff = Backoff::default();
         loop {
             let wait = match self.client.pipeline(id, false).await {
                 Ok(told) => match Pipeline::read(told.clone(), now(), Some(&latest)) {
                     Ok(seen) => {
                         self.show(told).await;
                         latest = seen;
-                        pace.reset();
+                        backoff.reset();
                         if let Some(verdict) = watch.see(Some(&latest), now()) {
                             return (verdict, Baseline::of(&latest).to_string());
                         }
@@ -235,7 +235,7 @@ impl Actor {
                 // A failed request says nothing about the action: keep watching.
                 Err(client_error) => match watch.observation_lost(&client_error.to_string(), now()) {
                     Some(verdict) => return (verdict, Baseline::of(&latest).to_string()),
-                    None => pace.wait(client_error.retry_after(), Some(self.patience), jitter()),
+                    None => backoff.wait(client_error.retry_after(), Some(self.patience), jitter()),
                 },
             };
             tokio::time::sleep(wait).await;
@@ -252,7 +252,7 @@ impl Actor {
     ) -> Sent {
         let id = intent.pipeline.as_str();
         let (started, mark) = (Instant::now(), Baseline::of(before));
-        let mut pace = Backoff::default();
+        let mut backoff = Backoff::default();
         // Requests with an idempotency key can be repeated safely.
         let has_idempotency_key = matches!(action, PipelineAction::Sync | PipelineAction::Retry);
         let mut maybe_sent = false;
@@ -297,7 +297,7 @@ impl Actor {
                 return if maybe_sent { Sent::Unknown(client_error) } else { Sent::Refused(client_error) };
             }
             emit(ActionStage::MaybeSent(client_error.to_string()));
-            tokio::time::sleep(pace.wait(client_error.retry_after(), Some(left), jitter())).await;
+            tokio::time::sleep(backoff.wait(client_error.retry_after(), Some(left), jitter())).await;
             if has_idempotency_key || !maybe_sent {
                 continue;
             }

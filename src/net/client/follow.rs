@@ -123,7 +123,7 @@ impl EventPosition {
 /// Streams the events of the pipeline.
 async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), ReceiverGone> {
     let mut place = EventPosition::default();
-    let mut pace = Backoff::default();
+    let mut backoff = Backoff::default();
     loop {
         let from = place.cursor.clone().unwrap_or_else(|| "run".into());
         let ask = ServiceRequest::get(&["pipelines", id, "events"]);
@@ -134,7 +134,7 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
                 loop {
                     match chunk(&mut response, DEAD_AFTER).await {
                         Ok(Some(bytes)) => {
-                            pace.reset();
+                            backoff.reset();
                             let (fresh, notices) = place.take(&bytes);
                             for notice in notices {
                                 send(events, Event::Notice(notice)).await?;
@@ -162,14 +162,14 @@ async fn lines(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<
         }
         send(events, Event::Down(client_error.to_string())).await?;
         let asked = place.back_after.take().or(client_error.retry_after());
-        tokio::time::sleep(pace.wait(asked, None, jitter())).await;
+        tokio::time::sleep(backoff.wait(asked, None, jitter())).await;
     }
 }
 
 /// Polls the state of the pipeline.
 async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result<(), ReceiverGone> {
     let every = client.place.poll.unwrap_or(STATE_INTERVAL);
-    let mut pace = Backoff::default();
+    let mut backoff = Backoff::default();
     let mut before: Option<Pipeline> = None;
     let about = format!("this service has no events: its state is read every {} s", every.as_secs_f64());
     send(events, Event::Notice(about)).await?;
@@ -178,7 +178,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
         match client.pipeline(id, false).await {
             Ok(told) => match Pipeline::read(told, now(), before.as_ref()) {
                 Ok(pipeline) => {
-                    pace.reset();
+                    backoff.reset();
                     let told =
                         pipeline.lines().filter(|lines| before.as_ref().and_then(Pipeline::lines) != Some(lines));
                     match told {
@@ -206,7 +206,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                     let why = why.to_string();
                     send(events, Event::Down(why.clone())).await?;
                     down = Some(why);
-                    tokio::time::sleep(pace.wait(None, None, jitter())).await;
+                    tokio::time::sleep(backoff.wait(None, None, jitter())).await;
                 }
             },
             Err(client_error) if client_error.absent() => {
@@ -219,7 +219,7 @@ async fn states(client: &Client, id: &str, events: &SyncSender<Event>) -> Result
                     send(events, Event::Down(words.clone())).await?;
                     down = Some(words);
                 }
-                tokio::time::sleep(pace.wait(client_error.retry_after(), None, jitter())).await;
+                tokio::time::sleep(backoff.wait(client_error.retry_after(), None, jitter())).await;
             }
         }
     }

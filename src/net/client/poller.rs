@@ -25,7 +25,7 @@ const LIST_INTERVAL_WITH_STATES: Duration = Duration::from_secs(5);
 const HIDDEN_FACTOR: u32 = 4;
 
 /// Maximum delay between two requests to a service that does not answer.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+const MAX_UNREACHABLE_DELAY: Duration = Duration::from_secs(30);
 
 /// Maximum actions that are shown.
 const ACTIONS_KEPT: usize = 500;
@@ -96,10 +96,10 @@ impl Watcher {
         watcher.read_actions();
         let own = Arc::downgrade(&watcher);
         tokio::spawn(async move {
-            let mut pace = Backoff::with_max_delay(MAX_RETRY_DELAY);
+            let mut backoff = Backoff::with_max_delay(MAX_UNREACHABLE_DELAY);
             // The task ends once the last owner drops the watcher.
             while let Some(watcher) = own.upgrade() {
-                let wait = watcher.look(&mut pace).await;
+                let wait = watcher.look(&mut backoff).await;
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = watcher.wake.notified() => {}
@@ -138,11 +138,11 @@ impl Watcher {
     }
 
     /// Reads the list once. Returns the delay before the next request.
-    async fn look(self: &Arc<Self>, pace: &mut Backoff) -> Duration {
+    async fn look(self: &Arc<Self>, backoff: &mut Backoff) -> Duration {
         let asked = lock(&self.state).fleet.order();
         match self.list().await {
             Ok((capabilities, list)) => {
-                pace.reset();
+                backoff.reset();
                 let every = self.client.place.poll.unwrap_or(if capabilities.pages {
                     LIST_INTERVAL
                 } else {
@@ -163,7 +163,7 @@ impl Watcher {
                 every.mul_f64(0.9 + jitter() * 0.2)
             }
             Err(client_error) => {
-                let wait = pace.wait(client_error.retry_after(), None, jitter());
+                let wait = backoff.wait(client_error.retry_after(), None, jitter());
                 let again_at = now() + Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX / 2);
                 tracing::warn!(target: "synctop::service", "{} {}", self.client.place.shown(), client_error.to_string());
                 let place = &self.client.place;

@@ -93,7 +93,7 @@ impl TaskApi {
     /// idempotency key makes it the same submission.
     pub async fn submit(&self, key: &str, within: Duration) -> Submitted {
         let started = Instant::now();
-        let mut pace = Backoff::default();
+        let mut backoff = Backoff::default();
         let has_idempotency_key = match self {
             Self::Runs(_) => true,
             Self::Profile(profile) => profile.has_idempotency_key(),
@@ -120,7 +120,7 @@ impl TaskApi {
             if matches!(client_error, ClientError::Unreachable(_)) && started.elapsed() > Duration::from_secs(3) {
                 return Submitted::Refused(client_error);
             }
-            tokio::time::sleep(pace.wait(client_error.retry_after(), Some(left), jitter())).await;
+            tokio::time::sleep(backoff.wait(client_error.retry_after(), Some(left), jitter())).await;
         }
     }
 
@@ -183,7 +183,7 @@ impl TaskApi {
     ) -> Polled {
         let started = Instant::now();
         let left = || timeout.saturating_sub(started.elapsed());
-        let mut pace = Backoff::with_max_delay(interval.max(Duration::from_secs(1)));
+        let mut backoff = Backoff::with_max_delay(interval.max(Duration::from_secs(1)));
         let mut last = submitted;
         loop {
             let within = left().max(Duration::from_millis(200));
@@ -196,13 +196,13 @@ impl TaskApi {
                         return Polled::Over(task);
                     }
                     last = Some(task);
-                    pace.reset();
+                    backoff.reset();
                     interval
                 }
                 // The task may continue although polling fails.
                 Err(client_error) if client_error.is_retryable() => {
                     emit(Err(&client_error), seconds);
-                    let wait = pace.wait(client_error.retry_after(), None, jitter());
+                    let wait = backoff.wait(client_error.retry_after(), None, jitter());
                     if left() <= wait {
                         return if last.is_some() { Polled::NotYet(last) } else { Polled::Failed(client_error) };
                     }

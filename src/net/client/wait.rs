@@ -155,7 +155,7 @@ pub async fn wait(
         inferred: false,
         streams: None,
     };
-    let (mut pace, mut told) = (Backoff::default(), false);
+    let (mut backoff, mut told) = (Backoff::default(), false);
     let capabilities = loop {
         let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
         let within = left.map_or(REQUEST_TIMEOUT, |left| left.clamp(MIN_REQUEST_TIMEOUT, REQUEST_TIMEOUT));
@@ -176,7 +176,7 @@ pub async fn wait(
         if !std::mem::replace(&mut told, true) {
             emit(WaitReport::Silent(&client_error));
         }
-        tokio::time::sleep(pace.wait(client_error.retry_after(), left, jitter())).await;
+        tokio::time::sleep(backoff.wait(client_error.retry_after(), left, jitter())).await;
     };
     let mut one = PipelineWait {
         client,
@@ -213,7 +213,7 @@ struct PipelineWait {
 
 impl PipelineWait {
     async fn go(&mut self, id: &str, emit: &mut impl FnMut(WaitReport)) -> WaitResult {
-        let mut pace = Backoff::default();
+        let mut backoff = Backoff::default();
         let mut moved = Instant::now();
         let mut evidence = None;
         let once = self.options.timeout == Some(Duration::ZERO);
@@ -233,7 +233,7 @@ impl PipelineWait {
                     let here = Some(format!("{:?} {}", watched.pipeline.evidence(), watched.pipeline.status.as_str()));
                     if here != evidence {
                         emit(WaitReport::Seen(&watched.pipeline));
-                        pace.reset();
+                        backoff.reset();
                         (moved, evidence) = (Instant::now(), here);
                     }
                     match self.evaluate(Some(&watched)).await {
@@ -309,7 +309,7 @@ impl PipelineWait {
                     Err(found) => return WaitResult::Failed(found),
                 }
             }
-            let wait = pace.wait(client_error.as_ref().and_then(ClientError::retry_after), left, jitter());
+            let wait = backoff.wait(client_error.as_ref().and_then(ClientError::retry_after), left, jitter());
             tokio::time::sleep(wait.max(Duration::from_millis(20))).await;
         }
     }
