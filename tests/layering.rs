@@ -150,7 +150,8 @@ fn core_uses_no_clock_no_io_and_no_screen() {
 fn only_adapters_know_protocols() {
     for path in ["reduce", "report", "fleet"].into_iter().flat_map(|layer| sources(&core_src().join(layer))) {
         let code = code(&path).to_ascii_lowercase();
-        for word in ["stripe", "airbyte", "singer", "meltano", "python"] {
+        let names = synctop_core::protocol::PROTOCOLS.iter().map(|protocol| protocol.name);
+        for word in names.chain(["python"]) {
             let uses =
                 code.matches(word).count() - code.matches("protocol::python").count() * usize::from(word == "python");
             assert_eq!(uses, 0, "{} names {word}", path.display());

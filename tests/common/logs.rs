@@ -49,7 +49,11 @@ pub struct Run {
     pub exit: Option<i32>,
 }
 
-/// Runs in the folders `airbyte` and `singer` below `root`, with or without a recorded exit code.
+/// Folders with recorded runs, one for each protocol that has an exit code, stderr or both beside
+/// its log.
+const RUN_FOLDERS: [&str; 2] = ["airbyte", "singer"];
+
+/// Runs in [`RUN_FOLDERS`] below `root`, with or without a recorded exit code.
 pub fn runs(root: &Path) -> Vec<Run> {
     let codes = std::fs::read_to_string(root.join("airbyte-singer-exit-codes.tsv")).unwrap();
     let code = |name: &str| {
@@ -57,8 +61,8 @@ pub fn runs(root: &Path) -> Vec<Run> {
         line.split('\t').nth(1)?.split(' ').next()?.parse().ok()
     };
     let mut names = std::collections::BTreeMap::<String, (Option<PathBuf>, Option<PathBuf>)>::new();
-    for folder in ["airbyte", "singer"] {
-        for path in std::fs::read_dir(root.join(folder)).unwrap().flatten().map(|entry| entry.path()) {
+    for folder in RUN_FOLDERS {
+        for path in std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten().map(|entry| entry.path()) {
             let file = path.file_name().unwrap().to_string_lossy().into_owned();
             let file = file.trim_end_matches(".zst");
             let (stem, kind) = file.rsplit_once('.').unwrap();

@@ -73,7 +73,6 @@ pub struct RawLine<'a> {
 
 /// Result of decoding one line.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a box for every line costs more than the moves")]
 pub enum Decoded<'a> {
     /// Message of a protocol, alone on its line or after other text.
     Message {

@@ -117,7 +117,7 @@ pub struct StreamClaim<'a> {
     /// True if checkpoints of the stream may follow this status.
     pub early: bool,
     /// Activity of the stream, which implies its start; `None` if not reported.
-    pub pace: Option<Activity>,
+    pub activity: Option<Activity>,
     /// True if the name is that of an endpoint or job, which is usually the name of the stream.
     pub is_inferred_name: bool,
     /// True if `error` is one of the destination, so that counted rows may not be written.
@@ -156,7 +156,7 @@ impl<'a> StreamClaim<'a> {
     pub fn into_owned(self) -> StreamClaim<'static> {
         StreamClaim {
             status: self.status,
-            pace: self.pace,
+            activity: self.activity,
             is_inferred_name: self.is_inferred_name,
             ..StreamClaim::of(self.stream.into_owned())
         }
@@ -175,7 +175,7 @@ impl<'a> StreamClaim<'a> {
             total: None,
             completed: None,
             early: false,
-            pace: None,
+            activity: None,
             is_inferred_name: false,
             from_destination: false,
         }

@@ -6,7 +6,7 @@ use super::remedy::Remedy;
 use super::{airbyte, singer, stripe};
 
 /// All protocols, in the order of detection.
-pub static PROTOCOLS: [&Protocol; 4] = [&stripe::PROTOCOL, &singer::PROTOCOL, &airbyte::PROTOCOL, &singer::MELTANO];
+pub static PROTOCOLS: &[&Protocol] = &[&stripe::PROTOCOL, &singer::PROTOCOL, &airbyte::PROTOCOL, &singer::MELTANO];
 
 /// Returns the adapters of all protocols.
 fn adapters() -> impl Iterator<Item = &'static dyn Adapter> {

@@ -211,7 +211,7 @@ impl From<&PastRun> for RunSummary {
         Self {
             outcome: run.outcome.as_str(),
             attempts: run.attempts,
-            records: Scopes { attempt: run.records.0, cumulative: run.records.1 },
+            records: Scopes { attempt: run.records_in_attempt, cumulative: run.records },
             started_at: run.started_at.map(time::iso),
             ended_at: run.ended_at.map(time::iso),
             exit: None,

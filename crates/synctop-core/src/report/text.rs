@@ -294,7 +294,7 @@ fn earlier_runs(progress: &Progress, out: &mut String) -> std::fmt::Result {
             Some(from) => format!("{} to {}", at(Some(from)), at(run.ended_at)),
             None => "without times".to_owned(),
         };
-        let records = match run.records.1 {
+        let records = match run.records {
             Some(1) => "1 record".to_owned(),
             records => format!("{} records", known(records)),
         };

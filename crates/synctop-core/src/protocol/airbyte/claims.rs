@@ -161,7 +161,7 @@ fn status(trace: StatusTrace) -> Option<StreamClaim> {
             "STARTED" => claim.status = Some(Status::Started),
             "RUNNING" => {
                 let until = |limit: StatusReason| limit.rate_limited.0.and_then(|limit| limit.quota_reset.0);
-                claim.pace = Some(limited.map_or(Activity::Moving, |limit| Activity::Limited(until(limit))));
+                claim.activity = Some(limited.map_or(Activity::Moving, |limit| Activity::Limited(until(limit))));
             }
             "COMPLETE" => claim.status = Some(Status::Completed),
             "INCOMPLETE" => claim.status = Some(Status::Errored),
@@ -212,7 +212,7 @@ mod tests {
         let limited = r#"{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1795163557591.585,"stream_status":
             {"stream_descriptor":{"name":"a","namespace":"n"},"status":"RUNNING","reasons":[{"type":"RATE_LIMITED","rate_limited":{"quota_reset":1795163559000}}]}}}"#;
         let Some(Kind::Stream(claim)) = kind(limited) else { panic!("no claim") };
-        assert_eq!(claim.pace, Some(Activity::Limited(Some(1_795_163_559_000))));
+        assert_eq!(claim.activity, Some(Activity::Limited(Some(1_795_163_559_000))));
         assert_eq!(claim.stream.label(), "n.a");
         assert_eq!(message(limited).and_then(|message| message.at), Some(1_795_163_557_591));
         for none in [

@@ -73,7 +73,7 @@ pub(super) fn has_type(kind: &str) -> bool {
 }
 
 fn moving_claim(stream: Name) -> StreamClaim {
-    StreamClaim { pace: Some(Activity::Moving), ..StreamClaim::of(stream) }
+    StreamClaim { activity: Some(Activity::Moving), ..StreamClaim::of(stream) }
 }
 
 /// Reads the value of a state. By convention it has `bookmarks` by stream and optionally the

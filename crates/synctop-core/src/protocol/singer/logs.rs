@@ -209,7 +209,7 @@ pub(super) fn log_kind(level: Level, message: Cow<str>) -> Kind {
     // The earliest sign that a stream has started.
     if let Some((name, _)) = message.strip_prefix(STREAM_START).and_then(|rest| rest.split_once('\'')) {
         let claim =
-            StreamClaim { pace: Some(Activity::Moving), ..StreamClaim::of(Name::plain(name.to_owned().into())) };
+            StreamClaim { activity: Some(Activity::Moving), ..StreamClaim::of(Name::plain(name.to_owned().into())) };
         return Kind::Stream(Box::new(claim));
     }
     let context = (message.trim_end() == SYNC_START).then(|| Box::new(ProcessEvent::Starts.context()));

@@ -67,7 +67,7 @@ impl Progress {
     /// Starts an attempt if a new part of the log opens with the start of a stream that is already
     /// started: the previous process was cut off without an end.
     pub(crate) fn started_in_part(&mut self, claim: &StreamClaim) {
-        let starts = claim.status == Some(Status::Started) || claim.pace.is_some();
+        let starts = claim.status == Some(Status::Started) || claim.activity.is_some();
         if self.context.new_part
             && starts
             && self.attempt.open

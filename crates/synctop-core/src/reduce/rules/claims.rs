@@ -228,7 +228,7 @@ impl Progress {
         {
             return;
         }
-        if claim.status == Some(Status::Started) || claim.pace.is_some() {
+        if claim.status == Some(Status::Started) || claim.activity.is_some() {
             self.commits.source_seen(&mut self.streams);
         }
         let name = claim.stream.clone();
@@ -245,7 +245,9 @@ impl Progress {
         let known = || self.stream(&claim.stream.key());
         if starts && known().is_some_and(|stream| stream.terminal) {
             self.next_run();
-        } else if self.attempt.closing.is_some() && claim.pace.is_some() && known().is_some_and(|stream| stream.in_feed)
+        } else if self.attempt.closing.is_some()
+            && claim.activity.is_some()
+            && known().is_some_and(|stream| stream.in_feed)
         {
             self.described_again();
         }
@@ -278,9 +280,9 @@ impl Progress {
             if claim.status.is_some() {
                 stream.end_rate_limit(now);
             }
-            stream.in_feed |= claim.pace.is_some() && !beside;
-            if let Some(pace) = claim.pace.filter(|_| !stands) {
-                stream.apply_activity(pace, now);
+            stream.in_feed |= claim.activity.is_some() && !beside;
+            if let Some(activity) = claim.activity.filter(|_| !stands) {
+                stream.apply_activity(activity, now);
             }
             match claim.status {
                 Some(status) if stands => doubled = status == Status::Started,
@@ -309,7 +311,7 @@ impl Progress {
                 Some(status) => drop(stream.set_status(status, now)),
             }
             // The stream takes part, so that an absent count is 0, not unknown.
-            let starts_now = claim.status == Some(Status::Started) || (claim.pace.is_some() && !beside);
+            let starts_now = claim.status == Some(Status::Started) || (claim.activity.is_some() && !beside);
             if traits.ends_with_process && !traits.reports_end && starts_now && stream.records.attempt.is_none() {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
@@ -344,8 +346,8 @@ impl Progress {
         if claim.total.is_some() || claim.completed.is_some() {
             self.change(at, |stream| stream.range_claimed(claim.total, claim.completed));
         }
-        if let Some(pace) = claim.pace {
-            self.note_rate_limit(at, pace);
+        if let Some(activity) = claim.activity {
+            self.note_rate_limit(at, activity);
         }
         if claim.status == Some(Status::Errored) && !stood {
             self.apply_failed_status(at, claim, line);
@@ -373,9 +375,9 @@ impl Progress {
     }
 
     /// Notes the first report of a rate limit in the feed log, not its repetitions.
-    fn note_rate_limit(&mut self, at: usize, pace: Activity) {
+    fn note_rate_limit(&mut self, at: usize, activity: Activity) {
         let Some(stream) = self.streams.get(at) else { return };
-        if matches!(pace, Activity::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
+        if matches!(activity, Activity::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
             let label = stream.label.clone();
             self.note(Level::Warn, FeedOrigin::Log, None, Some(&label), "rate limited: it waits");
         }

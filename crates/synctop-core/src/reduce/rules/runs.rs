@@ -53,7 +53,8 @@ impl Progress {
         PastRun {
             outcome: outcome(&closed),
             attempts: self.attempts,
-            records: (self.attempt_records(), self.cumulative_records()),
+            records_in_attempt: self.attempt_records(),
+            records: self.cumulative_records(),
             started_at: self.first_at,
             ended_at: self.attempt.end.as_ref().and_then(|end| end.at).or(self.context.before_at),
             id: self.run.id.clone(),

@@ -156,7 +156,7 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// Returns the groups in order of their first occurrence.
+    /// Returns the groups in order of their first occurrence in the log.
     #[must_use]
     pub fn groups(&self) -> &[Arc<ErrorGroup>] {
         &self.groups

@@ -19,8 +19,10 @@ pub struct PastRun {
     pub outcome: Outcome,
     /// Number of attempts of the run.
     pub attempts: u32,
-    /// Records of its last attempt, and of all attempts.
-    pub records: (Option<u64>, Option<u64>),
+    /// Records of its last attempt.
+    pub records_in_attempt: Option<u64>,
+    /// Records of all its attempts.
+    pub records: Option<u64>,
     /// Time of its first message; `None` without times.
     pub started_at: Option<Millis>,
     /// Time of its end message, otherwise of the last message before the next run.

@@ -114,8 +114,7 @@ pub struct Stream {
     pub(crate) errored_here: bool,
     /// Message beside "completed".
     pub(crate) completed_message: Option<Arc<str>>,
-    /// True if the last catalog lists it, or its absence from the catalog was counted as an
-    /// anomaly.
+    /// True if the last catalog lists it, or if its absence from the catalog is counted already.
     pub(crate) in_catalog: bool,
     pub(crate) start_reported: bool,
     pub(crate) complete_reported: bool,
@@ -408,9 +407,9 @@ impl Stream {
     }
 
     /// Applies a reported activity: the stream moves, or a rate limit holds it.
-    pub(crate) fn apply_activity(&mut self, pace: Activity, now: Option<Millis>) {
+    pub(crate) fn apply_activity(&mut self, activity: Activity, now: Option<Millis>) {
         self.mark_started(now);
-        let Activity::Limited(until) = pace else { return self.end_rate_limit(now) };
+        let Activity::Limited(until) = activity else { return self.end_rate_limit(now) };
         if let Some(limited) = &mut self.limited {
             limited.times += 1;
             limited.until = until.or(limited.until);
