@@ -20,7 +20,7 @@ pub fn assert_decoders_agree(bytes: &[u8]) {
             Some(decoded) => decoded,
             None => decoder.decode(&line, &mut scratch),
         };
-        one_by_one.apply(&line, decoded);
+        one_by_one.apply(&line, decoded, &decoder);
     };
     splitter.push(bytes, &mut each);
     splitter.finish(&mut each);

@@ -122,7 +122,7 @@ fn behind_each_line(log: &[u8]) -> Vec<(LogPosition, Vec<u64>)> {
         let end = if bytes.len() < body.len() { LineEnd::Newline } else { LineEnd::Input };
         let line = Line { bytes, length: body.len() as u64, end, huge: None };
         let mut scratch = String::new();
-        progress.apply(&line, decoder.decode(&line, &mut scratch));
+        progress.apply(&line, decoder.decode(&line, &mut scratch), &decoder);
         all.push((LogPosition::of(&progress), marks(&progress)));
     }
     all

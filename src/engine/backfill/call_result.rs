@@ -113,6 +113,7 @@ impl CallAnswer {
                 }
             }
             Decoded::Malformed { torn } => self.torn |= torn,
+            Decoded::Wrapped(opened) => self.line(opened.text.as_bytes(), end),
             Decoded::Unknown { .. } => {}
         }
     }

@@ -7,7 +7,7 @@ use crate::util::sys::lock;
 use memchr::memchr;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard};
-use synctop_core::protocol::{Decoded, Decoder, Line, LineEnd};
+use synctop_core::protocol::{Decoder, Line, LineEnd};
 use synctop_core::reduce::history::{History, LogPosition, Mark};
 use synctop_core::reduce::{Progress, Target};
 
@@ -318,8 +318,9 @@ impl Seeker {
         }
         let mut scratch = String::new();
         let decoded = self.decoder.decode(line, &mut scratch);
-        if let (Until::Time(until), Decoded::Message { message, .. }) = (until, &decoded)
-            && message.at.max(self.progress.last_at).is_some_and(|at| at > *until)
+        if let Until::Time(until) = until
+            && let Some(at) = self.decoder.time(&decoded)
+            && Some(at).max(self.progress.last_at).is_some_and(|at| at > *until)
         {
             return false;
         }
@@ -327,7 +328,7 @@ impl Seeker {
             Until::Mark(kind, _) => kind.count(&self.progress),
             _ => 0,
         };
-        self.progress.apply(line, decoded);
+        self.progress.apply(line, decoded, &self.decoder);
         !matches!(until, Until::Mark(kind, _) if kind.count(&self.progress) != before)
     }
 }

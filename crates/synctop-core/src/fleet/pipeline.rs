@@ -323,7 +323,7 @@ impl Pipeline {
                 let mut progress = same_run.map_or_else(Progress::default, |it| Progress::clone(&it.progress));
                 let decoder = Decoder::default();
                 Splitter::default().push(text.as_bytes(), |line| {
-                    progress.apply(&line, decoder.decode(&line, &mut String::new()));
+                    progress.apply(&line, decoder.decode(&line, &mut String::new()), &decoder);
                 });
                 ReducedState { messages: lines.messages, text: text.into(), progress: Arc::new(progress) }
             }

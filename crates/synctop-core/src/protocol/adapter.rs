@@ -23,6 +23,9 @@ pub struct Message<'a> {
     pub dialect: Option<Dialect>,
     /// Evidence of the line for the protocol of its feed.
     pub origin: Origin,
+    /// True if the engine stamped the line itself (`_ts`). Otherwise the clock of an envelope or a
+    /// prefix outranks `at`.
+    pub is_stamped: bool,
     /// Claim that the line makes.
     pub kind: Kind<'a>,
 }
@@ -31,19 +34,26 @@ impl<'a> Message<'a> {
     /// Creates a message of the protocol itself.
     #[must_use]
     pub fn new(at: Option<Millis>, from: Option<Cow<'a, str>>, kind: Kind<'a>) -> Self {
-        Self { at, from, dialect: None, origin: Origin::Protocol, kind }
+        Self { at, from, dialect: None, origin: Origin::Protocol, is_stamped: false, kind }
     }
 
     /// Creates a log line, which a shared library may have written.
     #[must_use]
     pub fn logged(at: Option<Millis>, from: Option<Cow<'a, str>>, kind: Kind<'a>) -> Self {
-        Self { at, from, dialect: None, origin: Origin::Log, kind }
+        Self { at, from, dialect: None, origin: Origin::Log, is_stamped: false, kind }
     }
 
     /// Creates a line that feeds of any protocol may have.
     #[must_use]
     pub fn shared(at: Option<Millis>, from: Option<Cow<'a, str>>, kind: Kind<'a>) -> Self {
-        Self { at, from, dialect: None, origin: Origin::Shared, kind }
+        Self { at, from, dialect: None, origin: Origin::Shared, is_stamped: false, kind }
+    }
+
+    /// Marks the time as stamped by the engine.
+    #[must_use]
+    pub fn stamped(mut self, is_stamped: bool) -> Self {
+        self.is_stamped = is_stamped;
+        self
     }
 
     /// Sets the protocol, unless feeds of any may have the line.

@@ -1,6 +1,7 @@
 //! Classification of a line as message, raw text, unknown envelope or malformed.
 
 use super::adapter::{Adapter, Dialect, Message, Protocol};
+use super::envelope::{self, Opened};
 use super::head::read_head;
 use super::lenient::{Entries, Text};
 use super::message::Level;
@@ -8,6 +9,7 @@ use super::scan::lines::{Line, LineEnd};
 use super::scan::repair::repair_json;
 use super::scan::validate::Validator;
 use super::table::{PROTOCOLS, text_level};
+use super::time::Millis;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
@@ -88,6 +90,9 @@ pub enum Decoded<'a> {
         /// Type of the message, the field `type` as on the wire.
         kind: Cow<'a, str>,
     },
+    /// Line in an envelope or behind a known prefix. Its text is decoded when it is applied,
+    /// because long lines are split into several of them.
+    Wrapped(Box<Opened<'a>>),
     /// Line that looks like JSON but does not parse.
     Malformed {
         /// True if the line ends with the input, without a newline.
@@ -219,12 +224,22 @@ impl Decoder {
         let Ok(text) = simdutf8::basic::from_utf8(line.bytes) else {
             let json = looks_like_json(line.bytes);
             let text = String::from_utf8_lossy(line.bytes);
-            return Some(if json { Decoded::Malformed { torn } } else { raw(text) });
+            if json {
+                return Some(Decoded::Malformed { torn });
+            }
+            return Some(match envelope::open(&text) {
+                Some(opened) => Decoded::Wrapped(Box::new(opened.into_owned())),
+                None => raw(text),
+            });
         };
         let text = text.strip_suffix('\r').unwrap_or(text);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let json = looks_like_json(text.as_bytes());
         if json && let Some(message) = self.message(text) {
             return Some(Decoded::Message { message, glued: None });
+        }
+        if let Some(opened) = envelope::open(text) {
+            return Some(Decoded::Wrapped(Box::new(opened)));
         }
         if json && serde_json::from_str::<IgnoredAny>(text).is_ok() {
             return self.non_message_json(text);
@@ -238,6 +253,32 @@ impl Decoder {
         match self.first(|adapter| adapter.decode_text(text)) {
             Some(message) => Some(Decoded::Message { message, glued: None }),
             None => Some(raw(Cow::Borrowed(text))),
+        }
+    }
+
+    /// True if a text is one message and nothing else.
+    #[must_use]
+    pub fn is_message(&self, text: &str) -> bool {
+        self.message(text).is_some()
+    }
+
+    /// Returns the time of a decoded line, without a line's parts before it.
+    #[must_use]
+    pub fn time(&self, decoded: &Decoded) -> Option<Millis> {
+        match decoded {
+            Decoded::Message { message, .. } => message.at,
+            Decoded::Wrapped(opened) => {
+                let line = Line::whole(opened.text.as_bytes(), LineEnd::Newline);
+                let mut scratch = String::new();
+                match self.decode(&line, &mut scratch) {
+                    Decoded::Message { mut message, .. } => {
+                        opened.set_time(&mut message);
+                        message.at
+                    }
+                    _ => opened.clock.map(|clock| clock.at),
+                }
+            }
+            Decoded::Raw(_) | Decoded::Unknown { .. } | Decoded::Malformed { .. } => None,
         }
     }
 
@@ -535,6 +576,7 @@ mod tests {
                         "log"
                     }
                     Decoded::Unknown { .. } => "unknown",
+                    Decoded::Wrapped(_) => "wrapped",
                     Decoded::Raw(_) => "raw",
                     Decoded::Malformed { .. } => "malformed",
                     Decoded::Message { .. } => "another message",

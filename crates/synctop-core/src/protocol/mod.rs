@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! bytes -> lines::Splitter -> decode::Decoder -> Decoded::{Message, Raw, Unknown, Malformed}
+//!                                  |- envelope/ (prefixes, envelopes) -> Decoded::Wrapped
 //!                                  |- table.rs: all protocols, in the order of detection
 //!                                  |- singer/  (taps, targets; their logs; Meltano's log)
 //!                                  |- airbyte/ (sources, destinations)
@@ -24,6 +25,7 @@ pub mod catalog;
 mod checkpoint;
 pub mod clean;
 pub mod decode;
+pub mod envelope;
 pub mod error_text;
 pub mod head;
 mod lenient;

@@ -72,7 +72,7 @@ impl Reducer {
 
 /// Applies a line, and the lines of stderr that were written before it.
 fn apply(line: &Line, decoder: &Decoder, stderr: &mut StderrLog, progress: &mut Progress) {
-    progress.apply(line, decoder.decode(line, &mut String::new()));
+    progress.apply(line, decoder.decode(line, &mut String::new()), decoder);
     while let Some(line) = stderr.due(progress) {
         progress.stderr(&line);
     }

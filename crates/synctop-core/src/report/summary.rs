@@ -61,7 +61,7 @@ pub struct Summary {
     /// Irregularities in the order of messages of the last run, by kind and stream.
     pub anomalies: Vec<AnomalySummary>,
     /// Lines and bytes of the whole input, earlier runs included.
-    pub input: Input,
+    pub input: InputSummary,
 }
 
 #[derive(Debug, Clone, Serialize, PartialEq)]
@@ -196,6 +196,42 @@ pub struct ErrorSummary {
     pub from_log: bool,
 }
 
+/// Lines and bytes of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct InputSummary {
+    /// Lines, those put together from parts counted once.
+    pub lines: u64,
+    /// Bytes of all lines, newlines included.
+    pub bytes: u64,
+    /// Lines that are messages.
+    pub messages: u64,
+    /// Lines of text, or of JSON without an envelope.
+    pub raw: u64,
+    /// Messages of an unknown kind, or of another protocol.
+    pub unknown: u64,
+    /// Lines that look like JSON and do not parse.
+    pub malformed: u64,
+    /// True if the last line has no newline and does not parse.
+    pub truncated_line: bool,
+    /// Lines that were put together from parts or taken out of an envelope.
+    pub joined: u64,
+}
+
+impl From<Input> for InputSummary {
+    fn from(input: Input) -> Self {
+        Self {
+            lines: input.whole_lines(),
+            bytes: input.bytes,
+            messages: input.messages,
+            raw: input.raw,
+            unknown: input.unknown,
+            malformed: input.malformed,
+            truncated_line: input.truncated_line,
+            joined: input.joined,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct AnomalySummary {
     pub kind: &'static str,
@@ -320,6 +356,6 @@ pub fn summary(progress: &Progress) -> Summary {
                 count: *count,
             })
             .collect(),
-        input: progress.input,
+        input: progress.input.into(),
     }
 }

@@ -122,7 +122,7 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
     write!(
         out,
         "input        {} lines, {} bytes, {} messages",
-        count(input.lines),
+        count(input.whole_lines()),
         count(input.bytes),
         count(input.messages)
     )?;

@@ -29,6 +29,7 @@ pub fn source_state(data: &str) -> Option<State<'_>> {
 /// Decodes an envelope; `None` if its payload does not match its kind. Such a line is unknown.
 pub(super) fn message(envelope: Envelope) -> Option<Message> {
     let mut at = envelope.at.0;
+    let is_stamped = at.is_some();
     let mut from = envelope.from.0;
     let mut kind = match envelope.kind.0.as_deref()? {
         "record" => {
@@ -77,8 +78,8 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
     };
     apply_emitter(&mut kind, from.as_deref());
     match kind {
-        Kind::Note("service") => Some(Message::shared(at, from, kind)),
-        kind => Some(Message::new(at, from, kind)),
+        Kind::Note("service") => Some(Message::shared(at, from, kind).stamped(is_stamped)),
+        kind => Some(Message::new(at, from, kind).stamped(is_stamped)),
     }
 }
 

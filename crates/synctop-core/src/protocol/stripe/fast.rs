@@ -60,7 +60,7 @@ pub(super) fn message(text: &str, only: Option<Generation>) -> Option<Message<'_
     }
     cursor.expect_end()?;
     apply_emitter(payload.as_mut()?, from.as_deref());
-    Some(Message::new(at.or(emitted_at), from.or(logger), payload?))
+    Some(Message::new(at.or(emitted_at), from.or(logger), payload?).stamped(at.is_some()))
 }
 
 /// Decodes the most frequent kinds of lines, with their fields in the usual order.
@@ -75,7 +75,7 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
         cursor.byte(b'}')?;
         let (from, at) = tail(&mut cursor)?;
         let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false });
-        return Some(Message::new(at.or(Some(emitted_at)), from, kind));
+        return Some(Message::new(at.or(Some(emitted_at)), from, kind).stamped(at.is_some()));
     }
     let mut kind = if cursor
         .literal("{\"type\":\"source_state\",\"source_state\":{\"state_type\":\"stream\",\"stream\":")
@@ -113,7 +113,7 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
     };
     let (from, at) = tail(&mut cursor)?;
     apply_emitter(&mut kind, from.as_deref());
-    Some(Message::new(at, from, kind))
+    Some(Message::new(at, from, kind).stamped(at.is_some()))
 }
 
 /// Reads the end of a line, `,"_emitted_by":…,"_ts":…}`. Both fields are optional. Returns emitter

@@ -1,23 +1,34 @@
 //! Applies one line to [`Progress`]: classifies it and dispatches its message to the rules.
 
 use crate::protocol::python::Traceback;
-use crate::protocol::{Decoded, Dialect, Kind, Level, Line, LineEnd, Log, Message, Name, Origin, ProtocolTraits, mask};
+use crate::protocol::{
+    Decoded, Decoder, Dialect, Kind, Level, Line, LineEnd, Log, Message, Millis, Name, Origin, ProtocolTraits, mask,
+};
 use crate::reduce::rules::notes::Note;
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
 
 impl Progress {
-    /// Applies one line and its decoded form.
-    pub fn apply(&mut self, line: &Line, decoded: Decoded) {
-        self.apply_noted(line, decoded, None);
+    /// Applies one line and its decoded form. `decoder` decodes lines that were wrapped.
+    pub fn apply(&mut self, line: &Line, decoded: Decoded, decoder: &Decoder) {
+        self.apply_noted(line, decoded, None, decoder);
     }
 
     /// Applies one line, with the prepared feed text if it is a log line.
-    pub(crate) fn apply_noted(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
+    pub(crate) fn apply_noted(&mut self, line: &Line, decoded: Decoded, note: Option<Note>, decoder: &Decoder) {
         self.input.lines += 1;
         self.input.bytes += line.length;
         match decoded {
+            Decoded::Wrapped(opened) => self.wrapped(*opened, line.end, decoder),
+            decoded => self.classified(line, decoded, note),
+        }
+    }
+
+    /// Counts a line in its class, and applies it.
+    pub(crate) fn classified(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
+        match decoded {
+            Decoded::Wrapped(_) => {}
             Decoded::Message { message, .. }
                 if !self.accepts_dialect(message.dialect, message.origin == Origin::Protocol) =>
             {
@@ -101,18 +112,24 @@ impl Progress {
     pub fn close(&mut self, exit: Option<Exit>) {
         self.closed = true;
         self.exit = exit;
+        self.end_parts();
         self.settle_run();
         self.apply_process_end();
         self.cause_from_log();
     }
 
-    /// Applies a message of any kind.
-    pub(crate) fn message(&mut self, message: Message, line: &Line, note: Option<Note>) {
-        self.context.before_at = self.last_at;
-        if let Some(at) = message.at {
+    /// Advances the clock of the feed, which never steps back.
+    pub(crate) fn see_time(&mut self, at: Option<Millis>) {
+        if let Some(at) = at {
             self.first_at.get_or_insert(at);
             self.last_at = self.last_at.max(Some(at));
         }
+    }
+
+    /// Applies a message of any kind.
+    pub(crate) fn message(&mut self, message: Message, line: &Line, note: Option<Note>) {
+        self.context.before_at = self.last_at;
+        self.see_time(message.at);
         if let Some(from) = &message.from
             && self.emitters.len() < 8
             && !self.emitters.iter().any(|known| **known == **from)

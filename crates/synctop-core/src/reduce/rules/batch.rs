@@ -65,7 +65,7 @@ impl<'a> Batch<'a> {
     fn take(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
         match decoded {
             Some(Decoded::Message {
-                message: Message { at, from, dialect, origin: Origin::Protocol, kind: Kind::Record(record) },
+                message: Message { at, from, dialect, origin: Origin::Protocol, kind: Kind::Record(record), .. },
                 glued: None,
             }) if !record.partial => {
                 self.record(at, from, dialect, record, line);
@@ -140,13 +140,13 @@ impl Progress {
                     run = records.count > 1;
                     let (mine, rest) = times.split_at_checked(records.count).unwrap_or_default();
                     times = rest;
-                    self.records(records, mine, &mut each);
+                    self.records(records, mine, decoder, &mut each);
                 }
-                Step::Line(line, decoded, note) => self.apply_noted(&line, decoded, note),
+                Step::Line(line, decoded, note) => self.apply_noted(&line, decoded, note, decoder),
                 Step::Slow(line) => {
                     let mut scratch = String::new();
                     let decoded = decoder.decode(&line, &mut scratch);
-                    self.apply(&line, decoded);
+                    self.apply(&line, decoded, decoder);
                 }
             }
             each(self, run);
@@ -155,7 +155,13 @@ impl Progress {
 
     /// Applies consecutive record lines of one stream. `each` sees the first one separately,
     /// because only the first can set a mark.
-    fn records(&mut self, records: Records, times: &[Option<Millis>], each: &mut impl FnMut(&mut Self, bool)) {
+    fn records(
+        &mut self,
+        records: Records,
+        times: &[Option<Millis>],
+        decoder: &Decoder,
+        each: &mut impl FnMut(&mut Self, bool),
+    ) {
         let Some((first, rest)) = times.split_first() else { return };
         let before = self.input.unknown;
         let record = Record { stream: records.name, measure: records.measure, partial: false };
@@ -164,9 +170,10 @@ impl Progress {
             from: records.from,
             dialect: records.dialect,
             origin: Origin::Protocol,
+            is_stamped: false,
             kind: Kind::Record(record),
         };
-        self.apply_noted(&records.first, Decoded::Message { message, glued: None }, None);
+        self.apply_noted(&records.first, Decoded::Message { message, glued: None }, None, decoder);
         if rest.is_empty() {
             return;
         }

@@ -14,3 +14,4 @@ mod place;
 mod process;
 mod runs;
 mod stderr;
+mod wrapped;

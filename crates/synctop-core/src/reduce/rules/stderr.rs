@@ -95,12 +95,7 @@ impl Progress {
 
     /// Applies a line that the engine wrote to stderr.
     pub fn stderr(&mut self, line: &str) {
-        if !line.trim().is_empty() {
-            if self.stderr.tail.len() >= TAIL_LINES {
-                self.stderr.tail.pop_front();
-            }
-            self.stderr.tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
-        }
+        self.keep_last_words(line);
         // Without a known protocol the line is buffered: an error in one protocol is nothing in
         // another.
         if self.dialect.is_none() && !self.closed {
@@ -115,6 +110,17 @@ impl Progress {
             self.accepts_dialect(Some(known), false);
         }
         self.parse_stderr_line_apart(line);
+    }
+
+    /// Stores a line of stderr in case the engine dies.
+    pub(crate) fn keep_last_words(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
+        if self.stderr.tail.len() >= TAIL_LINES {
+            self.stderr.tail.pop_front();
+        }
+        self.stderr.tail.push_back(mask::secrets(cut(line, FEED_LINE)).into());
     }
 
     fn parse_stderr_line_apart(&mut self, line: &str) {

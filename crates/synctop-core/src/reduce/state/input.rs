@@ -3,7 +3,7 @@
 /// Lines and bytes of the input, each line in exactly one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Input {
-    /// All lines: the sum of `messages`, `raw`, `unknown` and `malformed`.
+    /// All lines: the sum of `messages`, `raw`, `unknown`, `malformed` and `parts`.
     pub lines: u64,
     /// Bytes of all lines, newlines included.
     pub bytes: u64,
@@ -17,8 +17,18 @@ pub struct Input {
     pub malformed: u64,
     /// True if the last line has no newline and does not parse.
     pub truncated_line: bool,
-    /// Lines that were joined from parts or unwrapped from an envelope.
+    /// Lines that were put together from parts or taken out of an envelope.
     pub joined: u64,
+    /// Lines that are continued by the next one; the summary counts the parts of a line once.
+    pub parts: u64,
+}
+
+impl Input {
+    /// Returns the number of lines, those put together from parts counted once.
+    #[must_use]
+    pub fn whole_lines(self) -> u64 {
+        self.lines - self.parts
+    }
 }
 
 /// Exit of a child process.

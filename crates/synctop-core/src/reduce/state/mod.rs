@@ -11,6 +11,7 @@ pub mod input;
 pub mod link;
 pub mod logged;
 pub mod outcome;
+pub mod parts;
 pub mod position;
 pub mod progress;
 pub mod ranges;

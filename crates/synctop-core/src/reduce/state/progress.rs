@@ -9,6 +9,7 @@ use crate::reduce::state::estimate::Estimated;
 use crate::reduce::state::feed::Feed;
 use crate::reduce::state::input::{Anomaly, Exit, Input};
 use crate::reduce::state::logged::LoggedErrors;
+use crate::reduce::state::parts::Parts;
 use crate::reduce::state::rates::{Rates, SHORTEST_MS};
 use crate::reduce::state::runs::{PastRuns, RunMark};
 use crate::reduce::state::stderr::StderrParser;
@@ -68,6 +69,7 @@ pub struct Progress {
     /// Last lines of the engine's stderr, and the state of their parser.
     pub stderr: StderrState,
     pub(crate) context: MessageContext,
+    pub(crate) parts: Parts,
 }
 
 /// Counters of the run, apart from those of its streams.
