@@ -1,6 +1,6 @@
 //! Lines of a saved stderr, merged into the log by their times.
 
-use crate::protocol::{Millis, decode_stderr_line, time};
+use crate::protocol::{Millis, decode_stderr_line, envelope, time};
 use crate::reduce::Progress;
 use std::collections::VecDeque;
 
@@ -83,6 +83,9 @@ impl StderrLog {
 
 /// Returns the time of a line: from `ts` or `timestamp` of a structured log, or from its prefix.
 fn stamp(line: &str) -> Option<Stamp> {
+    if let Some(clock) = envelope::open(line).and_then(|opened| opened.clock) {
+        return Some(Stamp { at: clock.at, local: !clock.is_zoned });
+    }
     if line.starts_with('{') {
         return decode_stderr_line(line)?.at.map(|at| Stamp { at, local: false });
     }

@@ -4,7 +4,7 @@
 use crate::protocol::python::{Traceback, is_interrupt};
 use crate::protocol::{
     ErrorLevel, Failure, Kind, Level, Line, LineEnd, Metered, Name, Side, StreamClaim, clean, decode_stderr_line,
-    logger_side, logger_stream, mask,
+    envelope, logger_side, logger_stream, mask,
 };
 use crate::reduce::state::errors::{ErrorPlace, TEXT_KEPT};
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
@@ -95,6 +95,8 @@ impl Progress {
 
     /// Applies a line that the engine wrote to stderr.
     pub fn stderr(&mut self, line: &str) {
+        let opened = envelope::open(line);
+        let line = opened.as_ref().map_or(line, |opened| &*opened.text);
         self.keep_last_words(line);
         // Without a known protocol the line is buffered: an error in one protocol is nothing in
         // another.
