@@ -160,6 +160,9 @@ pub struct ProtocolTraits {
     pub stopped_exits_zero: bool,
     /// Errors are reported on stderr.
     pub errors_on_stderr: bool,
+    /// Records may have `NaN` and `Infinity`, as Python's `json` writes them. Strict readers refuse
+    /// such lines.
+    pub has_not_numbers: bool,
     /// The log reports the end: a log without one is cut, unless the exit of the process decides.
     pub reports_end: bool,
 }
@@ -172,6 +175,7 @@ impl ProtocolTraits {
         states_may_follow_complete: false,
         stopped_exits_zero: false,
         errors_on_stderr: false,
+        has_not_numbers: false,
         reports_end: false,
     };
 }

@@ -4,9 +4,9 @@ use super::adapter::{Adapter, Dialect, Message, Protocol};
 use super::envelope::{self, Opened};
 use super::head::read_head;
 use super::lenient::{Entries, Text};
-use super::message::Level;
+use super::message::{Kind, Level};
 use super::scan::lines::{Line, LineEnd};
-use super::scan::repair::repair_json;
+use super::scan::repair::{Repaired, may_have_not_numbers, repair_json};
 use super::scan::validate::Validator;
 use super::table::{PROTOCOLS, text_level};
 use super::time::Millis;
@@ -160,9 +160,16 @@ impl Decoder {
         if let Some(decoded) = self.decode_in_place(line) {
             return decoded;
         }
-        *scratch = std::str::from_utf8(line.bytes).ok().and_then(repair_json).unwrap_or_default();
+        let Repaired { text, not_numbers } =
+            std::str::from_utf8(line.bytes).ok().map(without_marks).and_then(repair_json).unwrap_or_default();
+        *scratch = text;
         match self.message(scratch) {
-            Some(message) => Decoded::Message { message, glued: None },
+            Some(mut message) => {
+                if let Kind::Record(record) = &mut message.kind {
+                    record.not_numbers = not_numbers;
+                }
+                Decoded::Message { message, glued: None }
+            }
             None => Decoded::Malformed { torn: line.end == LineEnd::Input },
         }
     }
@@ -232,8 +239,7 @@ impl Decoder {
                 None => raw(text),
             });
         };
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = without_marks(text);
         let json = looks_like_json(text.as_bytes());
         if json && let Some(message) = self.message(text) {
             return Some(Decoded::Message { message, glued: None });
@@ -243,6 +249,9 @@ impl Decoder {
         }
         if json && serde_json::from_str::<IgnoredAny>(text).is_ok() {
             return self.non_message_json(text);
+        }
+        if json && self.has_not_numbers(text) {
+            return None;
         }
         if let Some(decoded) = self.message_after_text(text, json) {
             return Some(decoded);
@@ -287,11 +296,20 @@ impl Decoder {
         self.first(|adapter| adapter.decode(text))
     }
 
+    /// True if a line is a message of a protocol that allows values such as `NaN`, and has one.
+    fn has_not_numbers(&self, text: &str) -> bool {
+        may_have_not_numbers(text)
+            && repair_json(text).is_some_and(|repaired| {
+                let message = self.message(&repaired.text);
+                message.and_then(|message| message.dialect).is_some_and(|dialect| dialect.traits().has_not_numbers)
+            })
+    }
+
     /// Classifies one valid JSON value that is not a message; `None` if a repair makes it one.
     fn non_message_json<'a>(&self, text: &'a str) -> Option<Decoded<'a>> {
         // Valid JSON that serde_json refuses: an unpaired surrogate, a number beyond `f64`, a
         // duplicate key. Engines write such lines especially when they fail.
-        if repair_json(text).is_some_and(|repaired| self.message(&repaired).is_some()) {
+        if repair_json(text).is_some_and(|repaired| self.message(&repaired.text).is_some()) {
             return None;
         }
         let shape = serde_json::from_str::<Entries<Shape>>(text).ok().and_then(|entries| entries.0).unwrap_or_default();
@@ -367,6 +385,12 @@ impl Decoder {
             _ => raw(Cow::Owned(format!("(JSON without an envelope, {} bytes)", line.length))),
         }
     }
+}
+
+/// Removes a byte order mark and a carriage return.
+fn without_marks(text: &str) -> &str {
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn raw(text: Cow<str>) -> Decoded {

@@ -2,7 +2,7 @@
 //! messages; the rest is general.
 
 use super::shorten::first_statement;
-use super::{clean, table};
+use super::{clean, python, table};
 
 /// Returns the core of an error's message for an operator, without request ids and links to
 /// documents.
@@ -10,7 +10,7 @@ use super::{clean, table};
 pub fn core(message: &str) -> String {
     let line = clean::line(message);
     let text = line.trim();
-    table::error_core(text).unwrap_or_else(|| first_statement(text).to_owned())
+    table::error_core(text).or_else(|| python::errno_core(text)).unwrap_or_else(|| first_statement(text).to_owned())
 }
 
 /// Returns the cause in a message, without the details that a protocol appends to it.
@@ -44,6 +44,18 @@ mod tests {
         let gone = "Exhausted available request attempts. Please see logs for more details. Exception: \
             HTTP Status Code: 500. Error: Internal server error.";
         assert_eq!(core(gone), "Internal server error (HTTP 500, retries exhausted)");
+        let unreachable = "ConnectionError: HTTPConnectionPool(host='127.0.0.1', port=18912): Max retries exceeded with url: /ok \
+            (Caused by NewConnectionError(\"HTTPConnection(host='127.0.0.1', port=18912): Failed to establish a new connection: \
+            [Errno 111] Connection refused\"))";
+        assert_eq!(core(unreachable), "ConnectionError: [Errno 111] Connection refused (host='127.0.0.1', port=18912)");
+        let exhausted = format!("Exhausted available request attempts. Please see logs for more details. Exception: {unreachable}");
+        assert_eq!(
+            core(&exhausted),
+            "ConnectionError: [Errno 111] Connection refused (host='127.0.0.1', port=18912) (retries exhausted)"
+        );
+        assert_eq!(core("OSError: [Errno 28] No space left on device"), "OSError: [Errno 28] No space left on device");
+        let file = "PermissionError: [Errno 13] Permission denied: '/tmp/users.csv.gz'";
+        assert_eq!(core(file), file);
         assert_eq!(core("connect ECONNREFUSED 127.0.0.1:1"), "connect ECONNREFUSED 127.0.0.1:1");
         assert_eq!(core(""), "");
     }

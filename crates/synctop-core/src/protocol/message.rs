@@ -61,6 +61,8 @@ pub struct Record<'a> {
     /// True if the line was too long to store, so that fields after the data (a namespace) are
     /// unknown.
     pub partial: bool,
+    /// Number of `NaN`, `Infinity` and `-Infinity` in the line, which are no JSON.
+    pub not_numbers: u64,
 }
 
 /// Estimated total of a stream, or of the whole sync if `stream` is `None`.
@@ -257,6 +259,8 @@ pub struct Failure<'a> {
     pub is_final: bool,
     /// True if it only repeats the errors of the streams.
     pub roll_up: bool,
+    /// Part of each stream that a roll-up lists. It is the error of a stream without another one.
+    pub parts: Vec<Failure<'a>>,
     /// True if the destination failed, not the source.
     pub from_destination: bool,
 }
@@ -274,6 +278,7 @@ impl<'a> Failure<'a> {
             stack: None,
             is_final: true,
             roll_up: false,
+            parts: Vec::new(),
             from_destination: false,
         }
     }

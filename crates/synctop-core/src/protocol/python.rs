@@ -47,6 +47,21 @@ impl Traceback {
     }
 }
 
+/// Returns class and innermost system error of an exception's text, with the host if it names one:
+/// libraries wrap `[Errno 111] Connection refused` in sentences of their own.
+pub fn errno_core(text: &str) -> Option<String> {
+    let at = text.rfind("[Errno ")?;
+    let (before, inner) = text.split_at_checked(at)?;
+    let class = before.split(": ").next().filter(|class| !class.is_empty() && !class.contains(' '))?;
+    if !before.contains("(Caused by ") {
+        return before.strip_suffix(": ").filter(|rest| *rest == class).map(|_| text.to_owned());
+    }
+    let inner = inner.split(['"', '\'']).next().unwrap_or(inner).trim_end_matches([')', ' ']);
+    let host = before.split_once("(host=").and_then(|(_, rest)| rest.split_once(')'));
+    let host = host.map(|(host, _)| format!(" (host={host})")).unwrap_or_default();
+    Some(format!("{class}: {inner}{host}"))
+}
+
 /// Splits a text line of singer-sdk or singer-python into level, logger and message.
 pub fn split_text_line(text: &str) -> Option<(&str, Option<&str>, &str)> {
     if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {

@@ -21,6 +21,12 @@ pub enum Remedy {
     SourceRefuses,
     /// Restore a table, relation or schema that does not exist at the destination.
     RestoreTable,
+    /// The schema of source and destination differ, or a column is missing.
+    CheckSchema,
+    /// A disk or a quota of storage is full.
+    FreeDisk,
+    /// The memory of the machine or the container is too small.
+    AddMemory,
     /// The other side cannot be reached.
     CheckReachability,
     /// The failure may be transient.

@@ -39,6 +39,79 @@ impl Repeat {
     }
 }
 
+/// Words of a full disk, in lower case as all of these.
+const DISK: &[&str] = &["no space left on device", "errno 28", "enospc", "disk full", "disk quota exceeded"];
+
+/// Words of too little memory.
+const MEMORY: &[&str] =
+    &["out of memory", "memoryerror", "outofmemory", "oomkilled", "heap limit", "java heap space", "cannot allocate memory"];
+
+/// Words of a missing file.
+const PATH: &[&str] = &["no such file", "filenotfound", "could not locate"];
+
+/// Words of a limit on requests.
+const QUOTA: &[&str] = &["rate limit", "ratelimit", "too many requests", "quota exceeded", "throttl"];
+
+/// Words of a refused login.
+const AUTH: &[&str] = &[
+    "api key",
+    "unauthorized",
+    "unauthenticated",
+    "invalid_grant",
+    "invalid_token",
+    "bad credentials",
+    "token expired",
+    "expired token",
+    "authentication failed",
+    "incorrect username or password",
+    "login failed",
+];
+
+/// Words of a missing permission.
+const PERMISSION: &[&str] = &["permission", "forbidden", "access denied", "not authorized", "insufficient privileges"];
+
+/// Words of a schema that does not fit.
+const SCHEMA: &[&str] =
+    &["not in the catalog", "not present in the catalog", "schema", "no such column", "unknown column", "validationerror"];
+
+/// Words of an unreachable host.
+const NETWORK: &[&str] = &[
+    "econnrefused",
+    "connect ",
+    "etimedout",
+    "enotfound",
+    "connection refused",
+    "connection reset",
+    "reset by peer",
+    "lost connection",
+    "timed out",
+    "name resolution",
+    "name or service not known",
+    "getaddrinfo",
+    "no route to host",
+    "network is unreachable",
+    "connection to",
+];
+
+/// Returns the HTTP status in a text of a client library: `401 client error`, `status code 403`.
+fn status_in(lower: &str) -> Option<u16> {
+    const AFTER: [&str; 8] = [
+        " client error",
+        " server error",
+        " unauthorized",
+        " forbidden",
+        " not found",
+        " too many requests",
+        " bad gateway",
+        " service unavailable",
+    ];
+    const BEFORE: [&str; 6] = ["status code ", "status code: ", "error-code: ", "http ", "http/1.1 ", "status "];
+    let code = |at: usize| lower.get(at..at + 3)?.parse::<u16>().ok().filter(|code| (400..600).contains(code));
+    let before = BEFORE.iter().flat_map(|word| lower.match_indices(word).map(move |(at, _)| at + word.len()));
+    let after = AFTER.iter().flat_map(|word| lower.match_indices(word).filter_map(|(at, _)| at.checked_sub(3)));
+    before.chain(after).find_map(code)
+}
+
 impl Remedy {
     /// Returns the remedy for an error of this type with this message.
     #[must_use]
@@ -48,23 +121,33 @@ impl Remedy {
         if let Some(remedy) = remedy(text) {
             return remedy;
         }
-        if has("no such file") || has("filenotfound") || has("could not locate") {
+        // The class of the text: the most specific words first.
+        let any = |words: &[&str]| words.iter().any(|word| has(word));
+        let status = http_status(text).or_else(|| status_in(&message));
+        if any(DISK) {
+            return Self::FreeDisk;
+        }
+        if any(MEMORY) {
+            return Self::AddMemory;
+        }
+        if any(PATH) {
             return Self::CheckPath;
         }
-        match (failure_type, http_status(text)) {
-            (Some("config_error"), _) => Self::CorrectConfiguration,
-            _ if has("permission") => Self::GrantPermission,
-            (Some("auth_error"), _) | (_, Some(401)) => Self::CheckKey,
-            _ if has("api key") => Self::CheckKey,
+        match (failure_type, status) {
             (_, Some(429)) => Self::LowerRate,
-            _ if has("rate limit") => Self::LowerRate,
+            _ if any(QUOTA) => Self::LowerRate,
+            (Some("auth_error"), _) | (_, Some(401)) => Self::CheckKey,
+            _ if any(AUTH) => Self::CheckKey,
+            (Some("config_error"), None) if !any(PERMISSION) => Self::CorrectConfiguration,
+            (_, Some(403)) => Self::GrantPermission,
+            _ if any(PERMISSION) => Self::GrantPermission,
+            (Some("config_error"), _) => Self::CorrectConfiguration,
             (_, Some(404)) => Self::LeaveOutStream,
             (_, Some(500..)) => Self::SourceFailed,
             (_, Some(400..)) => Self::SourceRefuses,
-            _ if has("does not exist") && (has("relation") || has("table") || has("schema")) => Self::RestoreTable,
-            _ if has("econnrefused") || has("connect ") || has("etimedout") || has("enotfound") => {
-                Self::CheckReachability
-            }
+            _ if has("does not exist") && any(&["relation", "table", "schema"]) => Self::RestoreTable,
+            _ if any(SCHEMA) => Self::CheckSchema,
+            _ if any(NETWORK) => Self::CheckReachability,
             (Some("transient_error"), _) => Self::Retry,
             _ => Self::ReadMessage,
         }
@@ -90,6 +173,11 @@ impl Remedy {
             Self::RestoreTable => {
                 format!("restore the table at the destination (or run setup again), then {again}")
             }
+            Self::CheckSchema => {
+                format!("compare the catalog with the tables of source and destination, then {again}")
+            }
+            Self::FreeDisk => format!("free space on that disk, then {again}"),
+            Self::AddMemory => format!("give it more memory, or smaller batches, then {again}"),
             Self::CheckReachability => {
                 format!("check that the other side is up and reachable, then {once_more}")
             }

@@ -2,6 +2,7 @@
 
 use super::{claims, fast};
 use crate::protocol::adapter::{Adapter, Message, Protocol, ProtocolTraits};
+use crate::protocol::error_text::core;
 use crate::protocol::head::Head;
 use crate::protocol::message::{Checkpoint, Kind, Level, Log, Name, Record};
 
@@ -12,6 +13,7 @@ pub static PROTOCOL: Protocol = Protocol {
     traits: ProtocolTraits {
         ends_with_process: true,
         first_status_is_final: true,
+        has_not_numbers: true,
         states_may_follow_complete: true,
         ..ProtocolTraits::DEFAULT
     },
@@ -41,7 +43,7 @@ impl Adapter for Airbyte {
         }
         let kind = match (kind.as_ref(), head.stream.clone()) {
             ("RECORD", Some(stream)) => {
-                Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true })
+                Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true, not_numbers: 0 })
             }
             ("STATE", _) => Kind::Checkpoint(Box::new(Checkpoint::default())),
             // The answer to a command that is no sync, whatever is in it.
@@ -59,8 +61,12 @@ impl Adapter for Airbyte {
     /// `HTTP Status Code: 403. Error: Forbidden. You don't have …`, the form of the connector
     /// development kit.
     fn error_core(&self, message: &str) -> Option<String> {
-        let (status, error) = status_code(message)?;
         let exhausted = message.starts_with("Exhausted available request attempts");
+        let Some((status, error)) = status_code(message) else {
+            // The kit's sentence says nothing: the exception behind it does.
+            let (_, exception) = message.split_once("Exception: ").filter(|_| exhausted)?;
+            return Some(format!("{} (retries exhausted)", core(exception)));
+        };
         let note = if exhausted { ", retries exhausted" } else { "" };
         Some(format!("{error} (HTTP {status}{note})"))
     }

@@ -45,7 +45,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
             let record = envelope.record.0?;
             at = record.emitted_at.0;
             let stream = Name::with_namespace(record.namespace.0, record.stream.0?);
-            Kind::Record(Record { stream, measure: record.data.map(|data| measure(data.get())), partial: false })
+            Kind::Record(Record { stream, measure: record.data.map(|data| measure(data.get())), partial: false, not_numbers: 0 })
         }
         "STATE" => Kind::Checkpoint(Box::new(checkpoint(envelope.state.0?))),
         "LOG" => Kind::Log(Box::new(log(envelope.log.0?))),
@@ -115,6 +115,10 @@ fn log(line: AirbyteLog) -> Log {
         None => message,
     };
     let context = process_word(&message).map(|word| Box::new(word.context()));
+    // Older kits end with the text of an exception that has none.
+    if message.lines().next().is_some_and(|first| first.trim() == "None") {
+        return Log { context, message, ..Log::default() };
+    }
     Log { level: Level::from(&*word), fatal: word.eq_ignore_ascii_case("FATAL"), context, message, ..Log::default() }
 }
 
@@ -199,7 +203,44 @@ fn failure(error: ErrorTrace) -> Failure {
         (Some(message), internal) => (message, internal),
         (None, internal) => (internal.unwrap_or_default(), None),
     };
-    Failure { failure_type: Some(failure_type), internal, stack, roll_up, ..Failure::of(level, stream, message) }
+    let parts = if roll_up { roll_up_parts(&message, &failure_type) } else { Vec::new() };
+    Failure { failure_type: Some(failure_type), internal, stack, roll_up, parts, ..Failure::of(level, stream, message) }
+}
+
+/// Splits a roll-up (`…: orders: HTTPError('403'), users: …`) into the errors of its streams.
+fn roll_up_parts(message: &str, failure_type: &str) -> Vec<Failure<'static>> {
+    let Some(list) = message.strip_prefix(ROLL_UP).map(|rest| rest.trim_start_matches([' ', ':'])) else {
+        return Vec::new();
+    };
+    // A name has no spaces and quotes; a comma inside an error is not followed by one.
+    let is_name = |name: &str| !name.is_empty() && !name.contains([' ', '\'', '"', '(', ')', '/']);
+    let starts = std::iter::once(0).chain(list.match_indices(", ").map(|(at, _)| at + 2)).filter(|at| {
+        list.get(*at..).and_then(|rest| rest.split_once(": ")).is_some_and(|(name, _)| is_name(name))
+    });
+    let starts: Vec<usize> = starts.collect();
+    let ends = starts.iter().skip(1).map(|at| at - 2).chain([list.len()]);
+    let part = |(start, end): (&usize, usize)| {
+        let (name, text) = list.get(*start..end)?.split_once(": ")?;
+        let failure = Failure::of(
+            ErrorLevel::Stream,
+            Some(Name::plain(name.to_owned().into())),
+            exception_text(text).to_owned().into(),
+        );
+        Some(Failure { failure_type: Some(failure_type.to_owned().into()), ..failure })
+    };
+    starts.iter().zip(ends).filter_map(part).collect()
+}
+
+/// Returns the text in Python's representation of an exception, such as `HTTPError('403')`.
+fn exception_text(text: &str) -> &str {
+    let text = text.trim();
+    let inner = text.split_once('(').and_then(|(class, rest)| {
+        let rest = rest.strip_suffix(')')?;
+        let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+        let inner = rest.strip_prefix(quote)?.strip_suffix(quote)?;
+        class.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.').then_some(inner)
+    });
+    inner.unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         stream: Name::with_namespace(namespace.flatten(), stream?),
         measure: length,
         partial: false,
+        not_numbers: 0,
     });
     Some(Message::new(at, None, kind))
 }

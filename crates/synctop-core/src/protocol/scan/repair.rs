@@ -1,9 +1,27 @@
 //! Repairs lines that are valid JSON but that `serde_json` refuses: an unpaired surrogate (a text
-//! cut inside an emoji), a number out of range, a duplicate key.
+//! cut inside an emoji), a number out of range, a duplicate key. And lines with `NaN`, which Python
+//! writes although it is no JSON.
 
-/// Rewrites JSON: unpaired surrogates become U+FFFD, numbers beyond `f64` become null, and the last
-/// of equal keys remains. `None` if the text is not JSON.
-pub(in crate::protocol) fn repair_json(text: &str) -> Option<String> {
+/// Values that Python's `json` writes and JSON does not have.
+const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+
+/// JSON that `serde_json` accepts, and the number of values that were no JSON.
+#[derive(Debug, Default)]
+pub(in crate::protocol) struct Repaired {
+    pub(in crate::protocol) text: String,
+    pub(in crate::protocol) not_numbers: u64,
+}
+
+/// True if a text may have values that are no JSON.
+pub(in crate::protocol) fn may_have_not_numbers(text: &str) -> bool {
+    let has = |word: &str| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+    has("NaN") || has("Infinity")
+}
+
+/// Rewrites JSON: unpaired surrogates become U+FFFD, numbers beyond `f64` and values that are no
+/// JSON become null, and the last of equal keys remains. `None` if the text is not JSON.
+pub(in crate::protocol) fn repair_json(text: &str) -> Option<Repaired> {
+    let mut not_numbers = 0;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut quoted = false;
@@ -22,6 +40,12 @@ pub(in crate::protocol) fn repair_json(text: &str) -> Option<String> {
                 }
                 length
             }
+            'N' | 'I' | '-' if !quoted && let Some(word) = NOT_NUMBERS.iter().find(|word| rest.starts_with(**word)) => {
+                not_numbers += 1;
+                out.push_str("null");
+                rest = rest.get(word.len()..)?;
+                continue;
+            }
             '-' | '0'..='9' if !quoted => {
                 let length =
                     rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
@@ -38,7 +62,7 @@ pub(in crate::protocol) fn repair_json(text: &str) -> Option<String> {
         rest = rest.get(length..)?;
     }
     let value: serde_json::Value = serde_json::from_str(&out).ok()?;
-    serde_json::to_string(&value).ok()
+    Some(Repaired { text: serde_json::to_string(&value).ok()?, not_numbers })
 }
 
 /// Returns the length of the escape at the start of `text`, and true if it encodes a character:

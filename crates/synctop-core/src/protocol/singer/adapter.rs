@@ -13,6 +13,7 @@ const TRAITS: ProtocolTraits = ProtocolTraits {
     states_may_follow_complete: true,
     stopped_exits_zero: true,
     errors_on_stderr: true,
+    has_not_numbers: true,
     ..ProtocolTraits::DEFAULT
 };
 
@@ -48,7 +49,7 @@ impl Adapter for Singer {
         // A stream at the top level distinguishes it from the other protocols.
         let stream = head.top_stream.clone().filter(|_| head.kind.as_deref().is_some_and(feed::has_type))?;
         let kind = match head.kind.as_deref()?.to_ascii_uppercase().as_str() {
-            "RECORD" => Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true }),
+            "RECORD" => Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true, not_numbers: 0 }),
             "STATE" => Kind::Checkpoint(Box::new(Checkpoint::default())),
             _ => Kind::Note("read from its head"),
         };

@@ -45,7 +45,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let kind = match word.to_ascii_uppercase().as_str() {
         "RECORD" => {
             envelope.record.0?;
-            Kind::Record(Record { stream: stream()?, measure: None, partial: false })
+            Kind::Record(Record { stream: stream()?, measure: None, partial: false, not_numbers: 0 })
         }
         "SCHEMA" => {
             envelope.schema.0?;

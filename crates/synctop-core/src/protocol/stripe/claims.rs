@@ -39,7 +39,7 @@ pub(super) fn message(envelope: Envelope) -> Option<Message> {
             if record.deleted.0 == Some(true) {
                 Kind::Deletion(stream)
             } else {
-                Kind::Record(Record { stream, measure: None, partial: false })
+                Kind::Record(Record { stream, measure: None, partial: false, not_numbers: 0 })
             }
         }
         "source_state" => {

@@ -74,7 +74,7 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
         let emitted_at = cursor.instant()?;
         cursor.byte(b'}')?;
         let (from, at) = tail(&mut cursor)?;
-        let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false });
+        let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false, not_numbers: 0 });
         return Some(Message::new(at.or(Some(emitted_at)), from, kind).stamped(at.is_some()));
     }
     let mut kind = if cursor
@@ -141,7 +141,7 @@ fn record<'a>(cursor: &mut LineCursor<'a>, emitted_at: &mut Option<Millis>) -> O
         "recordDeleted" => None,
         _ => cursor.skip(),
     })?;
-    Some(Kind::Record(Record { stream: Name::plain(stream?), measure: None, partial: false }))
+    Some(Kind::Record(Record { stream: Name::plain(stream?), measure: None, partial: false, not_numbers: 0 }))
 }
 
 fn source_state<'a>(cursor: &mut LineCursor<'a>) -> Option<Kind<'a>> {

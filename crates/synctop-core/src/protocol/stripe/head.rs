@@ -30,7 +30,7 @@ pub(super) fn message_of_head<'a>(head: &Head<'a>, length: u64) -> Option<Messag
     };
     let kind = match (kind.as_ref(), head.inner.as_deref(), head.stream) {
         ("record", _, Some(stream)) => {
-            Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: false })
+            Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: false, not_numbers: 0 })
         }
         ("source_state", _, stream) => {
             Kind::Checkpoint(Box::new(Checkpoint { stream: stream.map(Name::plain), ..Checkpoint::default() }))

@@ -6,7 +6,7 @@ use crate::protocol::{
 };
 use crate::reduce::rules::notes::Note;
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
-use crate::reduce::state::input::Exit;
+use crate::reduce::state::input::{Anomaly, Exit};
 use crate::reduce::state::progress::Progress;
 
 impl Progress {
@@ -94,7 +94,7 @@ impl Progress {
 
     /// Resolves a record without a known namespace to the only stream of that name, if there is
     /// exactly one.
-    fn resolve_by_name<'a>(&self, name: Name<'a>) -> Name<'a> {
+    pub(crate) fn resolve_by_name<'a>(&self, name: Name<'a>) -> Name<'a> {
         let mut known = self.streams.iter().filter(|stream| *stream.name == *name.name);
         match (known.next(), known.next()) {
             (Some(one), None) => one.identity(),
@@ -143,7 +143,13 @@ impl Progress {
                 let name = self.resolve_by_name(record.stream);
                 self.record(&name, line.length, record.measure);
             }
-            Kind::Record(record) => self.record(&record.stream, line.length, record.measure),
+            Kind::Record(record) => {
+                self.record(&record.stream, line.length, record.measure);
+                if record.not_numbers > 0 {
+                    let stream = self.streams.get(self.lookup.last_stream).map(|stream| stream.label.clone());
+                    self.anomaly_times(Anomaly::NotJsonNumber, stream, record.not_numbers);
+                }
+            }
             Kind::Deletion(name) => self.deletion(&name),
             Kind::UncountedRecords(name) => self.hidden(&name),
             Kind::Checkpoint(checkpoint) => self.checkpoint(*checkpoint),

@@ -164,7 +164,7 @@ impl Progress {
     ) {
         let Some((first, rest)) = times.split_first() else { return };
         let before = self.input.unknown;
-        let record = Record { stream: records.name, measure: records.measure, partial: false };
+        let record = Record { stream: records.name, measure: records.measure, partial: false, not_numbers: 0 };
         let message = Message {
             at: *first,
             from: records.from,

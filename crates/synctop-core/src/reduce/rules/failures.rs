@@ -60,6 +60,9 @@ impl Progress {
         if failure.stream.is_none() && failure.is_final {
             self.note_process_end(true);
         }
+        for part in std::mem::take(&mut failure.parts) {
+            self.explained_by_roll_up(part, line);
+        }
         if failure.roll_up && self.streams.iter().any(|stream| stream.failed_in == Some(self.attempts)) {
             let text: Arc<str> = message_of(&failure).into();
             self.note(Level::Error, FeedOrigin::Log, None, None, &text);
@@ -94,6 +97,24 @@ impl Progress {
         if whole && self.traits().errors_on_stderr {
             self.explains(id);
         }
+    }
+
+    /// Gives a stream that failed without a reason its part of a roll-up.
+    fn explained_by_roll_up(&mut self, part: Failure, line: &Line) {
+        let Some(name) = part.stream.as_ref().map(|name| self.resolve_by_name(name.clone())) else { return };
+        let Some(stream) = self.stream(&name.key()) else { return };
+        let silent = stream.message.as_deref().is_none_or(|text| text == SILENT_ERROR || text == UNAVAILABLE);
+        if stream.failed_in == Some(self.attempts) && !silent {
+            return;
+        }
+        let (label, group) = (stream.label.clone(), stream.failed_group);
+        if let Some(id) = group
+            && self.errors.forget(id, &label)
+            && let Some(at) = self.lookup.index.get(name.key().as_ref()).copied()
+        {
+            self.change(at, |stream| stream.errors = stream.errors.saturating_sub(1));
+        }
+        self.record_failure(Failure { stream: Some(name.into_owned()), ..part }, line);
     }
 
     /// Makes an error of the whole run the explanation of streams that failed without a reason, now

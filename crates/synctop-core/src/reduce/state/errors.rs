@@ -268,6 +268,22 @@ impl Errors {
         id
     }
 
+    /// Removes the occurrences of a group in a stream, because a better error explains them. Returns
+    /// true if there were any.
+    pub(crate) fn forget(&mut self, id: u64, stream: &str) -> bool {
+        let Some(slot) = self.index.get(&id).copied() else { return false };
+        let Some(group) = self.groups.get_mut(slot).map(Arc::make_mut) else { return false };
+        let Some(hit) = group.hits.remove(stream) else { return false };
+        group.count -= hit.count;
+        self.total -= hit.count;
+        group.places.retain(|place| place.stream.as_deref() != Some(stream));
+        if group.hits.is_empty() {
+            self.groups.remove(slot);
+            self.index = Arc::new(self.groups.iter().enumerate().map(|(at, group)| (group.id, at)).collect());
+        }
+        true
+    }
+
     /// True if no further groups can be stored.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -68,6 +68,8 @@ pub enum Anomaly {
     RecordAfterComplete,
     /// Reported record count of a stream that fell within an attempt.
     CountShrank,
+    /// `NaN` or `Infinity` in a record, which is no JSON: strict destinations refuse the line.
+    NotJsonNumber,
 }
 
 impl Anomaly {
