@@ -251,6 +251,11 @@ pub trait Adapter: Send + Sync {
         None
     }
 
+    /// True if an error message of this protocol says nothing, so that the cause is elsewhere.
+    fn is_generic_error(&self, _message: &str) -> bool {
+        false
+    }
+
     /// HTTP status in an error message.
     fn http_status(&self, _message: &str) -> Option<u16> {
         None

@@ -48,7 +48,8 @@ mod tests {
             (Caused by NewConnectionError(\"HTTPConnection(host='127.0.0.1', port=18912): Failed to establish a new connection: \
             [Errno 111] Connection refused\"))";
         assert_eq!(core(unreachable), "ConnectionError: [Errno 111] Connection refused (host='127.0.0.1', port=18912)");
-        let exhausted = format!("Exhausted available request attempts. Please see logs for more details. Exception: {unreachable}");
+        let exhausted =
+            format!("Exhausted available request attempts. Please see logs for more details. Exception: {unreachable}");
         assert_eq!(
             core(&exhausted),
             "ConnectionError: [Errno 111] Connection refused (host='127.0.0.1', port=18912) (retries exhausted)"

@@ -1,5 +1,6 @@
 //! Canonical message: the claims of an engine, in terms that all protocols share.
 
+use super::adapter::Side;
 use super::time::Millis;
 use std::borrow::Cow;
 
@@ -40,6 +41,11 @@ pub enum Kind<'a> {
     },
     /// Log line of the engine, including announced retries.
     Log(Box<Log<'a>>),
+    /// Line that a program wrote to stderr, in the log of the program that runs it. The emitter of
+    /// the message is the first of them.
+    Relayed(Box<Relayed<'a>>),
+    /// Exit of a program, in the log of the program that ran it.
+    ProgramExit(Box<ProgramExit<'a>>),
     /// End message of an attempt.
     End(Box<End<'a>>),
     /// Announcement that the engine stops on request.
@@ -282,6 +288,32 @@ impl<'a> Failure<'a> {
             from_destination: false,
         }
     }
+}
+
+/// Line that a program wrote to stderr.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Relayed<'a> {
+    /// The line.
+    pub text: Cow<'a, str>,
+    /// Side of the program, if known.
+    pub side: Option<Side>,
+    /// Run that the line belongs to.
+    pub run_id: Option<Cow<'a, str>>,
+}
+
+/// Failed exit of a program.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProgramExit<'a> {
+    /// Kind of program, such as `loader`.
+    pub program: Cow<'a, str>,
+    /// Side of the program, if known.
+    pub side: Option<Side>,
+    /// Exit code; negative after a signal, as Python reports it. `None` if it was not reported.
+    pub code: Option<i64>,
+    /// Text of the program that ran it.
+    pub text: Option<Cow<'a, str>>,
+    /// Run that the line belongs to.
+    pub run_id: Option<Cow<'a, str>>,
 }
 
 /// Log line.

@@ -46,13 +46,13 @@ pub use adapter::{Adapter, Dialect, Message, Origin, Protocol, ProtocolTraits, S
 pub use decode::{Decoded, Decoder, ProtocolSelection, RawLine};
 pub use message::{
     Activity, AtRisk, Checkpoint, Counts, EmittedState, End, EndReason, ErrorLevel, Estimate, Failure, Kind,
-    KnownPosition, Level, Log, LogContext, Metered, Name, ParsePosition, Position, ProcessEvent, ProgressReport, Range,
-    Record, Retry, Risk, State, Status, StreamClaim, StreamCursor, StreamReport,
+    KnownPosition, Level, Log, LogContext, Metered, Name, ParsePosition, Position, ProcessEvent, ProgramExit,
+    ProgressReport, Range, Record, Relayed, Retry, Risk, State, Status, StreamClaim, StreamCursor, StreamReport,
 };
 pub use remedy::Remedy;
 pub use scan::framer::LineFramer;
 pub use scan::lines::{HEAD_LENGTH, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use scan::validate::Validator;
 pub use stripe::{CLIENT_EMITTER, SERVICE_EMITTER, source_state};
-pub use table::{PROTOCOLS, decode_stderr_line, logger_side, logger_stream, remedy};
+pub use table::{PROTOCOLS, decode_stderr_line, is_generic_error, logger_side, logger_stream, remedy};
 pub use time::Millis;

@@ -17,6 +17,20 @@ pub fn is_interrupt(line: &str) -> bool {
     line.starts_with(INTERRUPT)
 }
 
+/// True for the exception of a program whose reader has exited.
+#[must_use]
+pub fn is_broken_pipe(text: &str) -> bool {
+    text.contains("BrokenPipeError") || text.contains("[Errno 32] Broken pipe")
+}
+
+/// True for a line such as `KeyError: 'id'`: the class of an exception, and its text.
+#[must_use]
+pub fn is_exception(line: &str) -> bool {
+    let class = line.split([':', ' ']).next().unwrap_or_default();
+    let is_class = |name: &str| ["Error", "Exception", "Exit", "Timeout"].iter().any(|end| name.ends_with(end));
+    is_class(class) && class.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.')
+}
+
 /// State of a Python traceback, line by line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Traceback {

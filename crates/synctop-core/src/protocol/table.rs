@@ -56,6 +56,13 @@ pub(super) fn http_status(message: &str) -> Option<u16> {
     adapters().find_map(|adapter| adapter.http_status(message))
 }
 
+/// True if an error message says nothing: another text has the cause.
+#[must_use]
+pub fn is_generic_error(message: &str) -> bool {
+    let text = message.trim();
+    text.is_empty() || text == "None" || adapters().any(|adapter| adapter.is_generic_error(text))
+}
+
 /// Returns the remedy for an error message that has a form of any protocol.
 #[must_use]
 pub fn remedy(message: &str) -> Option<Remedy> {

@@ -120,7 +120,11 @@ fn failed(progress: &Progress) -> bool {
     let groups = progress.errors.groups();
     let whole_run = |hit: &crate::reduce::state::errors::Hit| hit.attempt == now && !hit.cleared;
     if progress.errors.beyond_in(now).1
-        || groups.iter().any(|group| group.permanent() && group.hits.get("").is_some_and(whole_run))
+        || groups.iter().any(|group| {
+            // The exception of a thread did not end its program.
+            let ended = |hit: &&crate::reduce::state::errors::Hit| group.failure_type.is_some() || hit.is_final;
+            group.permanent() && group.hits.get("").filter(ended).is_some_and(whole_run)
+        })
     {
         return true;
     }

@@ -43,8 +43,16 @@ impl Repeat {
 const DISK: &[&str] = &["no space left on device", "errno 28", "enospc", "disk full", "disk quota exceeded"];
 
 /// Words of too little memory.
-const MEMORY: &[&str] =
-    &["out of memory", "memoryerror", "outofmemory", "oomkilled", "heap limit", "java heap space", "cannot allocate memory"];
+const MEMORY: &[&str] = &[
+    "out of memory",
+    "too little memory",
+    "memoryerror",
+    "outofmemory",
+    "oomkilled",
+    "heap limit",
+    "java heap space",
+    "cannot allocate memory",
+];
 
 /// Words of a missing file.
 const PATH: &[&str] = &["no such file", "filenotfound", "could not locate"];
@@ -71,8 +79,14 @@ const AUTH: &[&str] = &[
 const PERMISSION: &[&str] = &["permission", "forbidden", "access denied", "not authorized", "insufficient privileges"];
 
 /// Words of a schema that does not fit.
-const SCHEMA: &[&str] =
-    &["not in the catalog", "not present in the catalog", "schema", "no such column", "unknown column", "validationerror"];
+const SCHEMA: &[&str] = &[
+    "not in the catalog",
+    "not present in the catalog",
+    "schema",
+    "no such column",
+    "unknown column",
+    "validationerror",
+];
 
 /// Words of an unreachable host.
 const NETWORK: &[&str] = &[

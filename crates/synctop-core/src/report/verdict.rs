@@ -70,7 +70,8 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             Some(truncated(progress))
         }
         Outcome::Failed => {
-            error.map(also).map(|text| with_roll_up_note(progress, text)).or_else(|| Some(unexplained(progress)))
+            let text = error.map(also).map(|text| with_program_exit(progress, with_roll_up_note(progress, text)));
+            text.or_else(|| Some(unexplained(progress)))
         }
         Outcome::CompletedWithErrors => error.map(also).or_else(|| {
             let doubts = doubts(progress);
@@ -145,6 +146,14 @@ fn with_roll_up_note(progress: &Progress, text: String) -> String {
     match progress.attempt.roll_up {
         Some(_) => format!("{text} (the engine's final error repeats these)"),
         None => text,
+    }
+}
+
+/// Appends the failed exit of one of the engine's programs, unless the cause has it already.
+fn with_program_exit(progress: &Progress, text: String) -> String {
+    match progress.attempt.program_exit.as_deref() {
+        Some(exit) if !text.contains(exit) => format!("{text} ({exit})"),
+        _ => text,
     }
 }
 

@@ -45,7 +45,12 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
             let record = envelope.record.0?;
             at = record.emitted_at.0;
             let stream = Name::with_namespace(record.namespace.0, record.stream.0?);
-            Kind::Record(Record { stream, measure: record.data.map(|data| measure(data.get())), partial: false, not_numbers: 0 })
+            Kind::Record(Record {
+                stream,
+                measure: record.data.map(|data| measure(data.get())),
+                partial: false,
+                not_numbers: 0,
+            })
         }
         "STATE" => Kind::Checkpoint(Box::new(checkpoint(envelope.state.0?))),
         "LOG" => Kind::Log(Box::new(log(envelope.log.0?))),
@@ -214,9 +219,9 @@ fn roll_up_parts(message: &str, failure_type: &str) -> Vec<Failure<'static>> {
     };
     // A name has no spaces and quotes; a comma inside an error is not followed by one.
     let is_name = |name: &str| !name.is_empty() && !name.contains([' ', '\'', '"', '(', ')', '/']);
-    let starts = std::iter::once(0).chain(list.match_indices(", ").map(|(at, _)| at + 2)).filter(|at| {
-        list.get(*at..).and_then(|rest| rest.split_once(": ")).is_some_and(|(name, _)| is_name(name))
-    });
+    let starts = std::iter::once(0)
+        .chain(list.match_indices(", ").map(|(at, _)| at + 2))
+        .filter(|at| list.get(*at..).and_then(|rest| rest.split_once(": ")).is_some_and(|(name, _)| is_name(name)));
     let starts: Vec<usize> = starts.collect();
     let ends = starts.iter().skip(1).map(|at| at - 2).chain([list.len()]);
     let part = |(start, end): (&usize, usize)| {

@@ -49,7 +49,9 @@ impl Adapter for Singer {
         // A stream at the top level distinguishes it from the other protocols.
         let stream = head.top_stream.clone().filter(|_| head.kind.as_deref().is_some_and(feed::has_type))?;
         let kind = match head.kind.as_deref()?.to_ascii_uppercase().as_str() {
-            "RECORD" => Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true, not_numbers: 0 }),
+            "RECORD" => {
+                Kind::Record(Record { stream: Name::plain(stream), measure: None, partial: true, not_numbers: 0 })
+            }
             "STATE" => Kind::Checkpoint(Box::new(Checkpoint::default())),
             _ => Kind::Note("read from its head"),
         };
@@ -77,6 +79,10 @@ impl Adapter for Singer {
             _ => logs::log_kind(level, text.into()),
         };
         Some(Message::shared(None, logger.map(Cow::Borrowed), kind))
+    }
+
+    fn is_generic_error(&self, message: &str) -> bool {
+        message.starts_with("An unhandled error occurred while syncing")
     }
 
     fn text_level(&self, line: &str) -> Option<Level> {

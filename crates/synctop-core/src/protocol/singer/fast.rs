@@ -28,6 +28,11 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
     }
     cursor.expect_end()?;
-    let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false, not_numbers: 0 });
+    let kind = Kind::Record(Record {
+        stream: Name::plain(Cow::Borrowed(stream)),
+        measure: None,
+        partial: false,
+        not_numbers: 0,
+    });
     Some(Message::new(at, None, kind))
 }

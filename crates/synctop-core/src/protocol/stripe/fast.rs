@@ -74,7 +74,12 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
         let emitted_at = cursor.instant()?;
         cursor.byte(b'}')?;
         let (from, at) = tail(&mut cursor)?;
-        let kind = Kind::Record(Record { stream: Name::plain(Cow::Borrowed(stream)), measure: None, partial: false, not_numbers: 0 });
+        let kind = Kind::Record(Record {
+            stream: Name::plain(Cow::Borrowed(stream)),
+            measure: None,
+            partial: false,
+            not_numbers: 0,
+        });
         return Some(Message::new(at.or(Some(emitted_at)), from, kind).stamped(at.is_some()));
     }
     let mut kind = if cursor

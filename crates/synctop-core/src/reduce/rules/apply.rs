@@ -166,6 +166,8 @@ impl Progress {
             Kind::AvailableStreams(names) => self.offer(&names),
             Kind::Connection { ok, message } => self.connection(ok, message.as_deref(), line),
             Kind::Log(log) => self.log(&log, message.from.as_deref(), note),
+            Kind::Relayed(relayed) => self.relayed(message.from.as_deref(), &relayed),
+            Kind::ProgramExit(exit) => self.program_exit(&exit),
             Kind::End(end) => self.end(*end, line),
             Kind::Stopping => {
                 self.attempt.stopping = true;

@@ -73,6 +73,9 @@ impl Progress {
                 self.change(at, |stream| stream.settling = false);
             }
         }
+        if ended.word == EndReason::Failed {
+            self.settle_fallback();
+        }
         self.attempt.last_message_failed = false;
         self.attempt.end = Some(ended);
         self.attempt.open = false;

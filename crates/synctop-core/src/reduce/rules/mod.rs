@@ -12,6 +12,7 @@ mod logged;
 pub mod notes;
 mod place;
 mod process;
+mod programs;
 mod runs;
 mod stderr;
 mod wrapped;

@@ -64,6 +64,9 @@ impl Progress {
             self.input.lines = lines;
             self.errors.mark_from_log(id);
         }
+        if self.exit.is_some_and(Exit::failed) {
+            self.settle_fallback();
+        }
         if !self.traits().ends_with_process || self.attempt.end.is_some() {
             return;
         }

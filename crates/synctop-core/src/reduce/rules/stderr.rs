@@ -1,10 +1,10 @@
 //! Parser of an engine's stderr. The last lines of every engine are stored in case it dies. In
 //! protocols that report errors and counts on stderr, those are parsed.
 
-use crate::protocol::python::{Traceback, is_interrupt};
+use crate::protocol::python::{Traceback, is_broken_pipe, is_interrupt};
 use crate::protocol::{
     ErrorLevel, Failure, Kind, Level, Line, LineEnd, Metered, Name, Side, StreamClaim, clean, decode_stderr_line,
-    envelope, logger_side, logger_stream, mask,
+    envelope, is_generic_error, logger_side, logger_stream, mask,
 };
 use crate::reduce::state::errors::{ErrorPlace, TEXT_KEPT};
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
@@ -137,11 +137,14 @@ impl Progress {
             return;
         }
         let plain = clean::line(line);
-        let Some(message) = decode_stderr_line(&plain) else { return self.unstructured(line) };
+        let Some(mut message) = decode_stderr_line(&plain) else { return self.unstructured(line) };
+        if message.from.is_none() {
+            message.from = self.stderr.parser.speaker.as_deref().map(|speaker| speaker.to_owned().into());
+        }
         if !self.accepts_dialect(message.dialect, false) {
             return;
         }
-        let before = self.stderr.parser.error.take();
+        let before = self.stderr.parser.trace.error.take();
         self.stderr.parser.clear();
         match message.from.as_deref().and_then(logger_side) {
             Some(Side::Destination) => self.stderr.parser.target = true,
@@ -153,7 +156,7 @@ impl Progress {
             && error
         {
             let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
-            self.stderr.parser.error = Some(text.clone());
+            self.stderr.parser.trace.error = Some(text.clone());
             if let Some(at) =
                 message.from.as_deref().and_then(logger_stream).and_then(|name| self.lookup.index.get(name).copied())
             {
@@ -163,11 +166,12 @@ impl Progress {
         let failed = matches!(message.kind, Kind::Failure(_));
         let bytes = plain.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
-        self.stderr.parser.is_beside_feed = true;
+        // A log of several programs is itself the feed.
+        self.stderr.parser.is_beside_feed = self.stderr.parser.speaker.is_none();
         self.message(message, &line, None);
         self.stderr.parser.is_beside_feed = false;
         if failed {
-            self.stderr.parser.group = self.attempt.cause;
+            self.stderr.parser.trace.group = self.attempt.cause;
         }
         if error
             && let Some(before) = before
@@ -179,54 +183,66 @@ impl Progress {
     }
 
     fn unstructured(&mut self, line: &str) {
-        let was = self.stderr.parser.traceback;
-        if !self.stderr.parser.traceback.accepts_line(line) {
+        let was = self.stderr.parser.trace.state;
+        if !self.stderr.parser.trace.state.accepts_line(line) {
             self.stderr.parser.clear();
+            self.stderr.parser.trace.in_thread = line.starts_with("Exception in thread ");
             if self.dialect.is_some() && !line.trim().is_empty() {
-                self.note(Level::Info, FeedOrigin::Raw, None, None, line);
+                let speaker = self.stderr.parser.speaker.clone();
+                self.note(Level::Info, FeedOrigin::Raw, speaker.as_deref(), None, line);
             }
             return;
         }
         if was == Traceback::None {
-            self.stderr.parser.text.clear();
+            self.stderr.parser.trace.text.clear();
             // After a logged error the traceback belongs to that error, which the program may have
             // caught.
-            self.stderr.parser.caught = self.stderr.parser.error.is_some();
-            if let Some(error) = self.stderr.parser.error.take() {
+            self.stderr.parser.trace.caught = self.stderr.parser.trace.error.is_some();
+            // A sentence that says nothing leaves the cause to the exception.
+            if let Some(error) = self.stderr.parser.trace.error.take().filter(|error| !is_generic_error(error)) {
                 self.record_exception(&error);
             }
         }
-        let room = TEXT_KEPT.saturating_sub(self.stderr.parser.text.len());
-        if !self.stderr.parser.text.is_empty() && room > 0 {
-            self.stderr.parser.text.push('\n');
+        let room = TEXT_KEPT.saturating_sub(self.stderr.parser.trace.text.len());
+        if !self.stderr.parser.trace.text.is_empty() && room > 0 {
+            self.stderr.parser.trace.text.push('\n');
         }
-        self.stderr.parser.text.push_str(cut(line, room));
+        self.stderr.parser.trace.text.push_str(cut(line, room));
         // A secret may span several lines.
-        self.stderr.parser.text = mask::secrets(&self.stderr.parser.text).into_owned();
-        if self.stderr.parser.traceback == Traceback::Raised && was == Traceback::Open {
-            self.note_process_end(!self.stderr.parser.caught);
-            match self.stderr.parser.group {
+        self.stderr.parser.trace.text = mask::secrets(&self.stderr.parser.trace.text).into_owned();
+        if self.stderr.parser.trace.state == Traceback::Raised && was == Traceback::Open {
+            self.note_process_end(!self.stderr.parser.trace.caught);
+            match self.stderr.parser.trace.group {
                 Some(_) => {}
                 None if is_interrupt(line) => self.attempt.stopping = true,
                 None => self.record_exception(line),
             }
         }
-        if let Some(id) = self.stderr.parser.group {
-            self.errors.set_stack(id, &self.stderr.parser.text);
+        if let Some(id) = self.stderr.parser.trace.group {
+            self.errors.set_stack(id, &self.stderr.parser.trace.text);
         }
     }
 
     /// Records an error of the whole run from a traceback or an uncaught exception.
     fn record_exception(&mut self, message: &str) {
+        let speaker = self.stderr.parser.speaker.clone();
+        let message = &speaker.map_or_else(|| message.to_owned(), |speaker| format!("{speaker}: {message}"));
+        if is_broken_pipe(message) {
+            // The reader of the program has died: only if nothing says why, this is the cause.
+            self.attempt.fallback = Some(mask::secrets(cut(message, TEXT_KEPT)).into());
+            return;
+        }
+        let in_thread = self.stderr.parser.trace.in_thread;
         let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
         self.evidence.last_log_error = Some((mask::secrets(cut(message, TEXT_KEPT)).into(), place));
         let bytes = message.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
         // An unknown engine reports its errors here too.
-        let failure = Failure::of(ErrorLevel::Global, None, message.to_owned().into());
-        self.attempt.last_message_failed = true;
+        let failure =
+            Failure { is_final: !in_thread, ..Failure::of(ErrorLevel::Global, None, message.to_owned().into()) };
+        self.attempt.last_message_failed |= !in_thread;
         let id = self.record_failure(failure, &line);
-        self.stderr.parser.group = Some(id);
+        self.stderr.parser.trace.group = Some(id);
         self.explains(id);
     }
 

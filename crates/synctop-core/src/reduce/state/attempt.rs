@@ -1,6 +1,6 @@
 //! State of one attempt.
 
-use crate::protocol::{EndReason, Millis};
+use crate::protocol::{EndReason, Millis, Side};
 use crate::reduce::state::errors::ErrorPlace;
 use crate::reduce::state::runs;
 use std::sync::Arc;
@@ -34,6 +34,29 @@ impl Ended {
     }
 }
 
+/// Last exception of each side.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct LastExceptions {
+    source: Option<Arc<str>>,
+    destination: Option<Arc<str>>,
+}
+
+impl LastExceptions {
+    pub(crate) fn set(&mut self, side: Side, text: Arc<str>) {
+        match side {
+            Side::Source => self.source = Some(text),
+            Side::Destination => self.destination = Some(text),
+        }
+    }
+
+    pub(crate) fn get(&self, side: Side) -> Option<&Arc<str>> {
+        match side {
+            Side::Source => self.source.as_ref(),
+            Side::Destination => self.destination.as_ref(),
+        }
+    }
+}
+
 /// State of the last attempt.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Attempt {
@@ -64,6 +87,12 @@ pub struct Attempt {
     pub(crate) cause: Option<u64>,
     /// Fatal log line that no reported error has repeated yet, and its place.
     pub(crate) fatal: Option<(Arc<str>, ErrorPlace)>,
+    /// Failed exit of one of the programs that the engine ran, as a clause.
+    pub program_exit: Option<Arc<str>>,
+    /// Last exception that a program of each side printed.
+    pub(crate) last_exceptions: LastExceptions,
+    /// Exception that is the cause only if there is no other.
+    pub(crate) fallback: Option<Arc<str>>,
     /// Announcement that the engine's process ends.
     pub(crate) closing: Option<runs::Closing>,
 }

@@ -2,7 +2,7 @@
 
 use crate::protocol::Status;
 use crate::protocol::python::Traceback;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Maximum number of stored last lines.
@@ -14,11 +14,13 @@ pub(crate) const MAX_BUFFERED_LINES: usize = 1_000;
 
 pub(crate) const MAX_HELD_FACTS: usize = 10_000;
 
-/// State of the stderr parser.
+/// Maximum number of programs whose tracebacks are kept apart.
+const MAX_SPEAKERS: usize = 16;
+
+/// Traceback of one program.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct StderrParser {
-    /// State of the current traceback.
-    pub(crate) traceback: Traceback,
+pub(crate) struct Trace {
+    pub(crate) state: Traceback,
     pub(crate) text: String,
     /// Error group that the traceback belongs to.
     pub(crate) group: Option<u64>,
@@ -26,6 +28,19 @@ pub(crate) struct StderrParser {
     pub(crate) error: Option<Arc<str>>,
     /// True if the traceback follows a logged error.
     pub(crate) caught: bool,
+    /// True if the exception ended a thread, and not its program.
+    pub(crate) in_thread: bool,
+}
+
+/// State of the stderr parser.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StderrParser {
+    /// State of the current traceback.
+    pub(crate) trace: Trace,
+    /// Program whose lines are parsed, in the log of another one that runs several.
+    pub(crate) speaker: Option<Arc<str>>,
+    /// Tracebacks of the other programs, whose lines alternate.
+    pub(crate) others: BTreeMap<Option<Arc<str>>, Trace>,
     /// True while a message beside the feed (a log line, not a protocol message) is applied.
     pub(crate) is_beside_feed: bool,
     /// True while a line of a separate pipe is parsed, whose order relative to the feed is unknown.
@@ -59,9 +74,20 @@ impl StderrParser {
 
     /// Resets the traceback.
     pub(crate) fn clear(&mut self) {
-        self.traceback = Traceback::None;
-        self.text.clear();
-        self.group = None;
-        self.error = None;
+        self.trace = Trace::default();
+    }
+
+    /// Continues with the lines of another program, which has its own traceback.
+    pub(crate) fn switch_to(&mut self, speaker: Option<&str>) {
+        if self.speaker.as_deref() == speaker {
+            return;
+        }
+        let next: Option<Arc<str>> = speaker.map(Into::into);
+        let trace = self.others.remove(&next).unwrap_or_default();
+        let before = std::mem::replace(&mut self.trace, trace);
+        if self.others.len() < MAX_SPEAKERS {
+            self.others.insert(self.speaker.take(), before);
+        }
+        self.speaker = next;
     }
 }

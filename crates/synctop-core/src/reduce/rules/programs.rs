@@ -1,0 +1,91 @@
+//! Programs in the log of another one that runs them: their lines, and their exits.
+
+use crate::protocol::python::is_exception;
+use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, ProgramExit, Relayed, Side, envelope, mask};
+use crate::reduce::state::errors::TEXT_KEPT;
+use crate::reduce::state::feed::cut;
+use crate::reduce::state::progress::Progress;
+
+/// Placeholder line for errors that no single line reported.
+const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
+
+/// Names of the signals that end a program from outside or by its own fault.
+const SIGNALS: [(i64, &str); 7] =
+    [(1, "SIGHUP"), (2, "SIGINT"), (6, "SIGABRT"), (9, "SIGKILL"), (11, "SIGSEGV"), (13, "SIGPIPE"), (15, "SIGTERM")];
+
+impl Progress {
+    /// Applies a line that a program wrote to stderr.
+    pub(crate) fn relayed(&mut self, program: Option<&str>, line: &Relayed) {
+        if let Some(id) = &line.run_id {
+            self.run_id(&mask::secrets(id));
+        }
+        let opened = envelope::open(&line.text);
+        let text = opened.as_ref().map_or(&*line.text, |opened| &*opened.text);
+        if let Some(side) = line.side.filter(|_| is_exception(text)) {
+            self.attempt.last_exceptions.set(side, mask::secrets(cut(text, TEXT_KEPT)).into());
+        }
+        let parser = &mut self.stderr.parser;
+        parser.switch_to(program);
+        match line.side {
+            Some(Side::Destination) => parser.target = true,
+            Some(Side::Source) => parser.tap = true,
+            None => {}
+        }
+        // Several programs start and end in one run.
+        parser.is_separate_pipe = true;
+        self.parse_stderr_line(text);
+        let parser = &mut self.stderr.parser;
+        parser.is_separate_pipe = false;
+        parser.switch_to(None);
+    }
+
+    /// Applies the failed exit of a program. It is the cause if no exception is; a signal is one in
+    /// any case, because a killed program says nothing.
+    pub(crate) fn program_exit(&mut self, exit: &ProgramExit) {
+        if let Some(id) = &exit.run_id {
+            self.run_id(&mask::secrets(id));
+        }
+        self.stream_message();
+        let program = &exit.program;
+        let (text, is_signal) = match exit.code {
+            Some(code) if code < 0 => (killed(program, code.saturating_neg()), true),
+            Some(code @ 129..=192) => (killed(program, code - 128), true),
+            Some(code) => (format!("the {program} exited with {code}"), false),
+            None => (exit.text.as_deref().map_or_else(|| format!("the {program} failed"), reason), false),
+        };
+        self.attempt.program_exit = Some(mask::secrets(cut(&text, TEXT_KEPT)).into());
+        if self.attempt.cause.is_some() && !is_signal {
+            return;
+        }
+        let said = exit.side.filter(|_| !is_signal).and_then(|side| self.attempt.last_exceptions.get(side));
+        let text = said.map_or_else(|| text.clone(), |said| format!("{text}: {said}"));
+        self.attempt.last_message_failed = true;
+        let from_destination = exit.side == Some(Side::Destination);
+        let failure = Failure { from_destination, ..Failure::of(ErrorLevel::Global, None, text.into()) };
+        let id = self.record_failure(failure, &NO_LINE);
+        self.explains(id);
+    }
+
+    /// Makes the broken pipe of a program the cause of a failed run without any other.
+    pub(crate) fn settle_fallback(&mut self) {
+        let attempt = self.attempts;
+        let explained = self.errors.groups().iter().any(|group| !group.cleared() && group.attempt == attempt);
+        if let Some(text) = self.attempt.fallback.take().filter(|_| !explained) {
+            let failure = Failure::of(ErrorLevel::Global, None, text.to_string().into());
+            let id = self.record_failure(failure, &NO_LINE);
+            self.explains(id);
+        }
+    }
+}
+
+fn killed(program: &str, signal: i64) -> String {
+    let name = SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, name)| format!(" ({name})"));
+    let why = if signal == 9 { "; too little memory is likely" } else { "" };
+    format!("the {program} was killed by signal {signal}{}{why}", name.unwrap_or_default())
+}
+
+/// Returns the text in `RunnerError('Loader failed')`.
+fn reason(text: &str) -> String {
+    let inner = text.split_once("('").and_then(|(_, rest)| rest.strip_suffix("')"));
+    inner.unwrap_or(text).to_owned()
+}
