@@ -147,7 +147,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
         sheet.fact("rate limits", format!("{}, {long} in all", count(stream.limits.0)), look.plain());
     }
     if stream.assumed {
-        sheet.fact("", "assumed: exit 0, and nothing followed its last checkpoint", look.dim());
+        sheet.fact("", "assumed: no status reports its end", look.dim());
     }
 }
 

@@ -130,6 +130,8 @@ pub struct StreamClaim<'a> {
     pub is_inferred_name: bool,
     /// True if `error` is one of the destination, so that counted rows may not be written.
     pub from_destination: bool,
+    /// True at the start and the end of a full table: behind its last record it is the end.
+    pub is_table_edge: bool,
 }
 
 impl Metered<'_> {
@@ -186,6 +188,7 @@ impl<'a> StreamClaim<'a> {
             activity: None,
             is_inferred_name: false,
             from_destination: false,
+            is_table_edge: false,
         }
     }
 }

@@ -265,7 +265,11 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     let stopped = progress.was_stopped();
     if progress.exit == Some(Exit::Code(0)) && end.is_none() {
         let open =
-            |stream: &&Arc<Stream>| stream.status == Status::Started || (stream.status == Status::Errored && stopped);
+            |stream: &&Arc<Stream>| {
+                stream.status == Status::Started
+                    || stream.assumed_open
+                    || (stream.status == Status::Errored && stopped)
+            };
         for stream in progress.streams_by_name().filter(open) {
             all.add(Some(&stream.label), Finding::ExitZeroOpenStream);
         }

@@ -211,7 +211,12 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
             write!(out, "  {:>3.0}%", (share * 100.0).floor())?;
         }
         if stream.assumed {
-            write!(out, "  (assumed: exit 0 behind its last checkpoint)")?;
+            let why = match progress.exit {
+                Some(crate::reduce::Exit::Code(0)) if stream.assumed_open => "exit 0 without a checkpoint behind it",
+                Some(crate::reduce::Exit::Code(0)) => "exit 0 behind its last checkpoint",
+                _ => "a checkpoint covers all its records",
+            };
+            write!(out, "  (assumed: {why})")?;
         }
         if progress.only_in_earlier_run(stream) {
             write!(out, "  (of an earlier run)")?;

@@ -275,10 +275,12 @@ fn month_and_time(text: &str) -> Option<&str> {
     time_of_day(rest.get(2..)?.strip_prefix(' ')?)
 }
 
-/// `time=2024-06-01 10:00:00 logger_name=tap_postgres log_level=CRITICAL message=text`.
+/// `time=2024-06-01 10:00:00 logger_name=tap_postgres log_level=CRITICAL message=text`, or with
+/// `name=` and `level=`.
 fn key_value(line: &str) -> Option<Opened<'_>> {
     let (clock, rest) = instant(line.strip_prefix("time=")?)?;
-    let (word, text) = rest.split_once(" log_level=")?.1.split_once(" message=")?;
+    let (fields, text) = rest.split_once(" message=")?;
+    let word = fields.rsplit([' ', '_']).find_map(|field| field.strip_prefix("level="))?;
     level(word).filter(|(_, rest)| rest.is_empty())?;
     Some(with_level(word, text, Some(clock)))
 }

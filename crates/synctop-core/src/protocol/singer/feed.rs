@@ -53,7 +53,9 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         // Stands before the first and after the last record of a table: rows of older versions may
         // be deleted.
-        "ACTIVATE_VERSION" => Kind::Stream(Box::new(moving_claim(stream()?))),
+        "ACTIVATE_VERSION" => {
+            Kind::Stream(Box::new(StreamClaim { is_table_edge: true, ..moving_claim(stream()?) }))
+        }
         "BATCH" => {
             envelope.manifest?;
             Kind::UncountedRecords(stream()?)

@@ -47,6 +47,12 @@ struct Tags<'a> {
     job_type: Text<'a>,
     #[serde(borrow)]
     status: Text<'a>,
+    #[serde(borrow)]
+    database: Text<'a>,
+    #[serde(borrow)]
+    schema: Text<'a>,
+    #[serde(borrow)]
+    table: Text<'a>,
     pid: Num,
 }
 
@@ -58,7 +64,12 @@ impl<'a> Metric<'a> {
         // Taps of singer-python have no `stream` tag: they name endpoint or job after the stream.
         let job =
             || tags.job_type.0.as_deref().and_then(|job| job.strip_prefix("sync_")).map(|name| name.to_owned().into());
-        let stream = tags.stream.0.clone().or_else(|| tags.endpoint.0.clone()).or_else(job).map(Name::plain);
+        // Taps of databases tag the table; they name their streams `database-table`.
+        let table = tags.table.0.as_deref().map(|table| match tags.schema.0.as_deref().or(tags.database.0.as_deref()) {
+            Some(space) => Cow::Owned(format!("{space}-{table}")),
+            None => Cow::Owned(table.to_owned()),
+        });
+        let stream = tags.stream.0.clone().or_else(|| tags.endpoint.0.clone()).or(table).or_else(job).map(Name::plain);
         let process = tags.pid.0;
         let is_inferred_name = tags.stream.0.is_none();
         let counted = |records, requests, timed_request| {

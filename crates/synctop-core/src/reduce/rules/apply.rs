@@ -144,6 +144,7 @@ impl Progress {
                 self.record(&name, line.length, record.measure);
             }
             Kind::Record(record) => {
+                self.context.has_timed_records |= message.at.is_some();
                 self.record(&record.stream, line.length, record.measure);
                 if record.not_numbers > 0 {
                     let stream = self.streams.get(self.lookup.last_stream).map(|stream| stream.label.clone());

@@ -145,6 +145,9 @@ impl Progress {
         self.count_stream(at);
         self.count_total();
         let Some((fresh, after_complete)) = fresh else { return };
+        if fresh {
+            self.context.syncing = Some(name.key().as_ref().into());
+        }
         if after_complete.is_some() {
             self.anomaly(Anomaly::RecordAfterComplete, after_complete);
         }
@@ -156,6 +159,9 @@ impl Progress {
     pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         let mut alone = false;
         if let Some(handed) = &checkpoint.handed {
+            if let Some(current) = &handed.current {
+                self.context.syncing = Some(current.key().as_ref().into());
+            }
             match self.apply_emitted_state(checkpoint.stream.as_ref(), handed) {
                 StateDirection::Back => return,
                 StateDirection::Out => {}
@@ -232,6 +238,9 @@ impl Progress {
             self.commits.source_seen(&mut self.streams);
         }
         let name = claim.stream.clone();
+        if claim.activity.is_some() && !claim.is_table_edge && !self.stderr.parser.is_beside_feed {
+            self.context.syncing = Some(name.key().as_ref().into());
+        }
         self.apply_claim(claim, line);
         if !self.stderr.parser.is_beside_feed {
             self.apply_held_facts(&name);
@@ -281,6 +290,9 @@ impl Progress {
                 stream.end_rate_limit(now);
             }
             stream.in_feed |= claim.activity.is_some() && !beside;
+            if claim.is_table_edge {
+                stream.table_edge = Some(stream.seen);
+            }
             if let Some(activity) = claim.activity.filter(|_| !stands) {
                 stream.apply_activity(activity, now);
             }

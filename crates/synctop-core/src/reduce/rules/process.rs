@@ -5,6 +5,7 @@ use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, Status};
 use crate::reduce::rules::failures::SILENT_ERROR;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
+use crate::reduce::state::stream::Stream;
 use std::sync::Arc;
 
 /// Placeholder line for errors that no line reported.
@@ -18,6 +19,18 @@ const EXITS_WELL: &str = "its metrics say that it failed, and the run exited wit
 
 fn stream_hint(progress: &Progress, at: usize) -> Option<Arc<str>> {
     progress.streams.get(at)?.hint.clone()
+}
+
+/// True if a text has this name as a word of its own. Short names are words of the language.
+fn names_word(text: &str, name: &str) -> bool {
+    const SHORTEST: usize = 3;
+    let edge = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
+    name.len() >= SHORTEST
+        && text.match_indices(name).any(|(at, word)| {
+            let before = text.get(..at).and_then(|before| before.chars().next_back());
+            let after = text.get(at + word.len()..).and_then(|after| after.chars().next());
+            edge(before) && edge(after)
+        })
 }
 
 impl Progress {
@@ -38,6 +51,24 @@ impl Progress {
                 None => stream.message = Some("it was not finished when the engine failed".into()),
             }
         });
+    }
+
+    /// Returns the streams that a failed process was working on: those that its error names,
+    /// otherwise the one that it last began. `None` if statuses decide, or if nothing failed.
+    fn blamed_streams(&self) -> Option<Vec<usize>> {
+        if self.attempt.statuses || !self.exit.is_some_and(Exit::failed) {
+            return None;
+        }
+        let cause = self.attempt.cause.and_then(|id| self.errors.get(id));
+        let named = |stream: &Stream| cause.is_some_and(|group| names_word(&group.message, &stream.name));
+        let open = |stream: &Stream| stream.status == Status::Started;
+        let all = || self.streams.iter().enumerate().filter(|(_, stream)| open(stream));
+        let by_name: Vec<_> = all().filter(|(_, stream)| named(stream)).map(|(at, _)| at).collect();
+        if !by_name.is_empty() {
+            return Some(by_name);
+        }
+        let syncing = self.context.syncing.as_deref().and_then(|key| self.lookup.index.get(key).copied());
+        Some(all().filter(|(at, _)| syncing == Some(*at)).map(|(at, _)| at).collect())
     }
 
     /// True if the run was stopped from outside, as far as the feed shows.
@@ -71,7 +102,13 @@ impl Progress {
             return;
         }
         let stopped = self.was_stopped();
-        let done = self.exit == Some(Exit::Code(0)) && !self.attempt.statuses && self.counters.checkpoints > 0;
+        let exit_zero = self.exit == Some(Exit::Code(0)) && !self.attempt.statuses;
+        let done = exit_zero && self.counters.checkpoints > 0;
+        // Taps without times in their records have no other sign of an end; others report it.
+        let quiet = exit_zero
+            && !self.attempt.stopping
+            && (!self.context.has_timed_records || !self.stderr.tail.is_empty());
+        let blamed = self.blamed_streams();
         let now = self.last_at;
         for at in 0..self.streams.len() {
             if self.streams.get(at).is_some_and(|stream| stream.limited.is_some()) {
@@ -79,9 +116,14 @@ impl Progress {
             }
             let Some(stream) = self.streams.get(at) else { continue };
             // An engine without statuses that exited with 0: the states it emitted are complete.
-            if done && stream.status == Status::Started && stream.seen == stream.marked {
+            let is_covered = done && stream.seen == stream.marked;
+            let at_edge = exit_zero && stream.seen > 0 && stream.table_edge == Some(stream.seen);
+            let is_assumed = quiet && stream.checkpoints == 0 && stream.in_feed;
+            let is_through = blamed.as_ref().is_some_and(|blamed| !blamed.contains(&at)) && stream.is_through();
+            if stream.status == Status::Started && (is_covered || at_edge || is_assumed || is_through) {
                 self.change(at, |stream| {
                     stream.assumed = true;
+                    stream.assumed_open = is_assumed && !is_covered && !at_edge;
                     stream.set_status(Status::Completed, now);
                 });
             } else if stream.unexplained && stream.status == Status::Errored {

@@ -45,8 +45,10 @@ impl Progress {
     fn opened(&mut self, line: &Line, decoded: Decoded, opened: &Opened) {
         match decoded {
             Decoded::Message { mut message, glued } => {
+                let has_timed_records = self.context.has_timed_records || message.at.is_some();
                 opened.set_time(&mut message);
                 self.classified(line, Decoded::Message { message, glued }, None);
+                self.context.has_timed_records &= has_timed_records;
             }
             // More layers than are opened.
             Decoded::Wrapped(inner) => {

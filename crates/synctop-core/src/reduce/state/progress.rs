@@ -163,6 +163,10 @@ pub(crate) struct MessageContext {
     pub(crate) new_part: bool,
     /// Label of the stream that the previous message started, and whether it had already started.
     pub(crate) last_start: Option<(Arc<str>, bool)>,
+    /// Key of the stream that the source last began, by its description, first record or state.
+    pub(crate) syncing: Option<Arc<str>>,
+    /// True if records have a time of their own.
+    pub(crate) has_timed_records: bool,
 }
 
 impl Progress {

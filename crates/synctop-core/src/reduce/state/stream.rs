@@ -94,6 +94,10 @@ pub struct Stream {
 
     /// True if completion is assumed from the end of the process and the last checkpoint.
     pub assumed: bool,
+    /// True if completion is assumed although no checkpoint followed its last record.
+    pub(crate) assumed_open: bool,
+    /// Records seen at the last edge of its table.
+    pub(crate) table_edge: Option<u64>,
     /// True if a run was configured to read it.
     pub asked: bool,
     /// Record counts of a checkpoint that differ: the reported count, and the counted records.
@@ -254,6 +258,8 @@ impl Stream {
             ever_started: false,
             odd_status: None,
             assumed: false,
+            assumed_open: false,
+            table_edge: None,
             asked: false,
             miscounted: None,
             terminal: false,
@@ -337,7 +343,7 @@ impl Stream {
         self.unexplained = false;
         self.hint = None;
         self.in_feed = false;
-        self.assumed = false;
+        (self.assumed, self.assumed_open) = (false, false);
         self.metered = None;
         self.limited = None;
         self.moved = false;
@@ -434,6 +440,12 @@ impl Stream {
         self.errors += u64::from(self.failed_in != Some(attempt));
         (self.failed_in, self.failed_group) = (Some(attempt), Some(id));
         self.message = Some(message);
+    }
+
+    /// True if a checkpoint followed its last record, or the edge of its table.
+    pub(crate) fn is_through(&self) -> bool {
+        let has_checkpoint = self.checkpoints > 0 && self.seen == self.marked;
+        self.seen > 0 && (has_checkpoint || self.table_edge == Some(self.seen))
     }
 
     /// Returns the identity of the stream.
