@@ -1,5 +1,6 @@
 //! Claims of checkpoints: emitted states, their positions, and the streams that they cover.
 
+use super::message::Failure;
 use super::time::Millis;
 use super::values::{Name, Range};
 
@@ -12,6 +13,9 @@ pub struct Checkpoint<'a> {
     pub state: State<'a>,
     /// Emitted state, for protocols whose destination returns states.
     pub handed: Option<EmittedState<'a>>,
+    /// Failures that the state reports: of its source, or of records that a target refused. Without
+    /// a stream it is the one that was syncing.
+    pub failures: Vec<Failure<'a>>,
     /// True if a destination emitted it after its rows. It may then follow the source's own
     /// "complete".
     pub late: bool,

@@ -35,6 +35,8 @@ pub enum DoubtKind {
     UnknownEnd,
     /// A completed run logged errors that no reported error explains.
     ErrorsLogged,
+    /// Warnings say that rows were left out.
+    RowsLeftOut,
     /// The feed has malformed lines, apart from a torn last one, and is not truncated otherwise.
     LinesLost,
     /// A resumed stream may count rows twice that it read again.
@@ -115,6 +117,8 @@ pub enum Finding {
     UnknownEnd(Option<Arc<str>>),
     /// Logged errors that no reported error explains: their number, and the text of the first.
     ErrorsLogged(u64, Arc<str>),
+    /// Warnings that rows were left out: their number, and the text of the first one.
+    RowsLeftOut(u64, Arc<str>),
     /// Number of lines of the feed that cannot be read.
     LinesLost(u64),
     /// A resumed stream may count rows twice.
@@ -138,6 +142,7 @@ impl Finding {
             Self::ExitZeroOpenStream => DoubtKind::ExitZeroOpenStream,
             Self::UnknownEnd(_) => DoubtKind::UnknownEnd,
             Self::ErrorsLogged(..) => DoubtKind::ErrorsLogged,
+            Self::RowsLeftOut(..) => DoubtKind::RowsLeftOut,
             Self::LinesLost(_) => DoubtKind::LinesLost,
             Self::RecountAfterResume => DoubtKind::RecountAfterResume,
         }
@@ -264,12 +269,9 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     let outcome = outcome(progress);
     let stopped = progress.was_stopped();
     if progress.exit == Some(Exit::Code(0)) && end.is_none() {
-        let open =
-            |stream: &&Arc<Stream>| {
-                stream.status == Status::Started
-                    || stream.assumed_open
-                    || (stream.status == Status::Errored && stopped)
-            };
+        let open = |stream: &&Arc<Stream>| {
+            stream.status == Status::Started || stream.assumed_open || (stream.status == Status::Errored && stopped)
+        };
         for stream in progress.streams_by_name().filter(open) {
             all.add(Some(&stream.label), Finding::ExitZeroOpenStream);
         }
@@ -280,6 +282,9 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     let done = matches!(outcome, Outcome::Succeeded | Outcome::CompletedWithErrors);
     if done && let Some((times, first)) = progress.unexplained_errors() {
         all.add(None, Finding::ErrorsLogged(times, first.into()));
+    }
+    if done && let Some((times, first)) = progress.rows_left_out() {
+        all.add(None, Finding::RowsLeftOut(times, first));
     }
     let torn = u64::from(progress.input.truncated_line);
     let lost = progress.input.malformed.saturating_sub(torn);

@@ -47,6 +47,11 @@ fn has_standing_error(progress: &Progress) -> bool {
 fn without_end(progress: &Progress) -> Outcome {
     let traits = progress.traits();
     let exit_zero = progress.exit == Some(Exit::Code(0));
+    let left = |stream: &Arc<Stream>| stream.left_by_warning;
+    let synced = |stream: &Arc<Stream>| stream.status == Status::Completed || stream.seen > 0 || stream.checkpoints > 0;
+    if progress.streams.iter().any(left) && !progress.streams.iter().any(synced) {
+        return Outcome::Failed;
+    }
     if progress.attempts == 0 {
         return without_sync(progress, exit_zero);
     }
@@ -61,7 +66,7 @@ fn without_end(progress: &Progress) -> Outcome {
     if !exit_zero && !traits.ends_with_process {
         return Outcome::Unknown;
     }
-    let failed = progress.streams.iter().any(|stream| stream.status == Status::Errored);
+    let failed = progress.streams.iter().any(|stream| stream.status == Status::Errored || stream.left_by_warning);
     if failed || has_standing_error(progress) { Outcome::CompletedWithErrors } else { Outcome::Succeeded }
 }
 

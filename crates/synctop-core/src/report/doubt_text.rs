@@ -62,6 +62,9 @@ impl fmt::Display for Finding {
                 let (lines, first) = (many(*times, "logged error"), short(first, QUOTE));
                 write!(f, "{lines} that no reported error explains; the first: {first}")
             }
+            Self::RowsLeftOut(times, first) => {
+                write!(f, "rows were left out, by {}; the first: {}", many(*times, "warning"), short(first, QUOTE))
+            }
             Self::LinesLost(lines) => {
                 write!(f, "{} of the feed cannot be read: what they said is not counted", many(*lines, "line"))
             }

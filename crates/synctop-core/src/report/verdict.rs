@@ -71,9 +71,9 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
         }
         Outcome::Failed => {
             let text = error.map(also).map(|text| with_program_exit(progress, with_roll_up_note(progress, text)));
-            text.or_else(|| Some(unexplained(progress)))
+            text.or_else(|| left_by_warning(progress)).or_else(|| Some(unexplained(progress)))
         }
-        Outcome::CompletedWithErrors => error.map(also).or_else(|| {
+        Outcome::CompletedWithErrors => error.map(also).or_else(|| left_by_warning(progress)).or_else(|| {
             let doubts = doubts(progress);
             let left = doubts.iter().find(|doubt| doubt.kind == DoubtKind::RangesLeft)?;
             Some(left.to_string())
@@ -155,6 +155,15 @@ fn with_program_exit(progress: &Progress, text: String) -> String {
         Some(exit) if !text.contains(exit) => format!("{text} ({exit})"),
         _ => text,
     }
+}
+
+/// Names the streams that were left out, with the warning of the first.
+fn left_by_warning(progress: &Progress) -> Option<String> {
+    let left: Vec<_> = progress.streams_by_name().filter(|stream| stream.left_by_warning).collect();
+    let reason = short(left.first()?.message.as_deref().unwrap_or_default(), 200);
+    let names: Vec<_> = left.iter().take(3).map(|stream| clean::line(&stream.label).into_owned()).collect();
+    let more = if left.len() > 3 { format!(" and {} more", left.len() - 3) } else { String::new() };
+    Some(format!("{}{more} skipped: {reason}", names.join(", ")))
 }
 
 /// Explains a failure without an error.
@@ -285,6 +294,11 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
             (Some(Advice::Fix { remedy, repeat, .. }), read_again) => Advice::Fix { remedy, repeat, read_again },
             (Some(other), _) => other,
             (None, Some(streams)) => Advice::ReadAgain(streams),
+            (None, None) if left_by_warning(progress).is_some() => {
+                let left = progress.streams_by_name().find(|stream| stream.left_by_warning);
+                let text = left.and_then(|stream| stream.message.as_deref()).unwrap_or_default();
+                Advice::for_message(None, text, false)
+            }
             (None, None) if progress.exit.is_some_and(Exit::failed) => Advice::SeeStderrOrLog,
             (None, None) => Advice::SeeRangesLeft,
         },

@@ -2,7 +2,8 @@
 
 use super::measure::measure;
 use super::wire::{
-    AirbyteEnvelope, AirbyteLog, AirbyteTrace, Descriptor, ErrorTrace, StateMessage, StatusReason, StatusTrace,
+    AirbyteEnvelope, AirbyteLog, AirbyteTrace, Descriptor, ErrorTrace, SourceStatus, StateMessage, StatusReason,
+    StatusTrace,
 };
 use crate::protocol::adapter::Message;
 use crate::protocol::lenient::{Maybe, Text};
@@ -52,7 +53,10 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
                 not_numbers: 0,
             })
         }
-        "STATE" => Kind::Checkpoint(Box::new(checkpoint(envelope.state.0?))),
+        "STATE" => {
+            let failures = envelope.source_status.0.and_then(source_failure).into_iter().collect();
+            Kind::Checkpoint(Box::new(Checkpoint { failures, ..checkpoint(envelope.state.0?) }))
+        }
         "LOG" => Kind::Log(Box::new(log(envelope.log.0?))),
         "TRACE" => {
             let trace = envelope.trace.0?;
@@ -86,6 +90,16 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
 fn name(descriptor: Maybe<Descriptor>) -> Option<Name> {
     let descriptor = descriptor.0?;
     Some(Name::with_namespace(descriptor.namespace.0, descriptor.name.0?))
+}
+
+/// Reads the failure of a source beside its state.
+fn source_failure(status: SourceStatus<'_>) -> Option<Failure<'_>> {
+    if status.status.0.as_deref() != Some("ERRORED") {
+        return None;
+    }
+    let summary = status.message.0.and_then(|message| message.summary.0);
+    let text = summary.unwrap_or(Cow::Borrowed("the source reports an error beside its state"));
+    Some(Failure::of(ErrorLevel::Stream, None, text))
 }
 
 fn checkpoint(state: StateMessage) -> Checkpoint {

@@ -15,6 +15,8 @@ pub(super) struct AirbyteEnvelope<'a> {
     pub(super) record: Maybe<RecordMessage<'a>>,
     #[serde(borrow)]
     pub(super) state: Maybe<StateMessage<'a>>,
+    #[serde(borrow, rename = "sourceStatus")]
+    pub(super) source_status: Maybe<SourceStatus<'a>>,
     #[serde(borrow)]
     pub(super) log: Maybe<AirbyteLog<'a>>,
     #[serde(borrow)]
@@ -66,6 +68,23 @@ pub(super) struct StateMessage<'a> {
     pub(super) source: Maybe<Stats>,
     #[serde(rename = "destinationStats")]
     pub(super) destination: Maybe<Stats>,
+}
+
+/// Status of a source beside its state (Faros' kit).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SourceStatus<'a> {
+    #[serde(borrow)]
+    pub(super) status: Text<'a>,
+    #[serde(borrow)]
+    pub(super) message: Maybe<StatusMessage<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StatusMessage<'a> {
+    #[serde(borrow)]
+    pub(super) summary: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]

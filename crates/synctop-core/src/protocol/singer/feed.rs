@@ -3,7 +3,9 @@
 use super::logs::json as json_log;
 use crate::protocol::adapter::Message;
 use crate::protocol::lenient::{Entries, LenientInstant, Maybe, Text};
-use crate::protocol::message::{Activity, Checkpoint, EmittedState, Kind, Name, Record, StreamClaim, StreamCursor};
+use crate::protocol::message::{
+    Activity, Checkpoint, EmittedState, ErrorLevel, Failure, Kind, Name, Record, StreamClaim, StreamCursor,
+};
 use crate::protocol::scan::identity::Identity;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -23,6 +25,17 @@ struct Envelope<'a> {
     time_extracted: LenientInstant,
     #[serde(borrow)]
     bookmarks: Entries<'a, Identity>,
+    currently_syncing: Present,
+}
+
+/// Presence of a field, with any value.
+#[derive(Debug, Default)]
+struct Present(bool);
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self(true))
+    }
 }
 
 /// Any object; its fields are not needed.
@@ -34,11 +47,11 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let envelope = serde_json::from_str::<Envelope>(text).ok()?;
     let Some(word) = envelope.kind.0 else {
         // A bare state is printed by a target: everything before it is written.
-        if envelope.bookmarks.0.is_none() {
+        if envelope.bookmarks.0.is_none() && !envelope.currently_syncing.0 {
             return json_log(text);
         }
-        let kind =
-            Kind::Checkpoint(Box::new(Checkpoint { handed: Some(handed(text, true)?), ..Checkpoint::default() }));
+        let (handed, failures) = (Some(handed(text, true)?), refused_records(text));
+        let kind = Kind::Checkpoint(Box::new(Checkpoint { handed, failures, ..Checkpoint::default() }));
         return Some(Message::new(None, None, kind));
     };
     let stream = || envelope.stream.0.clone().map(Name::plain);
@@ -53,9 +66,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         // Stands before the first and after the last record of a table: rows of older versions may
         // be deleted.
-        "ACTIVATE_VERSION" => {
-            Kind::Stream(Box::new(StreamClaim { is_table_edge: true, ..moving_claim(stream()?) }))
-        }
+        "ACTIVATE_VERSION" => Kind::Stream(Box::new(StreamClaim { is_table_edge: true, ..moving_claim(stream()?) })),
         "BATCH" => {
             envelope.manifest?;
             Kind::UncountedRecords(stream()?)
@@ -67,6 +78,44 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         _ => return None,
     };
     Some(Message::new(envelope.time_extracted.0, None, kind))
+}
+
+/// Reads the records that a target refused, from its state: `success: false` of a record, or a
+/// `fail` above 0 in the summary of a stream (hotglue's targets).
+fn refused_records(state: &str) -> Vec<Failure<'static>> {
+    let has = |word: &str| memchr::memmem::find(state.as_bytes(), word.as_bytes()).is_some();
+    if !has("\"success\"") && !has("\"fail\"") {
+        return Vec::new();
+    }
+    let Ok(state) = serde_json::from_str::<serde_json::Value>(state) else { return Vec::new() };
+    let no_entries = serde_json::Map::new();
+    let entries = |key: &str| state.get(key).and_then(serde_json::Value::as_object).unwrap_or(&no_entries);
+    let mut failed = std::collections::BTreeMap::<&str, (u64, Option<&str>)>::new();
+    for (stream, records) in entries("bookmarks") {
+        let refused = records.as_array().into_iter().flatten().filter(|record| record["success"] == false);
+        for record in refused {
+            let slot = failed.entry(stream).or_default();
+            slot.0 += 1;
+            slot.1 = slot.1.or(record["error"].as_str());
+        }
+    }
+    for (stream, counts) in entries("summary") {
+        if let Some(count) = counts["fail"].as_u64().filter(|count| *count > 0) {
+            let slot = failed.entry(stream).or_default();
+            slot.0 = slot.0.max(count);
+        }
+    }
+    let failure = |(stream, (count, error)): (&str, (u64, Option<&str>))| {
+        let text = match (count, error) {
+            (1, Some(error)) => error.to_owned(),
+            (1, None) => "a record was refused".to_owned(),
+            (_, Some(error)) => format!("{count} records were refused: {error}"),
+            (_, None) => format!("{count} records were refused"),
+        };
+        let failure = Failure::of(ErrorLevel::Stream, Some(Name::plain(stream.to_owned().into())), text.into());
+        Failure { is_final: false, from_destination: true, ..failure }
+    };
+    failed.into_iter().map(failure).collect()
 }
 
 /// True if this protocol has messages of that type, in any case.

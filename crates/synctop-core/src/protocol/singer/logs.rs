@@ -65,10 +65,11 @@ impl<'a> Metric<'a> {
         let job =
             || tags.job_type.0.as_deref().and_then(|job| job.strip_prefix("sync_")).map(|name| name.to_owned().into());
         // Taps of databases tag the table; they name their streams `database-table`.
-        let table = tags.table.0.as_deref().map(|table| match tags.schema.0.as_deref().or(tags.database.0.as_deref()) {
-            Some(space) => Cow::Owned(format!("{space}-{table}")),
-            None => Cow::Owned(table.to_owned()),
-        });
+        let table =
+            tags.table.0.as_deref().map(|table| match tags.schema.0.as_deref().or(tags.database.0.as_deref()) {
+                Some(space) => Cow::Owned(format!("{space}-{table}")),
+                None => Cow::Owned(table.to_owned()),
+            });
         let stream = tags.stream.0.clone().or_else(|| tags.endpoint.0.clone()).or(table).or_else(job).map(Name::plain);
         let process = tags.pid.0;
         let is_inferred_name = tags.stream.0.is_none();

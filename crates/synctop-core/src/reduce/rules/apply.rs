@@ -153,7 +153,11 @@ impl Progress {
             }
             Kind::Deletion(name) => self.deletion(&name),
             Kind::UncountedRecords(name) => self.hidden(&name),
-            Kind::Checkpoint(checkpoint) => self.checkpoint(*checkpoint),
+            Kind::Checkpoint(mut checkpoint) => {
+                let failures = std::mem::take(&mut checkpoint.failures);
+                self.checkpoint(*checkpoint);
+                self.failures_in_state(failures, line);
+            }
             Kind::Estimate(estimate) => self.estimate(&estimate),
             Kind::Metered(metered) => self.metered(&metered),
             Kind::Stream(claim) => self.stream_claim(*claim, line),

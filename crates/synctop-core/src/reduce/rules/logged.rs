@@ -12,8 +12,13 @@ use std::sync::Arc;
 impl Progress {
     /// Stores a logged error until the verdict of the run.
     pub(crate) fn logged_error(&mut self, log: &Log) {
-        if !self.traits().errors_on_stderr {
-            self.evidence.logged.add(log, self.attempts.max(1));
+        self.evidence.logged.add(log, self.attempts.max(1));
+    }
+
+    /// Stores a warning until the end of the process, in protocols without an end message.
+    pub(crate) fn logged_warning(&mut self, log: &Log) {
+        if self.traits().ends_with_process && log.retry.is_none() {
+            self.evidence.warned.add_exactly(log, self.attempts.max(1));
         }
     }
 

@@ -13,6 +13,7 @@ pub mod notes;
 mod place;
 mod process;
 mod programs;
+pub mod reasons;
 mod runs;
 mod stderr;
 mod wrapped;

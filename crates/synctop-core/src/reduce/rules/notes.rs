@@ -79,8 +79,10 @@ impl Progress {
                 });
             }
         }
-        if log.level >= Level::Error {
-            self.logged_error(log);
+        match log.level {
+            Level::Error => self.logged_error(log),
+            Level::Warn => self.logged_warning(log),
+            _ => {}
         }
         if let Some(context) = &log.context {
             if let Some(id) = &context.run_id {

@@ -3,6 +3,7 @@
 
 use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, Status};
 use crate::reduce::rules::failures::SILENT_ERROR;
+use crate::reduce::rules::reasons::names_word;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
@@ -19,18 +20,6 @@ const EXITS_WELL: &str = "its metrics say that it failed, and the run exited wit
 
 fn stream_hint(progress: &Progress, at: usize) -> Option<Arc<str>> {
     progress.streams.get(at)?.hint.clone()
-}
-
-/// True if a text has this name as a word of its own. Short names are words of the language.
-fn names_word(text: &str, name: &str) -> bool {
-    const SHORTEST: usize = 3;
-    let edge = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
-    name.len() >= SHORTEST
-        && text.match_indices(name).any(|(at, word)| {
-            let before = text.get(..at).and_then(|before| before.chars().next_back());
-            let after = text.get(at + word.len()..).and_then(|after| after.chars().next());
-            edge(before) && edge(after)
-        })
 }
 
 impl Progress {
@@ -83,6 +72,11 @@ impl Progress {
 
     /// Settles the state at the end of the input and of the process.
     pub(crate) fn apply_process_end(&mut self) {
+        self.settle_process();
+        self.apply_logged_words();
+    }
+
+    fn settle_process(&mut self) {
         self.apply_buffered_lines();
         self.release_held_facts();
         if let Some((text, place)) = self.attempt.fatal.take() {
@@ -105,9 +99,8 @@ impl Progress {
         let exit_zero = self.exit == Some(Exit::Code(0)) && !self.attempt.statuses;
         let done = exit_zero && self.counters.checkpoints > 0;
         // Taps without times in their records have no other sign of an end; others report it.
-        let quiet = exit_zero
-            && !self.attempt.stopping
-            && (!self.context.has_timed_records || !self.stderr.tail.is_empty());
+        let quiet =
+            exit_zero && !self.attempt.stopping && (!self.context.has_timed_records || !self.stderr.tail.is_empty());
         let blamed = self.blamed_streams();
         let now = self.last_at;
         for at in 0..self.streams.len() {

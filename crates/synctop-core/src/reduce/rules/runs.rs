@@ -257,6 +257,7 @@ impl Progress {
         }
         self.requested.asked.drain(..mark.asked.min(self.requested.asked.len()));
         self.evidence.logged.forget(mark.logged, attempt);
+        self.evidence.warned.forget(0, attempt);
         for (key, count) in mark.anomalies {
             if let Some(now) = self.anomalies.get_mut(&key) {
                 *now = now.saturating_sub(count);

@@ -242,6 +242,7 @@ impl Progress {
             Failure { is_final: !in_thread, ..Failure::of(ErrorLevel::Global, None, message.to_owned().into()) };
         self.attempt.last_message_failed |= !in_thread;
         let id = self.record_failure(failure, &line);
+        self.errors.mark_logged(id);
         self.stderr.parser.trace.group = Some(id);
         self.explains(id);
     }

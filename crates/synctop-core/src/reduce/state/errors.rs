@@ -49,6 +49,8 @@ pub struct ErrorGroup {
     /// True if the error was not reported: it is the last error-level log line of a run that failed
     /// without a reported error.
     pub from_log: bool,
+    /// True if a log line or a traceback reported it, and no message of the protocol.
+    pub(crate) is_logged: bool,
 }
 
 /// Occurrences of a group in one stream.
@@ -108,7 +110,8 @@ impl ErrorGroup {
     /// True if the error is final, or of the whole run, and not cleared.
     #[must_use]
     pub fn stands(&self) -> bool {
-        self.hits.iter().any(|(stream, hit)| !hit.cleared && (hit.is_final || stream.is_empty()))
+        let stands = |hit: &Hit, stream: &str| hit.is_final || stream.is_empty() || self.is_logged;
+        self.hits.iter().any(|(stream, hit)| !hit.cleared && stands(hit, stream))
     }
 
     /// True if the error stays until a person acts: config, auth and system errors, and an untyped
@@ -229,6 +232,7 @@ impl Errors {
                     hits: BTreeMap::new(),
                     places: VecDeque::new(),
                     from_log: false,
+                    is_logged: false,
                 }));
                 self.groups.len() - 1
             }
@@ -372,6 +376,13 @@ impl Errors {
     pub(crate) fn set_stack(&mut self, id: u64, stack: &str) {
         if let Some(group) = self.index.get(&id).copied().and_then(|slot| self.groups.get_mut(slot)) {
             Arc::make_mut(group).stack = Some(stack.into());
+        }
+    }
+
+    /// Marks a group as logged beside the messages.
+    pub(crate) fn mark_logged(&mut self, id: u64) {
+        if let Some(group) = self.index.get(&id).copied().and_then(|slot| self.groups.get_mut(slot)) {
+            Arc::make_mut(group).is_logged = true;
         }
     }
 

@@ -47,6 +47,27 @@ impl LoggedErrors {
         self.beyond = 0;
     }
 
+    /// Adds the text of an error that is no log line of its own, unless it is there already.
+    pub(crate) fn add_text(&mut self, text: &str, attempt: u32) {
+        let fingerprint = fingerprint::of_error(text, None) ^ u64::from(attempt);
+        if !self.kinds.iter().any(|kind| kind.fingerprint == fingerprint) {
+            self.add(&Log { message: text.into(), ..Log::default() }, attempt);
+        }
+    }
+
+    /// Adds a log line; lines that differ in a name are different.
+    pub(crate) fn add_exactly(&mut self, log: &Log, attempt: u32) {
+        let text = mask::secrets(cut(&log.message, FEED_LINE));
+        if let Some(kind) = self.kinds.iter_mut().find(|kind| kind.attempt == attempt && *kind.text == *text) {
+            kind.count += 1;
+        } else if self.kinds.len() >= KINDS_KEPT {
+            self.beyond += 1;
+        } else {
+            let (text, streams) = (text.into(), Vec::new());
+            self.kinds.push(LoggedKind { fingerprint: 0, text, error: None, streams, attempt, count: 1 });
+        }
+    }
+
     pub(crate) fn add(&mut self, log: &Log, attempt: u32) {
         let context = log.context.as_deref();
         let error = context.and_then(|it| it.error.as_deref()).filter(|error| !error.trim().is_empty());

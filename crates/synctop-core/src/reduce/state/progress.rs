@@ -131,6 +131,8 @@ pub(crate) struct ErrorEvidence {
     pub(crate) last_raw_error: Option<Arc<str>>,
     /// Logged errors of this run that a reported error may explain.
     pub(crate) logged: LoggedErrors,
+    /// Warnings of this run that may be the reason of a stream's absence.
+    pub(crate) warned: LoggedErrors,
     /// State of a traceback that stands as text between the messages.
     pub(crate) raw_traceback: Traceback,
 }

@@ -96,6 +96,8 @@ pub struct Stream {
     pub assumed: bool,
     /// True if completion is assumed although no checkpoint followed its last record.
     pub(crate) assumed_open: bool,
+    /// True if a warning says why it was left out.
+    pub(crate) left_by_warning: bool,
     /// Records seen at the last edge of its table.
     pub(crate) table_edge: Option<u64>,
     /// True if a run was configured to read it.
@@ -259,6 +261,7 @@ impl Stream {
             odd_status: None,
             assumed: false,
             assumed_open: false,
+            left_by_warning: false,
             table_edge: None,
             asked: false,
             miscounted: None,

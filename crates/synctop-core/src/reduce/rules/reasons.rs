@@ -1,0 +1,211 @@
+//! Words of the log at the end of a run: warnings that say why a stream is missing, errors that no
+//! message reported, and failures that a state reports.
+
+use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, Name, Status, is_generic_error};
+use crate::reduce::rules::failures::{SILENT_ERROR, UNAVAILABLE};
+use crate::reduce::state::input::Exit;
+use crate::reduce::state::progress::Progress;
+use crate::reduce::state::stream::Stream;
+use std::sync::Arc;
+
+/// Placeholder line for errors that no single line reported.
+const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
+
+/// Words of a stream that was left out, in lower case as all of these.
+const LEFT_OUT: [&str; 12] = [
+    "skip",
+    "unavailable",
+    "not available",
+    "403",
+    "forbidden",
+    "not found",
+    "permission",
+    "denied",
+    "exclud",
+    "no access",
+    "unauthorized",
+    "not accessible",
+];
+
+/// Words of a record or a stream that failed.
+const FAILED: [&str; 9] =
+    ["fail", "error", "refus", "reject", "invalid", "could not", "cannot", "unable", "not be processed"];
+
+/// Words of a record or row, and of its loss.
+const ROWS: [&str; 4] = ["record", "row", "line", "json"];
+const LOST: [&str; 6] = ["skipping", "skipped", "dropp", "discard", "ignoring", "left out"];
+
+fn has_any(lower: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| lower.contains(word))
+}
+
+/// True if a text has this name as a word of its own. Short names are words of the language.
+pub(crate) fn names_word(text: &str, name: &str) -> bool {
+    const SHORTEST: usize = 3;
+    let edge = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '_' | '-')));
+    name.len() >= SHORTEST
+        && text.match_indices(name).any(|(at, word)| {
+            let before = text.get(..at).and_then(|before| before.chars().next_back());
+            let after = text.get(at + word.len()..).and_then(|after| after.chars().next());
+            edge(before) && edge(after)
+        })
+}
+
+/// Returns the name in `stream 'orders'`.
+fn quoted_stream(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("stream ")?;
+    let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"' | '`'))?;
+    let (name, _) = rest.strip_prefix(quote)?.split_once(quote)?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// True if a warning says that rows were left out.
+pub(crate) fn loses_rows(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    has_any(&lower, &ROWS) && has_any(&lower, &LOST) && quoted_stream(text).is_none()
+}
+
+impl Progress {
+    /// Applies failures that a state reports. One without a stream is of the stream that was
+    /// syncing.
+    pub(crate) fn failures_in_state(&mut self, failures: Vec<Failure>, line: &Line) {
+        for failure in failures {
+            let stream = failure.stream.clone().or_else(|| self.syncing_stream());
+            let level = if stream.is_some() { failure.level } else { ErrorLevel::Global };
+            let id = self.record_failure(Failure { stream, level, ..failure }, line);
+            self.errors.mark_logged(id);
+        }
+    }
+
+    fn syncing_stream(&self) -> Option<Name<'static>> {
+        let at = self.lookup.index.get(self.context.syncing.as_deref()?)?;
+        self.streams.get(*at).map(|stream| stream.identity())
+    }
+
+    /// Settles the words of the log at the end of the process.
+    pub(crate) fn apply_logged_words(&mut self) {
+        self.apply_warnings();
+        let done = self.exit == Some(Exit::Code(0))
+            || self.attempt.end.as_ref().is_some_and(crate::reduce::state::attempt::Ended::claims_complete);
+        if done && self.traits().errors_on_stderr && !self.was_stopped() {
+            self.settle_logged_errors();
+        }
+    }
+
+    /// Gives streams that are missing, skipped or failed in silence the warning that names them.
+    fn apply_warnings(&mut self) {
+        let texts: Vec<Arc<str>> = self.evidence.warned.kinds.iter().map(|kind| kind.text.clone()).collect();
+        for text in texts {
+            let lower = text.to_lowercase();
+            if !has_any(&lower, &LEFT_OUT) {
+                continue;
+            }
+            let named = |stream: &Arc<Stream>| names_word(&text, &stream.name);
+            let mut named: Vec<usize> =
+                self.streams.iter().enumerate().filter(|(_, stream)| named(stream)).map(|(at, _)| at).collect();
+            // A stream that only a warning names as skipped was asked for.
+            if named.is_empty()
+                && lower.contains("skip")
+                && let Some(name) = quoted_stream(&text)
+            {
+                named.push(self.place(&Name::plain(name.to_owned().into())));
+                for at in &named {
+                    self.change(*at, |stream| stream.asked = true);
+                }
+            }
+            for at in named {
+                self.explain_by_warning(at, &text);
+            }
+        }
+    }
+
+    fn explain_by_warning(&mut self, at: usize, text: &Arc<str>) {
+        let now = self.last_at;
+        let Some(stream) = self.streams.get(at) else { return };
+        let is_silent = stream.message.as_deref().is_some_and(|text| text == SILENT_ERROR || text == UNAVAILABLE);
+        match stream.status {
+            Status::NotStarted if stream.asked || stream.in_catalog => {
+                self.change(at, |stream| {
+                    stream.set_status(Status::Skipped, now);
+                    stream.message = Some(text.clone());
+                    stream.left_by_warning = true;
+                });
+            }
+            Status::Skipped | Status::Errored if is_silent => {
+                let (name, label, group) = (stream.identity(), stream.label.clone(), stream.failed_group);
+                if let Some(id) = group
+                    && self.errors.forget(id, &label)
+                {
+                    self.change(at, |stream| stream.errors = stream.errors.saturating_sub(1));
+                }
+                let failure = Failure::of(ErrorLevel::Stream, Some(name), text.to_string().into());
+                self.record_failure(failure, &NO_LINE);
+            }
+            Status::Completed if stream.records.cumulative.unwrap_or(0) == 0 && stream.message.is_none() => {
+                self.change(at, |stream| stream.message = Some(text.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Turns logged errors of a run that is done into errors of the streams that they name, and
+    /// otherwise into a doubt. Where nothing was synced, they are the result.
+    fn settle_logged_errors(&mut self) {
+        let synced = self.counters.checkpoints > 0 || self.streams.iter().any(|stream| stream.took_part());
+        if !synced {
+            return;
+        }
+        let attempt = self.attempts.max(1);
+        let whole: Vec<(u64, Arc<str>)> = self
+            .errors
+            .groups()
+            .iter()
+            .filter(|group| group.is_logged && group.hits.get("").is_some_and(|hit| hit.is_final && !hit.cleared))
+            .filter(|group| !self.streams.iter().any(|stream| stream.failed_group == Some(group.id)))
+            .map(|group| (group.id, group.message.clone()))
+            .collect();
+        for (id, text) in whole {
+            self.errors.forget(id, "");
+            self.evidence.logged.add_text(&text, attempt);
+            self.attempt.last_message_failed = false;
+        }
+        let named: Vec<(usize, Arc<str>)> = self
+            .evidence
+            .logged
+            .kinds
+            .iter()
+            .filter(|kind| kind.attempt == attempt && !is_generic_error(&kind.text))
+            .filter(|kind| has_any(&kind.text.to_lowercase(), &FAILED))
+            .filter_map(|kind| {
+                let at = self.streams.iter().position(|stream| names_word(&kind.text, &stream.name))?;
+                Some((at, kind.text.clone()))
+            })
+            .collect();
+        for (at, text) in named {
+            let Some(name) = self.streams.get(at).map(|stream| stream.identity()) else { continue };
+            let label = name.label().into_owned();
+            if self.errors.has_text(&label, self.attempts, &text) || self.has_failure_in(&label, &text) {
+                continue;
+            }
+            let failure = Failure::of(ErrorLevel::Stream, Some(name), text.to_string().into());
+            let id = self.record_failure(Failure { is_final: false, ..failure }, &NO_LINE);
+            self.errors.mark_logged(id);
+        }
+    }
+
+    /// True if an error of the stream is quoted by this text.
+    fn has_failure_in(&self, label: &str, text: &str) -> bool {
+        const SHORTEST: usize = 8;
+        self.errors.groups().iter().filter(|group| group.hits.contains_key(label)).any(|group| {
+            let cause = group.message.split_once(": ").map_or(&*group.message, |(_, cause)| cause);
+            cause.len() >= SHORTEST && text.contains(cause)
+        })
+    }
+
+    /// Returns the warnings that say that rows were left out: their number, and the first text.
+    pub(crate) fn rows_left_out(&self) -> Option<(u64, Arc<str>)> {
+        let mut kinds = self.evidence.warned.kinds.iter().filter(|kind| loses_rows(&kind.text)).peekable();
+        let first = kinds.peek().map(|kind| kind.text.clone())?;
+        Some((kinds.map(|kind| kind.count).sum(), first))
+    }
+}
