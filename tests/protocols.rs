@@ -51,14 +51,12 @@ fn first_message_of_every_recording_decides_its_protocol() {
             | "singer/sdk-tap-badconfig"
             | "singer/sdk-target-badjson"
             | "singer/sdk-target-noschema" => None,
-            // Text whose metrics show Singer, but not on the first line.
-            "singer/meltano-run-uncolored" => Some("singer"),
             name if name.starts_with("singer/meltano-run") => Some("meltano"),
             name if name.starts_with("singer/") => Some("singer"),
             name => name.split('/').next(),
         };
         assert_eq!(reduced(&log).dialect.map(Dialect::as_str), wanted, "{}", run.name);
-        if wanted.is_some() && run.name != "singer/meltano-run-uncolored" {
+        if wanted.is_some() {
             let first = log.iter().position(|byte| *byte == b'\n').map_or(log.len(), |at| at + 1);
             assert_eq!(reduced(&log[..first]).dialect.map(Dialect::as_str), wanted, "{} by its first line", run.name);
         }

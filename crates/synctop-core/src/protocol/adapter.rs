@@ -180,6 +180,15 @@ impl ProtocolTraits {
     };
 }
 
+/// Log of a platform that is not a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlatformLog {
+    /// Name of the log, as a noun phrase.
+    pub name: &'static str,
+    /// Way to get a feed, as a clause.
+    pub advice: &'static str,
+}
+
 /// Side of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -258,6 +267,11 @@ pub trait Adapter: Send + Sync {
 
     /// HTTP status in an error message.
     fn http_status(&self, _message: &str) -> Option<u16> {
+        None
+    }
+
+    /// Log of the protocol's platform around its messages, which has none, if a line has its form.
+    fn platform_log(&self, _line: &str) -> Option<PlatformLog> {
         None
     }
 

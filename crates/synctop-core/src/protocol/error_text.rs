@@ -10,7 +10,7 @@ use super::{clean, python, table};
 pub fn core(message: &str) -> String {
     let line = clean::line(message);
     let text = line.trim();
-    table::error_core(text).or_else(|| python::errno_core(text)).unwrap_or_else(|| first_statement(text).to_owned())
+    table::error_core(text).or_else(|| python::exception_core(text)).unwrap_or_else(|| first_statement(text).to_owned())
 }
 
 /// Returns the cause in a message, without the details that a protocol appends to it.

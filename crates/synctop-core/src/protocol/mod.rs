@@ -42,7 +42,7 @@ mod table;
 pub mod time;
 mod values;
 
-pub use adapter::{Adapter, Dialect, Message, Origin, Protocol, ProtocolTraits, Side};
+pub use adapter::{Adapter, Dialect, Message, Origin, PlatformLog, Protocol, ProtocolTraits, Side};
 pub use decode::{Decoded, Decoder, ProtocolSelection, RawLine};
 pub use message::{
     Activity, AtRisk, Checkpoint, Counts, EmittedState, End, EndReason, ErrorLevel, Estimate, Failure, Kind,
@@ -54,5 +54,7 @@ pub use scan::framer::LineFramer;
 pub use scan::lines::{HEAD_LENGTH, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use scan::validate::Validator;
 pub use stripe::{CLIENT_EMITTER, SERVICE_EMITTER, source_state};
-pub use table::{PROTOCOLS, decode_stderr_line, is_generic_error, logger_side, logger_stream, remedy};
+pub use table::{
+    PROTOCOLS, decode_stderr_line, is_generic_error, logger_side, logger_stream, platform_log, remedy, text_level,
+};
 pub use time::Millis;

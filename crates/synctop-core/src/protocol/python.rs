@@ -61,19 +61,28 @@ impl Traceback {
     }
 }
 
-/// Returns class and innermost system error of an exception's text, with the host if it names one:
-/// libraries wrap `[Errno 111] Connection refused` in sentences of their own.
-pub fn errno_core(text: &str) -> Option<String> {
-    let at = text.rfind("[Errno ")?;
-    let (before, inner) = text.split_at_checked(at)?;
-    let class = before.split(": ").next().filter(|class| !class.is_empty() && !class.contains(' '))?;
-    if !before.contains("(Caused by ") {
-        return before.strip_suffix(": ").filter(|rest| *rest == class).map(|_| text.to_owned());
-    }
+/// Maximum length of an exception's text that is shown whole, in bytes.
+const WHOLE_LENGTH: usize = 200;
+
+/// Returns the core of an exception's text: the whole of a short one; of a wrapped system error its
+/// class, the innermost error and the host, because libraries wrap `[Errno 111] Connection refused`
+/// in sentences of their own.
+#[must_use]
+pub fn exception_core(text: &str) -> Option<String> {
+    // Behind the name of the program that printed it.
+    let (program, text) = match text.split_once(": ").filter(|(_, rest)| is_exception(rest)) {
+        Some((program, rest)) if !is_exception(program) => (format!("{program}: "), rest),
+        _ => (String::new(), text),
+    };
+    let wrapped = text.find("(Caused by ").and_then(|start| text.rfind("[Errno ").filter(|at| *at > start));
+    let Some((before, inner)) = wrapped.and_then(|at| text.split_at_checked(at)) else {
+        return (is_exception(text) && text.len() <= WHOLE_LENGTH).then(|| format!("{program}{text}"));
+    };
+    let class = before.split(": ").next().filter(|class| is_exception(class))?;
     let inner = inner.split(['"', '\'']).next().unwrap_or(inner).trim_end_matches([')', ' ']);
     let host = before.split_once("(host=").and_then(|(_, rest)| rest.split_once(')'));
     let host = host.map(|(host, _)| format!(" (host={host})")).unwrap_or_default();
-    Some(format!("{class}: {inner}{host}"))
+    Some(format!("{program}{class}: {inner}{host}"))
 }
 
 /// Splits a text line of singer-sdk or singer-python into level, logger and message.

@@ -1,9 +1,9 @@
 //! The protocols that synctop knows, and questions to all of them.
 
-use super::adapter::{Adapter, Message, Protocol, Side};
+use super::adapter::{Adapter, Message, PlatformLog, Protocol, Side};
 use super::message::Level;
 use super::remedy::Remedy;
-use super::{airbyte, singer, stripe};
+use super::{airbyte, clean, singer, stripe};
 
 /// All protocols, in the order of detection.
 pub static PROTOCOLS: &[&Protocol] = &[&stripe::PROTOCOL, &singer::PROTOCOL, &airbyte::PROTOCOL, &singer::MELTANO];
@@ -61,6 +61,13 @@ pub(super) fn http_status(message: &str) -> Option<u16> {
 pub fn is_generic_error(message: &str) -> bool {
     let text = message.trim();
     text.is_empty() || text == "None" || adapters().any(|adapter| adapter.is_generic_error(text))
+}
+
+/// Returns the platform whose log has lines of this form.
+#[must_use]
+pub fn platform_log(line: &str) -> Option<PlatformLog> {
+    let plain = clean::line(line);
+    adapters().find_map(|adapter| adapter.platform_log(&plain))
 }
 
 /// Returns the remedy for an error message that has a form of any protocol.

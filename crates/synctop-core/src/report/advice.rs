@@ -301,6 +301,8 @@ pub enum Advice {
     FixAndSeeStderr,
     /// stderr names something else.
     SeeAllOfStderr,
+    /// The input is the log of a platform: get a feed in this way.
+    GetFeed(Arc<str>),
     /// Nothing in the input is a message.
     CheckInput,
     /// The feed cannot show how it ended.
@@ -376,6 +378,7 @@ impl Advice {
             Self::FixAndSeeStderr | Self::SeeAllOfStderr => {
                 format!("fix the cause that its stderr names, then {again}")
             }
+            Self::GetFeed(way) => way.to_string(),
             Self::CheckInput => "check that this is the engine's NDJSON output; its logs may be on stderr".into(),
             Self::PassExitCodeOrStderr => {
                 "Pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`".into()

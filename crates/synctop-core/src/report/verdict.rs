@@ -240,6 +240,9 @@ fn truncated(progress: &Progress) -> String {
         };
     }
     if progress.input.messages == 0 {
+        if let Some((name, _)) = &progress.evidence.platform {
+            return format!("{} of {name}, which is not a feed{exit}{said}", lines_read(progress));
+        }
         return format!("{}, and none is a message of an engine{exit}{said}", lines_read(progress));
     }
     let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
@@ -309,6 +312,10 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
         },
         Outcome::Aborted if progress.attempt.end.is_none() => Advice::restart(progress),
         Outcome::Aborted => Advice::StartWhenReady,
+        Outcome::Truncated | Outcome::Unknown if no_messages && progress.evidence.platform.is_some() => {
+            let (_, advice) = progress.evidence.platform.as_ref()?;
+            Advice::GetFeed(advice.clone())
+        }
         Outcome::Truncated if no_messages && has_stderr => Advice::FixAndSeeStderr,
         Outcome::Unknown if no_messages && has_stderr => Advice::SeeAllOfStderr,
         Outcome::Truncated | Outcome::Unknown if no_messages => Advice::CheckInput,

@@ -1,10 +1,11 @@
 //! Airbyte's protocol and its adapter.
 
 use super::{claims, fast};
-use crate::protocol::adapter::{Adapter, Message, Protocol, ProtocolTraits};
+use crate::protocol::adapter::{Adapter, Message, PlatformLog, Protocol, ProtocolTraits};
 use crate::protocol::error_text::core;
 use crate::protocol::head::Head;
 use crate::protocol::message::{Checkpoint, Kind, Level, Log, Name, Record};
+use crate::protocol::time;
 
 /// Airbyte connectors.
 pub static PROTOCOL: Protocol = Protocol {
@@ -69,6 +70,18 @@ impl Adapter for Airbyte {
         };
         let note = if exhausted { ", retries exhausted" } else { "" };
         Some(format!("{error} (HTTP {status}{note})"))
+    }
+
+    /// `2024-08-09 02:51:00 source > Starting syncing`, the log of a job.
+    fn platform_log(&self, line: &str) -> Option<PlatformLog> {
+        const PROCESSES: [&str; 4] = ["source", "destination", "platform", "replication-orchestrator"];
+        let (time, rest) = line.split_at_checked(20)?;
+        let process = rest.split_once(" > ").map(|(process, _)| process.trim())?;
+        let has_time = time.trim_end().len() == 19 && time::parse(time.trim_end()).is_some();
+        (has_time && PROCESSES.contains(&process)).then_some(PlatformLog {
+            name: "Airbyte's job log",
+            advice: "run the connector itself (`read --config ... --catalog ...`) and give its stdout to synctop",
+        })
     }
 
     fn http_status(&self, message: &str) -> Option<u16> {

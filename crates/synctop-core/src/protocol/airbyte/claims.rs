@@ -136,7 +136,7 @@ fn log(line: AirbyteLog) -> Log {
     let context = process_word(&message).map(|word| Box::new(word.context()));
     // Older kits end with the text of an exception that has none.
     if message.lines().next().is_some_and(|first| first.trim() == "None") {
-        return Log { context, message, ..Log::default() };
+        return Log { message, context, ..Log::default() };
     }
     Log { level: Level::from(&*word), fatal: word.eq_ignore_ascii_case("FATAL"), context, message, ..Log::default() }
 }

@@ -1,7 +1,7 @@
 //! Singer's and Meltano's protocol and their adapters.
 
 use super::loggers::{is_destination_logger, stream_of_logger};
-use super::{fast, feed, logs, meltano};
+use super::{fast, feed, human, logs, meltano};
 use crate::protocol::adapter::{Adapter, Message, Protocol, ProtocolTraits, Side};
 use crate::protocol::head::Head;
 use crate::protocol::message::{Checkpoint, ErrorLevel, Failure, Kind, Level, Name, Record};
@@ -59,12 +59,16 @@ impl Adapter for Singer {
     }
 
     fn decode_text<'a>(&self, line: &'a str) -> Option<Message<'a>> {
-        logs::metric(line)
+        // A metric in Meltano's log is of the plugin that the line names.
+        logs::metric(line).filter(|_| !human::is_line(line))
     }
 
     /// Decodes a metric, a line of a structured log, or a line `LEVEL text`, which programs of any
     /// protocol may write.
     fn decode_stderr<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        if human::is_line(line) {
+            return None;
+        }
         if let Some(metric) = logs::metric(line) {
             return Some(metric);
         }
@@ -110,8 +114,12 @@ impl Adapter for Meltano {
         meltano::message(line)
     }
 
+    fn decode_text<'a>(&self, line: &'a str) -> Option<Message<'a>> {
+        human::message(line)
+    }
+
     fn decode_stderr<'a>(&self, line: &'a str) -> Option<Message<'a>> {
-        line.starts_with('{').then(|| meltano::message(line)).flatten()
+        if line.starts_with('{') { meltano::message(line) } else { human::message(line) }
     }
 
     fn owns_log_object(&self, has_text: &dyn Fn(&str) -> bool) -> bool {

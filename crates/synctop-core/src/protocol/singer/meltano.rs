@@ -88,7 +88,7 @@ struct OwnException<'a> {
 }
 
 /// Lines of Meltano about the whole run, which older versions log without a logger.
-const OWN_EVENTS: [&str; 9] = [
+pub(super) const OWN_EVENTS: [&str; 9] = [
     "Environment '",
     "Block run completed",
     "Run completed",

@@ -8,6 +8,7 @@
 mod adapter;
 mod fast;
 mod feed;
+mod human;
 mod loggers;
 mod logs;
 mod meltano;

@@ -2,12 +2,20 @@
 
 use crate::protocol::python::Traceback;
 use crate::protocol::{
-    Decoded, Decoder, Dialect, Kind, Level, Line, LineEnd, Log, Message, Millis, Name, Origin, ProtocolTraits, mask,
+    Decoded, Decoder, Dialect, Kind, Level, Line, LineEnd, Log, Message, Millis, Name, Origin, ProtocolTraits, clean,
+    mask, platform_log, text_level,
 };
 use crate::reduce::rules::notes::Note;
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
 use crate::reduce::state::input::{Anomaly, Exit};
 use crate::reduce::state::progress::Progress;
+
+/// True if a message does not show that the input is a feed: a log line that other programs write
+/// too, or a message behind text that is no known prefix.
+fn is_weak(message: &Message, glued: Option<&str>) -> bool {
+    let is_text = |glue: &str| !clean::line(glue).trim().is_empty() && !glue.starts_with('{');
+    message.origin == Origin::Log || glued.is_some_and(is_text)
+}
 
 impl Progress {
     /// Applies one line and its decoded form. `decoder` decodes lines that were wrapped.
@@ -29,6 +37,16 @@ impl Progress {
     pub(crate) fn classified(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
         match decoded {
             Decoded::Wrapped(_) => {}
+            // A metric or a quoted message alone does not make a feed of a text log.
+            Decoded::Message { message, glued } if !self.dialect_firm && is_weak(&message, glued.as_deref()) => {
+                self.input.raw += 1;
+                let text = String::from_utf8_lossy(line.bytes);
+                if message.origin == Origin::Log {
+                    self.stderr.parser.buffer_feed_line(&text);
+                }
+                let level = text_level(&text).unwrap_or_default();
+                self.note(level, FeedOrigin::Raw, None, None, &text);
+            }
             Decoded::Message { message, .. }
                 if !self.accepts_dialect(message.dialect, message.origin == Origin::Protocol) =>
             {
@@ -51,6 +69,10 @@ impl Progress {
             }
             Decoded::Raw(raw) => {
                 self.input.raw += 1;
+                if self.input.messages == 0 && self.evidence.platform.is_none() {
+                    let found = platform_log(&raw.text);
+                    self.evidence.platform = found.map(|log| (log.name.into(), log.advice.into()));
+                }
                 if self.dialect.is_some_and(|dialect| dialect.traits().errors_on_stderr) {
                     // Stdout and stderr of the engine share this feed.
                     self.parse_stderr_line(&raw.text);
@@ -88,6 +110,7 @@ impl Progress {
             self.dialect = Some(dialect);
             self.dialect_firm = is_conclusive;
             self.apply_buffered_lines();
+            self.apply_buffered_feed_lines();
         }
         self.dialect.is_some_and(|mine| mine.is_compatible_with(dialect))
     }

@@ -192,7 +192,7 @@ impl Progress {
         self.stream_message();
         self.input.messages += rest.len() as u64;
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
-        let late = self.traits().states_may_follow_complete;
+        let late = self.traits().states_may_follow_complete && !self.traits().first_status_is_final;
         // The first record opened the attempt and started the stream, as the others need it.
         let Some(stream) = self.streams.get_mut(self.lookup.last_stream).map(Arc::make_mut) else { return };
         stream.add_record_lines(count, bytes, measure);

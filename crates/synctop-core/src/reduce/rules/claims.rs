@@ -128,7 +128,8 @@ impl Progress {
         self.commits.source_seen(&mut self.streams);
         let at = self.place_of_message(name);
         let now = self.last_at;
-        let late = self.traits().states_may_follow_complete;
+        // Where statuses are messages, no record follows the last one.
+        let late = self.traits().states_may_follow_complete && !self.traits().first_status_is_final;
         let fresh = self.change(at, |stream| {
             let fresh = !std::mem::replace(&mut stream.in_feed, true);
             let after_complete = stream.complete_reported && !stream.early && !late;
@@ -241,7 +242,11 @@ impl Progress {
         if claim.activity.is_some() && !claim.is_table_edge && !self.stderr.parser.is_beside_feed {
             self.context.syncing = Some(name.key().as_ref().into());
         }
+        let is_table_edge = claim.is_table_edge;
         self.apply_claim(claim, line);
+        if is_table_edge && let Some(at) = self.lookup.index.get(name.key().as_ref()).copied() {
+            self.change(at, |stream| stream.table_edge = Some(stream.seen));
+        }
         if !self.stderr.parser.is_beside_feed {
             self.apply_held_facts(&name);
         }
@@ -290,9 +295,6 @@ impl Progress {
                 stream.end_rate_limit(now);
             }
             stream.in_feed |= claim.activity.is_some() && !beside;
-            if claim.is_table_edge {
-                stream.table_edge = Some(stream.seen);
-            }
             if let Some(activity) = claim.activity.filter(|_| !stands) {
                 stream.apply_activity(activity, now);
             }

@@ -72,7 +72,7 @@ impl Progress {
         for failure in failures {
             let stream = failure.stream.clone().or_else(|| self.syncing_stream());
             let level = if stream.is_some() { failure.level } else { ErrorLevel::Global };
-            let id = self.record_failure(Failure { stream, level, ..failure }, line);
+            let id = self.record_failure(Failure { level, stream, ..failure }, line);
             self.errors.mark_logged(id);
         }
     }
@@ -87,7 +87,8 @@ impl Progress {
         self.apply_warnings();
         let done = self.exit == Some(Exit::Code(0))
             || self.attempt.end.as_ref().is_some_and(crate::reduce::state::attempt::Ended::claims_complete);
-        if done && self.traits().errors_on_stderr && !self.was_stopped() {
+        let failed = self.attempt.program_exit.is_some() || self.was_stopped();
+        if done && self.traits().errors_on_stderr && !failed {
             self.settle_logged_errors();
         }
     }

@@ -93,6 +93,19 @@ impl Progress {
         }
     }
 
+    /// Applies the log lines that stood before the first message of the feed. They count as
+    /// messages now.
+    pub(crate) fn apply_buffered_feed_lines(&mut self) {
+        if !self.dialect_firm {
+            return;
+        }
+        for line in std::mem::take(&mut self.stderr.parser.early_feed) {
+            self.input.raw -= 1;
+            self.input.messages += 1;
+            self.parse_stderr_line(&line);
+        }
+    }
+
     /// Applies a line that the engine wrote to stderr.
     pub fn stderr(&mut self, line: &str) {
         let opened = envelope::open(line);

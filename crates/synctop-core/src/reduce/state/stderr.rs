@@ -54,6 +54,8 @@ pub(crate) struct StderrParser {
     pub(crate) first: Option<u64>,
     /// Lines received before the protocol was known.
     pub(crate) early: VecDeque<Box<str>>,
+    /// Log lines of the feed from before its first message.
+    pub(crate) early_feed: VecDeque<Box<str>>,
     /// Facts about streams that the feed has not named yet.
     pub(crate) held: Vec<(Box<str>, HeldFact)>,
 }
@@ -75,6 +77,14 @@ impl StderrParser {
     /// Resets the traceback.
     pub(crate) fn clear(&mut self) {
         self.trace = Trace::default();
+    }
+
+    /// Buffers a log line until the first message of the feed.
+    pub(crate) fn buffer_feed_line(&mut self, text: &str) {
+        if self.early_feed.len() >= MAX_BUFFERED_LINES {
+            self.early_feed.pop_front();
+        }
+        self.early_feed.push_back(text.into());
     }
 
     /// Continues with the lines of another program, which has its own traceback.
