@@ -123,7 +123,7 @@ impl Reconciler {
                 self.change(|_, pipeline| apply_event(pipeline, LifecycleEvent::Halted)).await?;
             }
             Todo::SetUp => self.set_up(&pipeline).await?,
-            Todo::Sync => self.sync(&pipeline).await?,
+            Todo::Sync => Box::pin(self.sync(&pipeline)).await?,
             Todo::Live => {
                 self.run = None;
                 let waiting = self.service.store.read(|it| store::inputs(it, &self.slot.id, EVENTS_PER_CALL))?;
