@@ -654,7 +654,7 @@ fn invalid_arguments_fail_before_any_call() {
             "is the state",
             64,
         ),
-        (vec!["http://127.0.0.1:1", "--pipeline", "/bin/sh"], "it is not UTF-8 text", 65),
+        (vec!["http://127.0.0.1:1", "--pipeline", "/bin/sh"], "it is neither UTF-8 nor UTF-16 text", 65),
         (
             vec!["http://127.0.0.1:1", "--pipeline", pipeline, "--state", "/no/such/s.json"],
             "there is no such folder",

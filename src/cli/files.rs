@@ -3,6 +3,7 @@
 use super::error::CommandError;
 use crate::engine::backfill::state_file as state;
 use crate::net::SourceError;
+use crate::net::source::decompress;
 use std::io;
 use std::path::Path;
 use synctop_core::ResultClass;
@@ -11,14 +12,14 @@ use synctop_core::ResultClass;
 ///
 /// # Errors
 ///
-/// Returns a [`CommandError`] if the file is missing, unreadable or not UTF-8.
+/// Returns a [`CommandError`] if the file is missing, unreadable or no text.
 pub(crate) fn read_text_file(path: &Path, what: &str) -> Result<String, CommandError> {
     let name = path.display().to_string();
-    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+    std::fs::read(path).and_then(decompress::to_text).map_err(|error| match error.kind() {
         // Not `Missing`: it suggests to wait for a feed, and this file is not waited for.
         io::ErrorKind::NotFound => SourceError::Absent(name).into(),
         io::ErrorKind::InvalidData => CommandError {
-            sentence: format!("{name} is not a {what}: it is not UTF-8 text."),
+            sentence: format!("{name} is not a {what}: it is neither UTF-8 nor UTF-16 text."),
             class: ResultClass::BadData,
         },
         _ => SourceError::of(&name, &error).into(),

@@ -1,4 +1,5 @@
-//! Decompression of `.gz` and `.zst`, detected by magic bytes and not by name.
+//! Decompression of `.gz` and `.zst`, detected by magic bytes and not by name, and conversion of
+//! UTF-16, detected by its byte order mark.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc;
@@ -9,16 +10,29 @@ pub enum Compression {
     Plain,
     Gzip,
     Zstd,
+    /// UTF-16 text, as PowerShell redirects output.
+    Utf16,
 }
 
-/// Detects the compression by magic bytes (RFC 1952, RFC 8878).
+/// Detects the compression by magic bytes (RFC 1952, RFC 8878), UTF-16 by its byte order mark.
 #[must_use]
 pub fn packing(head: &[u8]) -> Compression {
     match head {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Compression::Utf16,
         _ => Compression::Plain,
     }
+}
+
+/// Reads text in UTF-8, or in UTF-16 with a byte order mark, which is removed.
+///
+/// # Errors
+/// Returns [`io::ErrorKind::InvalidData`] for other text.
+pub fn to_text(bytes: Vec<u8>) -> io::Result<String> {
+    let mut text = String::new();
+    open(&bytes[..])?.1.read_to_string(&mut text)?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Returns the detected compression and a reader that decompresses the input. Blocks until the
@@ -33,7 +47,8 @@ pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Compression, Box<dy
     let mut wanted = 1;
     loop {
         let head = input.get_mut().peek(wanted)?;
-        let more = matches!(head, [0x1f] | [0x28 | 0x50..=0x5f, ..]) && head.len() < 4 && head.len() == wanted;
+        let more =
+            matches!(head, [0x1f | 0xff | 0xfe] | [0x28 | 0x50..=0x5f, ..]) && head.len() < 4 && head.len() == wanted;
         if !more {
             break;
         }
@@ -46,6 +61,7 @@ pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Compression, Box<dy
             Compression::Plain => Box::new(Plain(input)),
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
             Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+            Compression::Utf16 => Box::new(encoding_rs_io::DecodeReaderBytes::new(input)),
         },
     ))
 }
@@ -192,6 +208,15 @@ mod tests {
             unpacked.read_to_end(&mut out).unwrap();
             assert_eq!((found, out), (packing, text.clone()));
         }
+        for (mark, unit) in [([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]), ([0xfe, 0xff], u16::to_be_bytes)] {
+            let wide: Vec<u8> = mark.into_iter().chain("a\u{1f600}é\r\nb".encode_utf16().flat_map(unit)).collect();
+            let (found, mut text) = open(Drip(&wide)).unwrap();
+            let mut out = String::new();
+            text.read_to_string(&mut out).unwrap();
+            assert_eq!((found, out.as_str()), (Compression::Utf16, "a\u{1f600}é\r\nb"));
+            assert_eq!(to_text(wide).unwrap(), out);
+        }
+        assert_eq!(to_text("\u{feff}{}".into()).unwrap(), "{}");
         let (found, mut nothing) = open(&b""[..]).unwrap();
         assert_eq!((found, nothing.read(&mut [0; 8]).unwrap()), (Compression::Plain, 0));
     }

@@ -130,7 +130,7 @@ fn reduce_all(logs: Vec<SavedLog>, sink: &mut LogWithSidecar, decoder: &Decoder)
         };
         match packing {
             Compression::Plain => parallel::reduce(Chunks::new(input, at), decoder, sink, workers)?,
-            Compression::Gzip | Compression::Zstd => {
+            Compression::Gzip | Compression::Zstd | Compression::Utf16 => {
                 parallel::reduce(Chunks::new(decompress::read_ahead(input)?, at), decoder, sink, workers)?;
             }
         }
@@ -314,7 +314,7 @@ impl Indexer {
         let workers = parallel::workers();
         match packing {
             Compression::Plain => parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers),
-            Compression::Gzip | Compression::Zstd => {
+            Compression::Gzip | Compression::Zstd | Compression::Utf16 => {
                 let input = decompress::read_ahead(input)?;
                 parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers)
             }
