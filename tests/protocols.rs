@@ -435,7 +435,9 @@ fn roll_up_error_is_a_cause_only_without_another_error() {
     assert_eq!(said["errors"][0]["streams"], json!(["a"]));
     assert_eq!(said["roll_up"], ROLL_UP);
     let alone = json_of(&of(&[status("a", "STARTED"), error(None, ROLL_UP, "config_error")], None));
-    assert_eq!((&alone["roll_up"], alone["errors"].as_array().unwrap().len()), (&Value::Null, 1));
+    // A stream without an error of its own gets its part.
+    assert_eq!((&alone["roll_up"], alone["errors"].as_array().unwrap().len()), (&json!(ROLL_UP), 1));
+    assert_eq!((&alone["errors"][0]["message"], &alone["errors"][0]["streams"]), (&json!("boom"), &json!(["a"])));
 }
 
 #[test]

@@ -214,7 +214,7 @@ mod tests {
             let mut out = String::new();
             text.read_to_string(&mut out).unwrap();
             assert_eq!((found, out.as_str()), (Compression::Utf16, "a\u{1f600}é\r\nb"));
-            assert_eq!(to_text(wide).unwrap(), out);
+            assert_eq!(to_text(wide.clone()).unwrap(), out);
         }
         assert_eq!(to_text("\u{feff}{}".into()).unwrap(), "{}");
         let (found, mut nothing) = open(&b""[..]).unwrap();

@@ -5,7 +5,7 @@
 //! library add one with [`super::Decoder::with_adapter`].
 
 use super::head::Head;
-use super::message::{Kind, Level};
+use super::message::{Kind, Level, Side};
 use super::remedy::Remedy;
 use super::time::Millis;
 use std::borrow::Cow;
@@ -187,15 +187,6 @@ pub struct PlatformLog {
     pub name: &'static str,
     /// Way to get a feed, as a clause.
     pub advice: &'static str,
-}
-
-/// Side of a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Source, such as a Singer tap (logger `tap-…`).
-    Source,
-    /// Destination, such as a Singer target (logger `target-…`).
-    Destination,
 }
 
 /// Decoder of one protocol. It has no state, so that lines may be decoded in parallel: facts that

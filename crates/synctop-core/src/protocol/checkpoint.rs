@@ -1,6 +1,6 @@
 //! Claims of checkpoints: emitted states, their positions, and the streams that they cover.
 
-use super::message::Failure;
+use super::failure::Failure;
 use super::time::Millis;
 use super::values::{Name, Range};
 

@@ -27,6 +27,7 @@ pub mod clean;
 pub mod decode;
 pub mod envelope;
 pub mod error_text;
+mod failure;
 pub mod head;
 mod lenient;
 pub mod mask;
@@ -42,12 +43,12 @@ mod table;
 pub mod time;
 mod values;
 
-pub use adapter::{Adapter, Dialect, Message, Origin, PlatformLog, Protocol, ProtocolTraits, Side};
+pub use adapter::{Adapter, Dialect, Message, Origin, PlatformLog, Protocol, ProtocolTraits};
 pub use decode::{Decoded, Decoder, ProtocolSelection, RawLine};
 pub use message::{
     Activity, AtRisk, Checkpoint, Counts, EmittedState, End, EndReason, ErrorLevel, Estimate, Failure, Kind,
     KnownPosition, Level, Log, LogContext, Metered, Name, ParsePosition, Position, ProcessEvent, ProgramExit,
-    ProgressReport, Range, Record, Relayed, Retry, Risk, State, Status, StreamClaim, StreamCursor, StreamReport,
+    ProgressReport, Range, Record, Relayed, Retry, Risk, Side, State, Status, StreamClaim, StreamCursor, StreamReport,
 };
 pub use remedy::Remedy;
 pub use scan::framer::LineFramer;

@@ -1,7 +1,7 @@
 //! The protocols that synctop knows, and questions to all of them.
 
-use super::adapter::{Adapter, Message, PlatformLog, Protocol, Side};
-use super::message::Level;
+use super::adapter::{Adapter, Message, PlatformLog, Protocol};
+use super::message::{Level, Side};
 use super::remedy::Remedy;
 use super::{airbyte, clean, singer, stripe};
 

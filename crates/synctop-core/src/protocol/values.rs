@@ -210,3 +210,12 @@ impl From<&str> for Level {
         }
     }
 }
+
+/// Side of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Source, such as a Singer tap (logger `tap-…`).
+    Source,
+    /// Destination, such as a Singer target (logger `target-…`).
+    Destination,
+}

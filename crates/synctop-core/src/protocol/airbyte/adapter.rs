@@ -2,9 +2,10 @@
 
 use super::{claims, fast};
 use crate::protocol::adapter::{Adapter, Message, PlatformLog, Protocol, ProtocolTraits};
-use crate::protocol::error_text::core;
 use crate::protocol::head::Head;
 use crate::protocol::message::{Checkpoint, Kind, Level, Log, Name, Record};
+use crate::protocol::python::exception_core;
+use crate::protocol::shorten::first_statement;
 use crate::protocol::time;
 
 /// Airbyte connectors.
@@ -66,7 +67,10 @@ impl Adapter for Airbyte {
         let Some((status, error)) = status_code(message) else {
             // The kit's sentence says nothing: the exception behind it does.
             let (_, exception) = message.split_once("Exception: ").filter(|_| exhausted)?;
-            return Some(format!("{} (retries exhausted)", core(exception)));
+            return Some(format!(
+                "{} (retries exhausted)",
+                exception_core(exception).unwrap_or_else(|| first_statement(exception).to_owned())
+            ));
         };
         let note = if exhausted { ", retries exhausted" } else { "" };
         Some(format!("{error} (HTTP {status}{note})"))

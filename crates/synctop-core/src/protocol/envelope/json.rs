@@ -1,7 +1,7 @@
 //! JSON envelopes of log collectors. An envelope is opened if it has the payload and a field that
 //! only this collector writes, because programs log objects with `message` and `time` too.
 
-use super::{Clock, Opened, Output};
+use super::opened::{Clock, Opened, Output};
 use crate::protocol::lenient::{LenientInstant, Maybe, Text};
 use crate::protocol::time;
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! Prefixes of lines: one table, with the clock of each.
 
-use super::{Clock, Opened, Output};
+use super::opened::{Clock, Opened, Output};
 use crate::protocol::time;
 use std::borrow::Cow;
 

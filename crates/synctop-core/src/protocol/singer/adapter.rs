@@ -2,9 +2,9 @@
 
 use super::loggers::{is_destination_logger, stream_of_logger};
 use super::{fast, feed, human, logs, meltano};
-use crate::protocol::adapter::{Adapter, Message, Protocol, ProtocolTraits, Side};
+use crate::protocol::adapter::{Adapter, Message, Protocol, ProtocolTraits};
 use crate::protocol::head::Head;
-use crate::protocol::message::{Checkpoint, ErrorLevel, Failure, Kind, Level, Name, Record};
+use crate::protocol::message::{Checkpoint, ErrorLevel, Failure, Kind, Level, Name, Record, Side};
 use crate::protocol::python;
 use std::borrow::Cow;
 

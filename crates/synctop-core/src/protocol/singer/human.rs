@@ -4,9 +4,11 @@
 use super::loggers::is_destination_logger;
 use super::logs::{log_kind, metric};
 use super::meltano::OWN_EVENTS;
-use crate::protocol::adapter::{Message, Side};
+use crate::protocol::adapter::Message;
 use crate::protocol::clean;
-use crate::protocol::message::{Checkpoint, EmittedState, End, EndReason, Kind, Level, Log, ProgramExit, Relayed};
+use crate::protocol::message::{
+    Checkpoint, EmittedState, End, EndReason, Kind, Level, Log, ProgramExit, Relayed, Side,
+};
 use crate::protocol::time::{self, Millis};
 use std::borrow::Cow;
 

@@ -4,10 +4,10 @@
 
 use super::loggers::is_destination_logger;
 use super::logs::{Exception, Metric, log_kind, metric};
-use crate::protocol::adapter::{Message, Side};
+use crate::protocol::adapter::Message;
 use crate::protocol::lenient::{Flag, LenientInstant, Maybe, Seq, Text};
 use crate::protocol::message::{
-    Checkpoint, EmittedState, End, EndReason, Kind, Level, LogContext, Metered, ProgramExit, Relayed,
+    Checkpoint, EmittedState, End, EndReason, Kind, Level, LogContext, Metered, ProgramExit, Relayed, Side,
 };
 use serde::Deserialize;
 use std::borrow::Cow;

@@ -188,6 +188,7 @@ impl Progress {
             self.feed.repeat(rest.len() as u64, self.input.lines);
             return;
         }
+        self.context.has_timed_records |= rest.iter().any(Option::is_some);
         // An event between two lines may have ended the run.
         self.stream_message();
         self.input.messages += rest.len() as u64;

@@ -99,8 +99,10 @@ impl Progress {
         let exit_zero = self.exit == Some(Exit::Code(0)) && !self.attempt.statuses;
         let done = exit_zero && self.counters.checkpoints > 0;
         // Taps without times in their records have no other sign of an end; others report it.
-        let quiet =
-            exit_zero && !self.attempt.stopping && (!self.context.has_timed_records || !self.stderr.tail.is_empty());
+        let quiet = exit_zero
+            && !self.attempt.stopping
+            && !self.input.truncated_line
+            && (!self.context.has_timed_records || !self.stderr.tail.is_empty());
         let blamed = self.blamed_streams();
         let now = self.last_at;
         for at in 0..self.streams.len() {
