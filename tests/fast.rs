@@ -150,7 +150,8 @@ fn panic_of_a_worker_ends_parallel_reading() {
 /// Sample lines of the fixtures: at most two per file with the same first 60 characters.
 fn samples() -> Vec<String> {
     let mut samples: Vec<String> = Vec::new();
-    let all = fixtures().into_iter().map(|(_, path)| path).chain(logs_of_tools(&fixture_root()));
+    let wild = std::fs::read_dir(fixture_root().join("wild")).unwrap().flatten().map(|entry| entry.path());
+    let all = fixtures().into_iter().map(|(_, path)| path).chain(logs_of_tools(&fixture_root())).chain(wild);
     for path in all {
         let log = unpack(&path);
         let lines = log.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());

@@ -1,5 +1,5 @@
-//! Real cases: logs re-created from public bug reports, or recorded from live runs, with their right
-//! answers. Each answer was written down before the program was run.
+//! Real cases: logs re-created from public bug reports, or recorded from live runs, with their
+//! right answers. Each answer was written down before the program was run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;

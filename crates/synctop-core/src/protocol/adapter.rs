@@ -251,7 +251,7 @@ pub trait Adapter: Send + Sync {
         None
     }
 
-    /// True if an error message of this protocol says nothing, so that the cause is elsewhere.
+    /// True if an error message of this protocol is generic, so that the cause is elsewhere.
     fn is_generic_error(&self, _message: &str) -> bool {
         false
     }

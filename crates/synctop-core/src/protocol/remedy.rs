@@ -5,6 +5,8 @@
 pub enum Remedy {
     /// Check a path: a file does not exist or cannot be located.
     CheckPath,
+    /// Give the process access to a file or folder.
+    GrantFileAccess,
     /// Correct the configuration, for an error of type `config_error`.
     CorrectConfiguration,
     /// Give the key the permission that it lacks.

@@ -56,7 +56,7 @@ pub(super) fn http_status(message: &str) -> Option<u16> {
     adapters().find_map(|adapter| adapter.http_status(message))
 }
 
-/// True if an error message says nothing: another text has the cause.
+/// True if an error message is empty or generic: another text has the cause.
 #[must_use]
 pub fn is_generic_error(message: &str) -> bool {
     let text = message.trim();

@@ -35,7 +35,7 @@ pub enum DoubtKind {
     UnknownEnd,
     /// A completed run logged errors that no reported error explains.
     ErrorsLogged,
-    /// Warnings say that rows were left out.
+    /// Warnings report rows that were left out.
     RowsLeftOut,
     /// The feed has malformed lines, apart from a torn last one, and is not truncated otherwise.
     LinesLost,

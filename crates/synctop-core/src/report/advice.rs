@@ -144,6 +144,9 @@ impl Remedy {
         if any(MEMORY) {
             return Self::AddMemory;
         }
+        if has("errno 13") {
+            return Self::GrantFileAccess;
+        }
         if any(PATH) {
             return Self::CheckPath;
         }
@@ -175,6 +178,7 @@ impl Remedy {
         let once_more = Repeat::Continue.text(audience);
         match self {
             Self::CheckPath => format!("check the path, then {again}"),
+            Self::GrantFileAccess => format!("give the process access to that file or folder, then {again}"),
             Self::CorrectConfiguration => format!("correct the configuration, then {again}"),
             Self::GrantPermission => format!("give the key that permission, then {again}"),
             Self::CheckKey => format!("check the key, then {again}"),

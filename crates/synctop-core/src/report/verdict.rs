@@ -163,7 +163,7 @@ fn left_by_warning(progress: &Progress) -> Option<String> {
     let reason = short(left.first()?.message.as_deref().unwrap_or_default(), 200);
     let names: Vec<_> = left.iter().take(3).map(|stream| clean::line(&stream.label).into_owned()).collect();
     let more = if left.len() > 3 { format!(" and {} more", left.len() - 3) } else { String::new() };
-    Some(format!("{}{more} skipped: {reason}", names.join(", ")))
+    Some(format!("{}{more} left out: {reason}", names.join(", ")))
 }
 
 /// Explains a failure without an error.

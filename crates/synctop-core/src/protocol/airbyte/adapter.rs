@@ -65,7 +65,7 @@ impl Adapter for Airbyte {
     fn error_core(&self, message: &str) -> Option<String> {
         let exhausted = message.starts_with("Exhausted available request attempts");
         let Some((status, error)) = status_code(message) else {
-            // The kit's sentence says nothing: the exception behind it does.
+            // The kit's sentence is generic: the cause is the exception behind it.
             let (_, exception) = message.split_once("Exception: ").filter(|_| exhausted)?;
             return Some(format!(
                 "{} (retries exhausted)",

@@ -40,7 +40,7 @@ impl Progress {
     }
 
     /// Applies the failed exit of a program. It is the cause if no exception is; a signal is one in
-    /// any case, because a killed program says nothing.
+    /// any case, because a killed program prints no reason.
     pub(crate) fn program_exit(&mut self, exit: &ProgramExit) {
         if let Some(id) = &exit.run_id {
             self.run_id(&mask::secrets(id));

@@ -1,5 +1,5 @@
-//! Words of the log at the end of a run: warnings that say why a stream is missing, errors that no
-//! message reported, and failures that a state reports.
+//! Words of the log at the end of a run: warnings that name the reason of a missing stream, errors
+//! that no message reported, and failures that a state reports.
 
 use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, Name, Status, is_generic_error};
 use crate::reduce::rules::failures::{SILENT_ERROR, UNAVAILABLE};
@@ -59,7 +59,7 @@ fn quoted_stream(text: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// True if a warning says that rows were left out.
+/// True if a warning reports rows that were left out.
 pub(crate) fn loses_rows(text: &str) -> bool {
     let lower = text.to_lowercase();
     has_any(&lower, &ROWS) && has_any(&lower, &LOST) && quoted_stream(text).is_none()
@@ -203,7 +203,7 @@ impl Progress {
         })
     }
 
-    /// Returns the warnings that say that rows were left out: their number, and the first text.
+    /// Returns the warnings about rows that were left out: their number, and the first text.
     pub(crate) fn rows_left_out(&self) -> Option<(u64, Arc<str>)> {
         let mut kinds = self.evidence.warned.kinds.iter().filter(|kind| loses_rows(&kind.text)).peekable();
         let first = kinds.peek().map(|kind| kind.text.clone())?;

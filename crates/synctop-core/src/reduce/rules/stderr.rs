@@ -211,7 +211,7 @@ impl Progress {
             // After a logged error the traceback belongs to that error, which the program may have
             // caught.
             self.stderr.parser.trace.caught = self.stderr.parser.trace.error.is_some();
-            // A sentence that says nothing leaves the cause to the exception.
+            // A generic sentence leaves the cause to the exception.
             if let Some(error) = self.stderr.parser.trace.error.take().filter(|error| !is_generic_error(error)) {
                 self.record_exception(&error);
             }
@@ -241,7 +241,7 @@ impl Progress {
         let speaker = self.stderr.parser.speaker.clone();
         let message = &speaker.map_or_else(|| message.to_owned(), |speaker| format!("{speaker}: {message}"));
         if is_broken_pipe(message) {
-            // The reader of the program has died: only if nothing says why, this is the cause.
+            // The reader of the program has died: this is the cause only without another one.
             self.attempt.fallback = Some(mask::secrets(cut(message, TEXT_KEPT)).into());
             return;
         }

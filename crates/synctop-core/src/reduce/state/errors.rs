@@ -272,8 +272,8 @@ impl Errors {
         id
     }
 
-    /// Removes the occurrences of a group in a stream, because a better error explains them. Returns
-    /// true if there were any.
+    /// Removes the occurrences of a group in a stream, because a better error explains them.
+    /// Returns true if there were any.
     pub(crate) fn forget(&mut self, id: u64, stream: &str) -> bool {
         let Some(slot) = self.index.get(&id).copied() else { return false };
         let Some(group) = self.groups.get_mut(slot).map(Arc::make_mut) else { return false };

@@ -133,8 +133,8 @@ pub(crate) struct ErrorEvidence {
     pub(crate) logged: LoggedErrors,
     /// Warnings of this run that may be the reason of a stream's absence.
     pub(crate) warned: LoggedErrors,
-    /// Log of a platform that the first lines of text have the form of: its name, and the way to get
-    /// a feed.
+    /// Log of a platform that the first lines of text have the form of: its name, and the way to
+    /// get a feed.
     pub(crate) platform: Option<(Arc<str>, Arc<str>)>,
     /// State of a traceback that stands as text between the messages.
     pub(crate) raw_traceback: Traceback,

@@ -19,7 +19,7 @@ const MAX_SPEAKERS: usize = 16;
 
 /// Traceback of one program.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Trace {
+pub(crate) struct TracebackState {
     pub(crate) state: Traceback,
     pub(crate) text: String,
     /// Error group that the traceback belongs to.
@@ -36,11 +36,11 @@ pub(crate) struct Trace {
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct StderrParser {
     /// State of the current traceback.
-    pub(crate) trace: Trace,
+    pub(crate) trace: TracebackState,
     /// Program whose lines are parsed, in the log of another one that runs several.
     pub(crate) speaker: Option<Arc<str>>,
     /// Tracebacks of the other programs, whose lines alternate.
-    pub(crate) others: BTreeMap<Option<Arc<str>>, Trace>,
+    pub(crate) others: BTreeMap<Option<Arc<str>>, TracebackState>,
     /// True while a message beside the feed (a log line, not a protocol message) is applied.
     pub(crate) is_beside_feed: bool,
     /// True while a line of a separate pipe is parsed, whose order relative to the feed is unknown.
@@ -76,7 +76,7 @@ impl StderrParser {
 
     /// Resets the traceback.
     pub(crate) fn clear(&mut self) {
-        self.trace = Trace::default();
+        self.trace = TracebackState::default();
     }
 
     /// Buffers a log line until the first message of the feed.

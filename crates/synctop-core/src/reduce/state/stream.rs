@@ -96,7 +96,7 @@ pub struct Stream {
     pub assumed: bool,
     /// True if completion is assumed although no checkpoint followed its last record.
     pub(crate) assumed_open: bool,
-    /// True if a warning says why it was left out.
+    /// True if a warning is the reason of its absence.
     pub(crate) left_by_warning: bool,
     /// Records seen at the last edge of its table.
     pub(crate) table_edge: Option<u64>,
