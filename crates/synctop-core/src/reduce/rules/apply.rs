@@ -27,13 +27,14 @@ impl Progress {
     pub(crate) fn apply_noted(&mut self, line: &Line, decoded: Decoded, note: Option<Note>, decoder: &Decoder) {
         self.input.lines += 1;
         self.input.bytes += line.length;
-        match decoded {
-            Decoded::Wrapped(opened) => self.wrapped(*opened, line.end, decoder),
-            decoded => self.classified(line, decoded, note),
+        if let Decoded::Wrapped(opened) = decoded {
+            return self.wrapped(*opened, line.end, decoder);
         }
+        self.classified(line, decoded, note);
     }
 
     /// Counts a line in its class, and applies it.
+    #[inline]
     pub(crate) fn classified(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
         match decoded {
             Decoded::Wrapped(_) => {}
