@@ -78,11 +78,12 @@ pub fn exception_core(text: &str) -> Option<String> {
     let Some((before, inner)) = wrapped.and_then(|at| text.split_at_checked(at)) else {
         return (is_exception(text) && text.len() <= WHOLE_LENGTH).then(|| format!("{program}{text}"));
     };
-    let class = before.split(": ").next().filter(|class| is_exception(class))?;
+    let class = before.split(": ").next().filter(|class| is_exception(class) && !class.contains('('));
+    let class = class.map(|class| format!("{class}: ")).unwrap_or_default();
     let inner = inner.split(['"', '\'']).next().unwrap_or(inner).trim_end_matches([')', ' ']);
     let host = before.split_once("(host=").and_then(|(_, rest)| rest.split_once(')'));
     let host = host.map(|(host, _)| format!(" (host={host})")).unwrap_or_default();
-    Some(format!("{program}{class}: {inner}{host}"))
+    Some(format!("{program}{class}{inner}{host}"))
 }
 
 /// Splits a text line of singer-sdk or singer-python into level, logger and message.

@@ -60,7 +60,11 @@ pub(super) fn http_status(message: &str) -> Option<u16> {
 #[must_use]
 pub fn is_generic_error(message: &str) -> bool {
     let text = message.trim();
-    text.is_empty() || text == "None" || adapters().any(|adapter| adapter.is_generic_error(text))
+    let lower = text.get(..text.len().min(40)).unwrap_or(text).to_ascii_lowercase();
+    let is_known = ["sync failed", "exiting", "an error occurred", "unexpected error", "unhandled exception"]
+        .iter()
+        .any(|known| lower.starts_with(known));
+    text.is_empty() || text == "None" || is_known || adapters().any(|adapter| adapter.is_generic_error(text))
 }
 
 /// Returns the platform whose log has lines of this form.

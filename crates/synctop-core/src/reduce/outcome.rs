@@ -75,6 +75,10 @@ fn without_end(progress: &Progress) -> Outcome {
 fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
     let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.traits().ends_with_process);
     let quiet = exit_zero && progress.input.messages > 0;
+    // An engine that printed errors and nothing else did no work.
+    if exit_zero && progress.input.messages == 0 && progress.has_logged_errors() {
+        return Outcome::Failed;
+    }
     match checked || progress.requested.answered || quiet {
         // Nothing started, and an error was logged: it is the result.
         true if quiet && !progress.requested.answered && progress.has_logged_errors() => Outcome::Failed,

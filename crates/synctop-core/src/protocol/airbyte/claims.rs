@@ -231,12 +231,11 @@ fn roll_up_parts(message: &str, failure_type: &str) -> Vec<Failure<'static>> {
     let Some(list) = message.strip_prefix(ROLL_UP).map(|rest| rest.trim_start_matches([' ', ':'])) else {
         return Vec::new();
     };
-    // A name has no spaces and quotes; a comma inside an error is not followed by one.
+    // A name has no spaces and quotes; a comma inside the quotes of an error is no separator.
     let is_name = |name: &str| !name.is_empty() && !name.contains([' ', '\'', '"', '(', ')', '/']);
-    let starts = std::iter::once(0)
-        .chain(list.match_indices(", ").map(|(at, _)| at + 2))
-        .filter(|at| list.get(*at..).and_then(|rest| rest.split_once(": ")).is_some_and(|(name, _)| is_name(name)));
-    let starts: Vec<usize> = starts.collect();
+    let begins =
+        |at: &usize| list.get(*at..).and_then(|rest| rest.split_once(": ")).is_some_and(|(name, _)| is_name(name));
+    let starts: Vec<usize> = std::iter::once(0).chain(separators(list)).filter(begins).collect();
     let ends = starts.iter().skip(1).map(|at| at - 2).chain([list.len()]);
     let part = |(start, end): (&usize, usize)| {
         let (name, text) = list.get(*start..end)?.split_once(": ")?;
@@ -250,6 +249,26 @@ fn roll_up_parts(message: &str, failure_type: &str) -> Vec<Failure<'static>> {
     starts.iter().zip(ends).filter_map(part).collect()
 }
 
+/// Returns the offsets behind each `, ` outside of a quoted argument, such as that of
+/// `HTTPError('a, b')`.
+fn separators(list: &str) -> Vec<usize> {
+    let bytes = list.as_bytes();
+    let (mut quote, mut found) = (None, Vec::new());
+    for (at, byte) in bytes.iter().enumerate() {
+        let next = bytes.get(at + 1);
+        match quote {
+            Some(open) if *byte == open && matches!(next, Some(b')' | b',')) => quote = None,
+            Some(_) => {}
+            None if matches!(byte, b'\'' | b'"') && at.checked_sub(1).and_then(|at| bytes.get(at)) == Some(&b'(') => {
+                quote = Some(*byte);
+            }
+            None if *byte == b',' && next == Some(&b' ') => found.push(at + 2),
+            None => {}
+        }
+    }
+    found
+}
+
 /// Returns the text in Python's representation of an exception, such as `HTTPError('403')`.
 fn exception_text(text: &str) -> &str {
     let text = text.trim();
@@ -257,7 +276,9 @@ fn exception_text(text: &str) -> &str {
         let rest = rest.strip_suffix(')')?;
         let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
         let inner = rest.strip_prefix(quote)?.strip_suffix(quote)?;
-        class.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.').then_some(inner)
+        // A short text means nothing without its class: `KeyError('id')`.
+        let is_class = class.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.');
+        (is_class && inner.contains(' ')).then_some(inner)
     });
     inner.unwrap_or(text)
 }

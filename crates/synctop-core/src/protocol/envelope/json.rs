@@ -68,7 +68,7 @@ struct Fields<'a> {
     #[serde(rename = "@timestamp")]
     at_timestamp: LenientInstant,
     #[serde(borrow)]
-    attributes: Maybe<Attributes<'a>>,
+    attributes: Option<&'a RawValue>,
     #[serde(borrow)]
     ddsource: Text<'a>,
     #[serde(borrow)]
@@ -85,6 +85,8 @@ struct Fields<'a> {
     log_stream: Text<'a>,
     #[serde(borrow, rename = "eventId")]
     event_id: Text<'a>,
+    #[serde(rename = "ingestionTime")]
+    ingestion: LenientInstant,
     /// Loki.
     #[serde(borrow)]
     line: Text<'a>,
@@ -176,18 +178,23 @@ pub(super) fn open(line: &str) -> Option<Opened<'_>> {
         };
         return Some(of(text, stamp, output));
     }
-    if let Some(attributes) = fields.attributes.0.take() {
+    if let Some(object) = fields.attributes.map(RawValue::get)
+        && let Ok(attributes) = serde_json::from_str::<Attributes>(object)
+    {
         let from_datadog = fields.id.0.is_some() || fields.archive_id.0.is_some() || attributes.service.0.is_some();
         let at = attributes.timestamp.0.or(stamp).or_else(|| fields.date.0.as_deref().and_then(time::parse));
         let line = attributes.attributes.map(RawValue::get).filter(|object| object.len() > 2);
         let text = attributes.message.0.or(fields.message.0.take()).filter(|text| !text.is_empty());
-        let text = text.or_else(|| line.map(|object| Cow::Owned(object.to_owned())))?;
+        // Fields of a JSON line are the attributes themselves in an archive.
+        let own = fields.archive_id.0.is_some().then_some(object);
+        let text = text.or_else(|| line.or(own).map(|object| Cow::Owned(object.to_owned())))?;
         return from_datadog.then(|| of(text, at, None));
     }
     if let Some(text) = fields.message.0.take() {
         let from_datadog = fields.ddsource.0.is_some()
             || (fields.archive_id.0.is_some() && (fields.service.0.is_some() || fields.status.0.is_some()));
-        let from_cloudwatch = fields.log_stream.0.is_some() || fields.event_id.0.is_some();
+        let from_cloudwatch =
+            fields.log_stream.0.is_some() || fields.event_id.0.is_some() || fields.ingestion.0.is_some();
         let collected = (stamp.is_some() || time.is_some())
             && (fields.source_type.0.is_some()
                 || fields.kubernetes.0.is_some()

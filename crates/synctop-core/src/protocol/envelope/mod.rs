@@ -15,6 +15,8 @@ mod opened;
 mod prefix;
 
 pub use opened::{Clock, Opened, Output};
+
+use super::clean;
 use std::borrow::Cow;
 
 /// Maximum number of layers around a line.
@@ -23,6 +25,12 @@ const MAX_LAYERS: usize = 4;
 /// Opens the envelopes and prefixes of a line; `None` if it has none that is known.
 #[must_use]
 pub fn open(line: &str) -> Option<Opened<'_>> {
+    // Docker compose colors the names of its services.
+    if line.starts_with('\u{1b}')
+        && let Cow::Owned(plain) = clean::line(line)
+    {
+        return open(&plain).map(Opened::into_owned);
+    }
     let mut opened = layer(line)?;
     for _ in 1..MAX_LAYERS {
         let inner = match &opened.text {

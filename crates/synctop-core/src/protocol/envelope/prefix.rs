@@ -8,7 +8,7 @@ use std::borrow::Cow;
 type Prefix = fn(&str) -> Option<Opened<'_>>;
 
 /// Known prefixes, each with the program that writes it. The first that fits is taken.
-const PREFIXES: [(&str, Prefix); 14] = [
+const PREFIXES: [(&str, Prefix); 17] = [
     ("CRI: containerd, CRI-O", cri),
     ("GitLab CI", gitlab),
     ("Stitch", stitch),
@@ -16,11 +16,14 @@ const PREFIXES: [(&str, Prefix); 14] = [
     ("Prefect", prefect),
     ("Prefect 1", prefect_1),
     ("Airflow", airflow),
+    ("gh run view --log", gh_run),
     ("kubectl logs --prefix", kubectl),
+    ("Argo", argo),
     ("docker compose", compose),
     ("syslog, journalctl", syslog),
     ("singer-python's logging.conf", key_value),
     ("Python's logging", python_logging),
+    ("Python's logging without a format", python_basic),
     ("kubectl logs --timestamps, docker logs -t, aws logs tail, GitHub Actions", instant_first),
     ("stern", stern),
 ];
@@ -232,6 +235,22 @@ fn kubectl(line: &str) -> Option<Opened<'_>> {
     name.split('/').all(is_name).then(|| opened(text, None))
 }
 
+/// `job<TAB>step<TAB>2024-06-01T10:00:00.1234567Z text`.
+fn gh_run(line: &str) -> Option<Opened<'_>> {
+    let (_, text) = line.split_once('\t')?.1.split_once('\t')?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    instant(text).map(|_| opened(text, None))
+}
+
+/// `sync-h7x2k-1234567890: text`: pod, with the hash of its node.
+fn argo(line: &str) -> Option<Opened<'_>> {
+    const HASH: usize = 6;
+    let (pod, text) = line.split_once(": ")?;
+    let hash = pod.rsplit_once('-')?.1;
+    let is_hash = hash.len() >= HASH && hash.bytes().all(|byte| byte.is_ascii_digit());
+    (is_hash && is_name(pod)).then(|| opened(text, None))
+}
+
 /// `tap-1  | text`, also of `docker service logs`.
 fn compose(line: &str) -> Option<Opened<'_>> {
     let (name, rest) = line.split_once(' ')?;
@@ -254,14 +273,19 @@ fn syslog(line: &str) -> Option<Opened<'_>> {
     if clock.is_none() && rest.starts_with('{') {
         return Some(opened(rest, None));
     }
-    let (host, rest) = rest.split_once(' ')?;
+    // `ts` writes the time alone.
+    let alone = || opened(rest, None);
+    let Some((host, rest)) = rest.split_once(' ') else { return clock.is_none().then(alone) };
     // Without a host in the logs of some platforms: `app[worker.1]: text`.
-    let (program, text) = match host.strip_suffix("]:") {
-        Some(program) => (program, rest),
-        None => rest.split_once("]: ").filter(|_| is_name(host))?,
+    let found = match host.strip_suffix("]:") {
+        Some(program) => Some((program, rest)),
+        None => rest.split_once("]: ").filter(|_| is_name(host)),
     };
-    let (name, process) = program.split_once('[')?;
-    (is_name(name) && is_name(process)).then(|| opened(text, clock))
+    let process = found.and_then(|(program, text)| Some((program.split_once('[')?, text)));
+    match process {
+        Some(((name, id), text)) if is_name(name) && is_name(id) => Some(opened(text, clock)),
+        _ => clock.is_none().then(alone),
+    }
 }
 
 /// Skips `Jun  1 10:00:00` at the start of a text. It has no year, so it is no clock.
@@ -296,6 +320,31 @@ fn python_logging(line: &str) -> Option<Opened<'_>> {
     Some(with_level(word, rest.strip_prefix(" - ")?, Some(clock)))
 }
 
+/// `ERROR:root:text`.
+fn python_basic(line: &str) -> Option<Opened<'_>> {
+    let (word, rest) = level(line).filter(|(word, _)| word.bytes().all(|byte| byte.is_ascii_uppercase()))?;
+    let (logger, text) = rest.strip_prefix(':')?.split_once(':')?;
+    is_name(logger).then(|| with_level(word, text, None))
+}
+
+/// `2024-06-01 10:00:00,000 ERROR text`, `… [ERROR] text` and loguru's `… | ERROR    | a:f:12 - text`.
+fn level_behind_time(rest: &str, clock: Clock) -> Option<Opened<'_>> {
+    if let Some(bracketed) = rest.strip_prefix(" [") {
+        let (word, text) = level(bracketed)?;
+        let text = text.strip_prefix("] ")?;
+        return Some(with_level(word, text, Some(clock)));
+    }
+    if let Some(piped) = rest.strip_prefix(" | ") {
+        let (word, rest) = level(piped)?;
+        let (place, text) = rest.trim_start_matches(' ').strip_prefix("| ")?.split_once(" - ")?;
+        let is_place = place.matches(':').count() == 2 && !place.contains(' ');
+        return is_place.then(|| with_level(word, text, Some(clock)));
+    }
+    let (word, text) = level(rest.strip_prefix(' ')?)?;
+    let text = text.strip_prefix(' ').filter(|_| word.bytes().all(|byte| byte.is_ascii_uppercase()))?;
+    Some(with_level(word, text.trim_start_matches(' '), Some(clock)))
+}
+
 /// Returns the text with its level in front, as singer-python logs it. A message stays alone.
 fn with_level<'a>(level: &str, text: &'a str, clock: Option<Clock>) -> Opened<'a> {
     if text.starts_with('{') {
@@ -313,6 +362,14 @@ fn instant_first(line: &str) -> Option<Opened<'_>> {
         Some(_) => rest.strip_prefix(']')?,
         None => rest,
     };
+    // Meltano's log has a zoned time and a padded level in lower case.
+    let is_meltano = clock.is_zoned && rest.starts_with(" [");
+    if bracketed.is_none()
+        && !is_meltano
+        && let Some(found) = level_behind_time(rest, clock)
+    {
+        return Some(found);
+    }
     let text = rest.strip_prefix([' ', '\t'])?;
     // Meltano's log and Airbyte's worker log start with a time too.
     if text.starts_with('[') && text.get(1..).and_then(level).is_some() {

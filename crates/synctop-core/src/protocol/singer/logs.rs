@@ -213,9 +213,15 @@ pub(super) fn json(text: &str) -> Option<Message<'_>> {
     Some(Message::logged(at, Some(logger), kind))
 }
 
+/// True if a program announces in other words that a signal stops it.
+fn is_shutdown(message: &str) -> bool {
+    let lower = message.get(..message.len().min(80)).unwrap_or_default().to_ascii_lowercase();
+    lower.contains("shutting down") || lower.contains("received sigterm")
+}
+
 /// Converts the text of a log line to a claim: shutdown, start of a stream, or plain log line.
 pub(super) fn log_kind(level: Level, message: Cow<str>) -> Kind {
-    if message.starts_with(SHUTDOWN) {
+    if message.starts_with(SHUTDOWN) || is_shutdown(&message) {
         return Kind::Stopping;
     }
     // The earliest sign that a stream has started.

@@ -109,6 +109,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     let at = Some(line.timestamp.0?);
     let is_meltano = line.logger.0.as_deref().is_some_and(|logger| logger.contains("meltano"))
         || event.starts_with("Meltano ")
+        || matches!(event.trim_end_matches('.'), "Loader failed" | "Extractor failed")
         || (line.run_id.0.is_some()
             && (line.stdio.0.is_some()
                 || line.block_type.0.is_some()

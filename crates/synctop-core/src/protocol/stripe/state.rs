@@ -292,11 +292,19 @@ impl BackfillState {
     }
 }
 
-/// Returns the position as JSON, to be parsed on demand. Returns `None` if it has an escape: an
-/// unpaired surrogate requires a repair of the line, which is left to the slow path.
+/// Returns the position as JSON, to be parsed on demand. Returns `None` if it has an escape or a
+/// large exponent: an unpaired surrogate and a number beyond `f64` require a repair of the line,
+/// which is left to the slow path.
 fn unparsed_position<'a>(cursor: &LineCursor<'a>, start: usize) -> Option<Position<'a>> {
     let json = cursor.text_since(start)?;
-    memchr::memchr(b'\\', json.as_bytes()).is_none().then_some(Position::Unparsed(json, parse_position))
+    let bytes = json.as_bytes();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let has_large_exponent = memchr::memchr2_iter(b'e', b'E', bytes).any(|at| {
+        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        at > 0 && is_digit(at - 1) && (1..=3).all(|digit| is_digit(at + sign + digit))
+    });
+    let is_plain = memchr::memchr(b'\\', bytes).is_none() && !has_large_exponent;
+    is_plain.then_some(Position::Unparsed(json, parse_position))
 }
 
 /// Counts the ranges of an array without reading them.

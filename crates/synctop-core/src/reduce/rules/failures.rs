@@ -101,7 +101,13 @@ impl Progress {
 
     /// Gives a stream that failed without a reason its part of a roll-up.
     fn explained_by_roll_up(&mut self, part: Failure, line: &Line) {
-        let Some(name) = part.stream.as_ref().map(|name| self.resolve_by_name(name.clone())) else { return };
+        let by_label =
+            |name: &Name| self.streams.iter().find(|stream| *stream.label == *name.name).map(|it| it.identity());
+        let Some(name) =
+            part.stream.as_ref().map(|name| by_label(name).unwrap_or_else(|| self.resolve_by_name(name.clone())))
+        else {
+            return;
+        };
         let Some(stream) = self.stream(&name.key()) else { return };
         let silent = stream.message.as_deref().is_none_or(|text| text == SILENT_ERROR || text == UNAVAILABLE);
         if stream.failed_in == Some(self.attempts) && !silent {

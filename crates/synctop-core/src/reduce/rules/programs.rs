@@ -54,6 +54,11 @@ impl Progress {
             None => (exit.text.as_deref().map_or_else(|| format!("the {program} failed"), reason), false),
         };
         self.attempt.program_exit = Some(mask::secrets(cut(&text, TEXT_KEPT)).into());
+        // A line without the code comes before the one with it.
+        if let Some(id) = self.attempt.exit_group.take() {
+            self.errors.forget(id, "");
+            self.attempt.cause = self.attempt.cause.filter(|cause| *cause != id);
+        }
         if self.attempt.cause.is_some() && !is_signal {
             return;
         }
@@ -63,6 +68,7 @@ impl Progress {
         let from_destination = exit.side == Some(Side::Destination);
         let failure = Failure { from_destination, ..Failure::of(ErrorLevel::Global, None, text.into()) };
         let id = self.record_failure(failure, &NO_LINE);
+        self.attempt.exit_group = exit.code.is_none().then_some(id);
         self.explains(id);
     }
 

@@ -51,18 +51,40 @@ pub(crate) fn names_word(text: &str, name: &str) -> bool {
         })
 }
 
-/// Returns the name in `stream 'orders'`.
-fn quoted_stream(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once("stream ")?;
-    let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"' | '`'))?;
-    let (name, _) = rest.strip_prefix(quote)?.split_once(quote)?;
-    (!name.is_empty()).then_some(name)
+/// Returns the names in `stream 'orders'`, `stream orders` and `stream(s): orders, users`.
+fn named_streams(text: &str) -> Vec<&str> {
+    const COMMON: [&str; 10] = ["was", "is", "has", "was.", "that", "because", "due", "with", "for", "and"];
+    let lower = text.to_ascii_lowercase();
+    let Some(at) = ["stream(s)", "streams", "stream"].iter().find_map(|word| Some(lower.find(word)? + word.len()))
+    else {
+        return Vec::new();
+    };
+    let rest = text.get(at..).unwrap_or_default().trim_start_matches([':', ' ']);
+    if let Some(quote) = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"' | '`')) {
+        let name = rest.get(1..).and_then(|rest| rest.split_once(quote)).map(|(name, _)| name);
+        return name.into_iter().filter(|name| !name.is_empty()).collect();
+    }
+    let is_list = lower.contains("stream(s)") || lower.contains("streams");
+    let end = rest.find([':', '.', ';', '(']).unwrap_or(rest.len());
+    let mut names = Vec::new();
+    for part in rest.get(..end).unwrap_or_default().split(", ") {
+        let name = part.split(' ').next().unwrap_or_default();
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        if name.is_empty() || !is_name || COMMON.contains(&name) {
+            break;
+        }
+        names.push(name);
+        if !is_list {
+            break;
+        }
+    }
+    names
 }
 
 /// True if a warning reports rows that were left out.
 pub(crate) fn loses_rows(text: &str) -> bool {
     let lower = text.to_lowercase();
-    has_any(&lower, &ROWS) && has_any(&lower, &LOST) && quoted_stream(text).is_none()
+    has_any(&lower, &ROWS) && has_any(&lower, &LOST) && named_streams(text).is_empty()
 }
 
 impl Progress {
@@ -105,11 +127,10 @@ impl Progress {
             let mut named: Vec<usize> =
                 self.streams.iter().enumerate().filter(|(_, stream)| named(stream)).map(|(at, _)| at).collect();
             // A stream that only a warning names as skipped was asked for.
-            if named.is_empty()
-                && lower.contains("skip")
-                && let Some(name) = quoted_stream(&text)
-            {
-                named.push(self.place(&Name::plain(name.to_owned().into())));
+            if named.is_empty() && lower.contains("skip") {
+                for name in named_streams(&text) {
+                    named.push(self.place(&Name::plain(name.to_owned().into())));
+                }
                 for at in &named {
                     self.change(*at, |stream| stream.asked = true);
                 }

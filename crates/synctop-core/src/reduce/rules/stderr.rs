@@ -226,9 +226,17 @@ impl Progress {
         if self.stderr.parser.trace.state == Traceback::Raised && was == Traceback::Open {
             self.note_process_end(!self.stderr.parser.trace.caught);
             match self.stderr.parser.trace.group {
+                // The last exception of a chain is the one that ended the program.
+                Some(id) if self.stderr.parser.trace.is_raised => {
+                    self.errors.forget(id, "");
+                    self.record_exception(line);
+                }
                 Some(_) => {}
                 None if is_interrupt(line) => self.attempt.stopping = true,
-                None => self.record_exception(line),
+                None => {
+                    self.record_exception(line);
+                    self.stderr.parser.trace.is_raised = self.stderr.parser.trace.group.is_some();
+                }
             }
         }
         if let Some(id) = self.stderr.parser.trace.group {
@@ -250,6 +258,10 @@ impl Progress {
         self.evidence.last_log_error = Some((mask::secrets(cut(message, TEXT_KEPT)).into(), place));
         let bytes = message.as_bytes();
         let line = Line { bytes, length: bytes.len() as u64, end: LineEnd::Newline, huge: None };
+        if let Some(id) = self.same_error(message) {
+            self.stderr.parser.trace.group = Some(id);
+            return;
+        }
         // An unknown engine reports its errors here too.
         let failure =
             Failure { is_final: !in_thread, ..Failure::of(ErrorLevel::Global, None, message.to_owned().into()) };
@@ -258,6 +270,18 @@ impl Progress {
         self.errors.mark_logged(id);
         self.stderr.parser.trace.group = Some(id);
         self.explains(id);
+    }
+
+    /// Returns the error of the whole run in this attempt that reports the same as an exception: one
+    /// quotes the other.
+    fn same_error(&self, message: &str) -> Option<u64> {
+        const SHORTEST: usize = 12;
+        let cause = message.split_once(": ").map_or(message, |(_, cause)| cause).trim();
+        let same = |group: &&Arc<crate::reduce::state::errors::ErrorGroup>| {
+            let here = group.hits.get("").is_some_and(|hit| hit.attempt == self.attempts && !hit.cleared);
+            here && cause.len() >= SHORTEST && *group.message != *message && group.message.contains(cause)
+        };
+        self.errors.groups().iter().find(same).map(|group| group.id)
     }
 
     /// Returns the most informative line of the engine's stderr: the last one about an error,

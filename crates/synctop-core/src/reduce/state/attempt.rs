@@ -89,6 +89,8 @@ pub struct Attempt {
     pub(crate) fatal: Option<(Arc<str>, ErrorPlace)>,
     /// Failed exit of one of the programs that the engine ran, as a clause.
     pub program_exit: Option<Arc<str>>,
+    /// Error group of a failed program whose exit code is not known yet.
+    pub(crate) exit_group: Option<u64>,
     /// Last exception that a program of each side printed.
     pub(crate) last_exceptions: LastExceptions,
     /// Exception that is the cause only if there is no other.

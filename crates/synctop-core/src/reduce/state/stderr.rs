@@ -28,6 +28,8 @@ pub(crate) struct TracebackState {
     pub(crate) error: Option<Arc<str>>,
     /// True if the traceback follows a logged error.
     pub(crate) caught: bool,
+    /// True if the error is an exception of this traceback, and not a logged one before it.
+    pub(crate) is_raised: bool,
     /// True if the exception ended a thread, and not its program.
     pub(crate) in_thread: bool,
 }
