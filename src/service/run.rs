@@ -67,7 +67,7 @@ impl Reconciler {
         // Concurrent engines are limited; the longest waiting run is next.
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(()) };
-        self.one_call(pipeline).await
+        Box::pin(self.one_call(pipeline)).await
     }
 
     /// Loads the run with this task id, unless it is loaded.

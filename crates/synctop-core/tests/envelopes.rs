@@ -21,7 +21,7 @@ fn second(number: usize) -> String {
 }
 
 /// Every wrapper, by the program that writes it.
-const WRAPS: [(&str, Wrap); 31] = [
+const WRAPS: [(&str, Wrap); 36] = [
     ("kubectl --timestamps", |n, line| format!("2024-06-01T10:{}.000000001Z {line}", second(n))),
     ("GitHub Actions", |n, line| format!("2024-06-01T03:{}.1234567Z {line}", second(n))),
     ("aws logs tail", |n, line| format!("2024-06-01T10:{}.000000+00:00 ecs/tap/0f3a {line}", second(n))),
@@ -92,6 +92,14 @@ const WRAPS: [(&str, Wrap); 31] = [
     ("Vector", |n, line| {
         let time = format!("2024-06-01T10:{}.123Z", second(n));
         json!({"message": line, "source_type": "docker_logs", "stream": "stdout", "timestamp": time}).to_string()
+    }),
+    ("Argo", |_, line| format!("acme-sync-h7x2k-1234567: {line}")),
+    ("gh run view --log", |n, line| format!("sync\tRun tap\t2024-06-04T08:{}.0000001Z {line}", second(n))),
+    ("ts", |n, line| format!("Jun 04 08:{} {line}", second(n))),
+    ("docker compose, colored", |_, line| format!("\u{1b}[32mtap-acme-1  |\u{1b}[0m {line}")),
+    ("aws logs get-log-events", |n, line| {
+        json!({"timestamp": 1_717_488_000_000_u64 + n as u64, "message": line, "ingestionTime": 1_717_488_000_000_u64})
+            .to_string()
     }),
     ("kubectl --prefix --timestamps", |n, line| {
         format!("[pod/tap-7d9f/tap] 2024-06-01T10:{}.000000001Z {line}", second(n))

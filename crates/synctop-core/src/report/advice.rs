@@ -119,7 +119,8 @@ fn status_in(lower: &str) -> Option<u16> {
         " bad gateway",
         " service unavailable",
     ];
-    const BEFORE: [&str; 6] = ["status code ", "status code: ", "error-code: ", "http ", "http/1.1 ", "status "];
+    const BEFORE: [&str; 7] =
+        ["response code: ", "status code ", "status code: ", "error-code: ", "http ", "http/1.1 ", "status "];
     let code = |at: usize| lower.get(at..at + 3)?.parse::<u16>().ok().filter(|code| (400..600).contains(code));
     let before = BEFORE.iter().flat_map(|word| lower.match_indices(word).map(move |(at, _)| at + word.len()));
     let after = AFTER.iter().flat_map(|word| lower.match_indices(word).filter_map(|(at, _)| at.checked_sub(3)));

@@ -158,6 +158,12 @@ impl Progress {
             return;
         }
         let before = self.stderr.parser.trace.error.take();
+        // The last word of a program may only announce its end.
+        if let (Kind::Failure(failure), Some(before)) = (&mut message.kind, &before)
+            && is_generic_error(&failure.message)
+        {
+            failure.message = before.to_string().into();
+        }
         self.stderr.parser.clear();
         match message.from.as_deref().and_then(logger_side) {
             Some(Side::Destination) => self.stderr.parser.target = true,
