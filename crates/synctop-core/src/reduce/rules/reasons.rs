@@ -12,7 +12,7 @@ use std::sync::Arc;
 const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
 
 /// Words of a stream that was left out, in lower case as all of these.
-const LEFT_OUT: [&str; 12] = [
+const LEFT_OUT: [&str; 13] = [
     "skip",
     "unavailable",
     "not available",
@@ -21,7 +21,8 @@ const LEFT_OUT: [&str; 12] = [
     "not found",
     "permission",
     "denied",
-    "exclud",
+    "exclude",
+    "excluding",
     "no access",
     "unauthorized",
     "not accessible",
