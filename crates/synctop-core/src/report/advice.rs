@@ -102,6 +102,7 @@ const NETWORK: &[&str] = &[
     "name resolution",
     "name or service not known",
     "getaddrinfo",
+    "unknownhost",
     "no route to host",
     "network is unreachable",
     "connection to",

@@ -202,6 +202,7 @@ fn non_blank(text: Text) -> Option<Cow<str>> {
 
 fn failure(error: ErrorTrace) -> Failure {
     let stack = non_blank(error.stack_trace);
+    let root = stack.as_deref().and_then(root_cause).map(str::to_owned);
     let (message, internal) = (non_blank(error.message), non_blank(error.internal_message));
     let stream = name(error.stream_descriptor);
     let roll_up = stream.is_none()
@@ -222,8 +223,19 @@ fn failure(error: ErrorTrace) -> Failure {
         (Some(message), internal) => (message, internal),
         (None, internal) => (internal.unwrap_or_default(), None),
     };
+    // A chain of Java ends with the exception that has the reason.
+    let message = match root {
+        Some(root) if !roll_up && !message.contains(&root) => Cow::Owned(format!("{message}; caused by {root}")),
+        _ => message,
+    };
     let parts = if roll_up { roll_up_parts(&message, &failure_type) } else { Vec::new() };
     Failure { failure_type: Some(failure_type), internal, stack, roll_up, parts, ..Failure::of(level, stream, message) }
+}
+
+/// Returns the last `Caused by: …` of a Java stack trace.
+fn root_cause(stack: &str) -> Option<&str> {
+    let (_, rest) = stack.rsplit_once("Caused by: ")?;
+    rest.lines().next().map(str::trim).filter(|cause| !cause.is_empty())
 }
 
 /// Splits a roll-up (`…: orders: HTTPError('403'), users: …`) into the errors of its streams.
