@@ -138,9 +138,17 @@ fn handed(value: &str, committed: bool) -> Option<EmittedState<'_>> {
         bookmarks: Entries<'a, Identity>,
         #[serde(borrow)]
         currently_syncing: Text<'a>,
+        /// Counts of a target by stream (hotglue's targets).
+        #[serde(borrow)]
+        summary: Entries<'a, Identity>,
     }
     let known = serde_json::from_str::<Maybe<Value>>(value).ok()?.0.unwrap_or_default();
-    let bookmarks = if let Some(bookmarks) = known.bookmarks.0 {
+    let bookmarks = if let Some(mut bookmarks) = known.bookmarks.0 {
+        for (name, id) in known.summary.0.unwrap_or_default() {
+            if !bookmarks.iter().any(|(known, _)| *known == name) {
+                bookmarks.push((name, id));
+            }
+        }
         bookmarks
     } else {
         let mut all = serde_json::from_str::<Entries<Identity>>(value).ok()?.0.unwrap_or_default();

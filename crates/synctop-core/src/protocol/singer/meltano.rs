@@ -7,9 +7,12 @@ use super::logs::{Exception, Metric, log_kind, metric};
 use crate::protocol::adapter::Message;
 use crate::protocol::lenient::{Flag, LenientInstant, Maybe, Seq, Text};
 use crate::protocol::message::{
-    Checkpoint, EmittedState, End, EndReason, Kind, Level, LogContext, Metered, ProgramExit, Relayed, Side,
+    Checkpoint, EmittedState, End, EndReason, ErrorLevel, Failure, Kind, Level, LogContext, Metered, ProgramExit,
+    Relayed, Side,
 };
+use crate::protocol::python::is_broken_pipe;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,9 +38,9 @@ struct Line<'a> {
     metric_info: Maybe<Metric<'a>>,
     #[serde(borrow)]
     plugin_exception: Maybe<Exception<'a>>,
-    /// Exceptions of Meltano itself, the outermost first.
+    /// Exceptions of Meltano itself, the outermost first, or the text of a traceback.
     #[serde(borrow)]
-    exception: Seq<Maybe<OwnException<'a>>>,
+    exception: Option<&'a RawValue>,
     #[serde(borrow)]
     block_type: Text<'a>,
     #[serde(borrow)]
@@ -115,21 +118,24 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
                 || line.block_type.0.is_some()
                 || line.cmd_type.0.is_some()
                 || line.state_id.0.is_some()
+                || line.exception.is_some_and(|exception| exception.get() != "null")
                 || OWN_EVENTS.iter().any(|own| event.starts_with(own))));
     if !is_meltano {
         return None;
     }
     let is_target = line.consumer.0.or(line.name.0.as_deref().and_then(is_destination_logger));
-    let own = line.exception.0.unwrap_or_default().into_iter().find_map(|exception| exception.0);
+    let own = line.exception.and_then(|exception| own_exception(exception.get()));
     let kind = if let Some(metric) = line.metric_info.0 {
         metric.kind(is_target, line.run_id.0)?
     } else if let Some(failure) = line.plugin_exception.0.map(Exception::failure) {
         Kind::Failure(Box::new(failure))
-    } else if let Some(own) = own {
-        let kind = own.exc_type.0.unwrap_or(Cow::Borrowed("exception"));
-        let value = own.exc_value.0.filter(|value| !value.trim().is_empty());
-        let text = value.map_or_else(|| kind.to_string(), |value| format!("{kind}: {value}"));
-        Kind::Relayed(Box::new(Relayed { text: text.into(), side: None, run_id: line.run_id.0 }))
+    } else if let Some(text) = own {
+        // Meltano's own broken pipe only follows the death of a plugin.
+        if is_broken_pipe(&text) {
+            Kind::Relayed(Box::new(Relayed { text: text.into(), side: None, run_id: line.run_id.0 }))
+        } else {
+            Kind::Failure(Box::new(Failure::of(ErrorLevel::Global, None, text.into())))
+        }
     } else if let Some(exit) = program_exit(&event, &line.exit_codes, line.code, line.success.0) {
         let text = line.err.0.filter(|text| !text.trim().is_empty());
         Kind::ProgramExit(Box::new(ProgramExit { text, run_id: line.run_id.0, ..exit }))
@@ -177,6 +183,20 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         with_run_id(log_kind(level, event), line.run_id.0)
     };
     Some(Message::new(at, line.name.0, kind))
+}
+
+/// Returns class and text of an exception of Meltano itself: of a list the outermost, of a traceback
+/// its last line.
+fn own_exception(json: &str) -> Option<String> {
+    if json.starts_with('"') {
+        let text = serde_json::from_str::<Text>(json).ok()?.0?;
+        return text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+    }
+    let all = serde_json::from_str::<Seq<Maybe<OwnException>>>(json).ok()?.0?;
+    let own = all.into_iter().find_map(|exception| exception.0)?;
+    let kind = own.exc_type.0.unwrap_or(Cow::Borrowed("exception"));
+    let value = own.exc_value.0.filter(|value| !value.trim().is_empty());
+    Some(value.map_or_else(|| kind.to_string(), |value| format!("{kind}: {value}")))
 }
 
 /// Reads the exit of a program: the codes of a block, or the line of `elt`.
