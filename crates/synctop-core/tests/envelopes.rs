@@ -188,6 +188,7 @@ fn clock_of_a_prefix_outranks_the_time_of_a_message() {
 fn ordinary_text_is_not_a_prefix() {
     for text in [
         "hello world",
+        r#"re-sending message {"type":"RECORD","stream":"a","record":{}}"#,
         "2026-11-20 08:35:13,892 | ERROR    | tap-demo  | 'rows' is missing",
         "2026-11-20T08:38:06Z [info     ] target-demo  METRIC: {}",
         "2024-08-09 02:51:00 source > Starting syncing",

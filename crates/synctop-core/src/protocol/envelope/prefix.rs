@@ -399,9 +399,16 @@ fn instant_first(line: &str) -> Option<Opened<'_>> {
     Some(opened(text, Some(clock)))
 }
 
-/// `tap-7d9f-x2x tap {"type": …}`: pod, container, and an object.
+/// `tap-7d9f-x2xzq tap {"type": …}`: pod, container, and an object. The pod ends with the suffix that
+/// Kubernetes generates, which has no vowels, or with a number: two words of text are no prefix.
 fn stern(line: &str) -> Option<Opened<'_>> {
+    const SUFFIX: usize = 5;
+    let is_generated = |suffix: &str| {
+        suffix.len() == SUFFIX && suffix.bytes().all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte))
+    };
+    let is_number = |suffix: &str| !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit());
     let (pod, rest) = line.split_once(' ')?;
     let (container, text) = rest.split_once(' ')?;
-    (pod.contains('-') && is_name(pod) && is_name(container) && text.starts_with("{\"")).then(|| opened(text, None))
+    let is_pod = pod.rsplit_once('-').is_some_and(|(_, suffix)| is_generated(suffix) || is_number(suffix));
+    (is_pod && is_name(pod) && is_name(container) && text.starts_with("{\"")).then(|| opened(text, None))
 }

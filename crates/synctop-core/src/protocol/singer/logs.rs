@@ -216,7 +216,7 @@ pub(super) fn json(text: &str) -> Option<Message<'_>> {
 /// True if a program announces in other words that a signal stops it.
 fn is_shutdown(message: &str) -> bool {
     let lower = message.get(..message.len().min(80)).unwrap_or_default().to_ascii_lowercase();
-    lower.contains("shutting down") || lower.contains("received sigterm")
+    lower.starts_with("shutting down") || lower.contains("received sig") || lower.contains("gracefully")
 }
 
 /// Converts the text of a log line to a claim: shutdown, start of a stream, or plain log line.

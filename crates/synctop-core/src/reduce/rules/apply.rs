@@ -6,6 +6,7 @@ use crate::protocol::{
     mask, platform_log, text_level,
 };
 use crate::reduce::rules::notes::Note;
+use crate::reduce::state::errors::TEXT_KEPT;
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
 use crate::reduce::state::input::{Anomaly, Exit};
 use crate::reduce::state::progress::Progress;
@@ -43,7 +44,7 @@ impl Progress {
                 self.input.raw += 1;
                 let text = String::from_utf8_lossy(line.bytes);
                 if message.origin == Origin::Log {
-                    self.stderr.parser.buffer_feed_line(&text);
+                    self.stderr.parser.buffer_feed_line(&mask::secrets(cut(&text, TEXT_KEPT)));
                 }
                 let level = text_level(&text).unwrap_or_default();
                 self.note(level, FeedOrigin::Raw, None, None, &text);

@@ -1,12 +1,15 @@
 //! Records each error once, by stream and attempt.
 
-use crate::protocol::{ErrorLevel, Failure, Level, Line, Name, Status, mask};
+use crate::protocol::{ErrorLevel, Failure, Level, Line, LineEnd, Name, Status, mask};
 use crate::reduce::state::errors::{ErrorPlace, Errors, Occurrence, TEXT_KEPT};
 use crate::reduce::state::feed::{FeedOrigin, cut};
 use crate::reduce::state::progress::Progress;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Placeholder line for errors that no line reported.
+pub(crate) const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
 
 /// Message for a stream that failed without a reported error.
 pub(crate) const SILENT_ERROR: &str = "the stream failed without an error message";

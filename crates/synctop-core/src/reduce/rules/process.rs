@@ -1,16 +1,13 @@
 //! End of a process without an end message: decides which results stand, and which streams are left
 //! open.
 
-use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, Status};
-use crate::reduce::rules::failures::SILENT_ERROR;
+use crate::protocol::{ErrorLevel, Failure, Status};
+use crate::reduce::rules::failures::{NO_LINE, SILENT_ERROR};
 use crate::reduce::rules::reasons::names_word;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
 use std::sync::Arc;
-
-/// Placeholder line for errors that no line reported.
-const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
 
 /// Message for a stream that was unfinished when its engine was stopped.
 const STOPPED: &str = "it was not through when the run was stopped";

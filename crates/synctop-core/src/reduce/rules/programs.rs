@@ -1,13 +1,14 @@
 //! Programs in the log of another one that runs them: their lines, and their exits.
 
 use crate::protocol::python::is_exception;
-use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, ProgramExit, Relayed, Side, envelope, mask};
+use crate::protocol::{ErrorLevel, Failure, ProgramExit, Relayed, Side, envelope, mask};
+use crate::reduce::rules::failures::NO_LINE;
 use crate::reduce::state::errors::TEXT_KEPT;
 use crate::reduce::state::feed::cut;
 use crate::reduce::state::progress::Progress;
 
-/// Placeholder line for errors that no single line reported.
-const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
+/// Maximum stored bytes of a program's name.
+const NAME_KEPT: usize = 200;
 
 /// Names of the signals that end a program from outside or by its own fault.
 const SIGNALS: [(i64, &str); 7] =
@@ -25,7 +26,7 @@ impl Progress {
             self.attempt.last_exceptions.set(side, mask::secrets(cut(text, TEXT_KEPT)).into());
         }
         let parser = &mut self.stderr.parser;
-        parser.switch_to(program);
+        parser.switch_to(program.map(|name| cut(name, NAME_KEPT)));
         match line.side {
             Some(Side::Destination) => parser.target = true,
             Some(Side::Source) => parser.tap = true,

@@ -1,15 +1,12 @@
 //! Words of the log at the end of a run: warnings that name the reason of a missing stream, errors
 //! that no message reported, and failures that a state reports.
 
-use crate::protocol::{ErrorLevel, Failure, Line, LineEnd, Name, Status, is_generic_error};
-use crate::reduce::rules::failures::{SILENT_ERROR, UNAVAILABLE};
+use crate::protocol::{ErrorLevel, Failure, Line, Name, Status, is_generic_error};
+use crate::reduce::rules::failures::{NO_LINE, SILENT_ERROR, UNAVAILABLE};
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
 use std::sync::Arc;
-
-/// Placeholder line for errors that no single line reported.
-const NO_LINE: Line = Line { bytes: &[], length: 0, end: LineEnd::Input, huge: None };
 
 /// Words of a stream that was left out, in lower case as all of these.
 const LEFT_OUT: [&str; 13] = [
@@ -32,8 +29,12 @@ const LEFT_OUT: [&str; 13] = [
 const FAILED: [&str; 9] =
     ["fail", "error", "refus", "reject", "invalid", "could not", "cannot", "unable", "not be processed"];
 
-/// Words of a record or row, and of its loss.
-const ROWS: [&str; 4] = ["record", "row", "line", "json"];
+/// Words of a refusal: a stream that is named without quotes was left out only with one of them.
+const REFUSED: [&str; 9] =
+    ["unavailable", "not available", "403", "forbidden", "not found", "permission", "denied", "access", "unauthorized"];
+
+/// Whole words for a record or row, and parts of words for its loss.
+const ROWS: [&str; 7] = ["record", "records", "row", "rows", "line", "lines", "json"];
 const LOST: [&str; 6] = ["skipping", "skipped", "dropp", "discard", "ignoring", "left out"];
 
 fn has_any(lower: &str, words: &[&str]) -> bool {
@@ -56,14 +57,16 @@ pub(crate) fn names_word(text: &str, name: &str) -> bool {
 fn named_streams(text: &str) -> Vec<&str> {
     const COMMON: [&str; 10] = ["was", "is", "has", "was.", "that", "because", "due", "with", "for", "and"];
     let lower = text.to_ascii_lowercase();
-    let Some(at) = ["stream(s)", "streams", "stream"].iter().find_map(|word| Some(lower.find(word)? + word.len()))
-    else {
-        return Vec::new();
-    };
+    let starts_word = |at: &usize| !lower.get(..*at).is_some_and(|before| before.ends_with(char::is_alphanumeric));
+    let after = |word: &&str| lower.match_indices(word).map(|(at, _)| at).find(starts_word).map(|at| at + word.len());
+    let Some(at) = ["stream(s)", "streams", "stream"].iter().find_map(after) else { return Vec::new() };
     let rest = text.get(at..).unwrap_or_default().trim_start_matches([':', ' ']);
     if let Some(quote) = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"' | '`')) {
         let name = rest.get(1..).and_then(|rest| rest.split_once(quote)).map(|(name, _)| name);
         return name.into_iter().filter(|name| !name.is_empty()).collect();
+    }
+    if !has_any(&lower, &REFUSED) {
+        return Vec::new();
     }
     let is_list = lower.contains("stream(s)") || lower.contains("streams");
     let end = rest.find([':', '.', ';', '(']).unwrap_or(rest.len());
@@ -85,7 +88,8 @@ fn named_streams(text: &str) -> Vec<&str> {
 /// True if a warning reports rows that were left out.
 pub(crate) fn loses_rows(text: &str) -> bool {
     let lower = text.to_lowercase();
-    has_any(&lower, &ROWS) && has_any(&lower, &LOST) && named_streams(text).is_empty()
+    let names_rows = lower.split(|c: char| !c.is_alphanumeric()).any(|word| ROWS.contains(&word));
+    names_rows && has_any(&lower, &LOST) && named_streams(text).is_empty()
 }
 
 impl Progress {
@@ -230,5 +234,31 @@ impl Progress {
         let mut kinds = self.evidence.warned.kinds.iter().filter(|kind| loses_rows(&kind.text)).peekable();
         let first = kinds.peek().map(|kind| kind.text.clone())?;
         Some((kinds.map(|kind| kind.count).sum(), first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_refused_or_quoted_streams_are_named() {
+        assert_eq!(named_streams("Skipping stream members: 403 Forbidden"), ["members"]);
+        assert_eq!(named_streams("Stream 'members' was skipped"), ["members"]);
+        assert_eq!(
+            named_streams("no read access to the following stream(s): members, teams. Skipped."),
+            ["members", "teams"]
+        );
+        for text in ["Skipping stream discovery", "Skipping upstream validation: 403", "Skipping stream because of 403"]
+        {
+            assert!(named_streams(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rows_are_whole_words() {
+        assert!(loses_rows("Skipping invalid JSON at a.jsonl:121"));
+        assert!(loses_rows("2 records were dropped"));
+        assert!(!loses_rows("Ignoring browser settings, deadline skipped"));
     }
 }
