@@ -6,7 +6,7 @@ use crate::views::run::stream_group::StreamGroup;
 use std::sync::Arc;
 use strum::VariantArray as _;
 use synctop_core::protocol::Status;
-use synctop_core::reduce::{ONE_MINUTE, Stream, key_of, stall_verdict, waiting};
+use synctop_core::reduce::{ONE_MINUTE, Progress, Stream, key_of, stall_verdict, waiting};
 
 /// Row of the list. Numbers are indices into `progress.streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,11 +138,17 @@ fn is_kept(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen
         Some(&stream.label),
         Some(group.as_str()),
         error.map(|error| error.kind()),
-        error.map(|error| error.message.as_ref()).or(stream.message.as_deref()),
+        failure_message(stream, screen.progress),
         status.as_deref(),
         retry.and_then(|retry| retry.error.as_deref()),
     ];
     filter.keeps_any(searched_texts.into_iter().flatten())
+}
+
+/// Returns a stream's own error text. Its group may hold another stream's wording of the same error.
+pub(super) fn failure_message<'s>(stream: &'s Stream, progress: &'s Progress) -> Option<&'s str> {
+    let of_group = || stream.failed_group.and_then(|id| progress.errors.get(id)).map(|group| group.message.as_ref());
+    stream.message.as_deref().or_else(of_group)
 }
 
 /// True if a row has a note: the cause below each stalled or waiting stream, the next step below

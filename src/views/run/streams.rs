@@ -2,7 +2,7 @@
 
 use crate::views::hits::{ClickTarget, Hits};
 use crate::views::run::columns::Columns;
-use crate::views::run::rows::{Row, Rows, group_of, rows};
+use crate::views::run::rows::{Row, Rows, failure_message, group_of, rows};
 use crate::views::run::state::{Column, Pane, Screen};
 use crate::views::run::stream_group::StreamGroup;
 use crate::views::widgets::canvas::Pen;
@@ -329,7 +329,7 @@ fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) 
         None => column,
     };
     if pen.width() >= NARROW {
-        let message = group.map(|group| group.message.as_ref()).or(stream.message.as_deref()).unwrap_or_default();
+        let message = failure_message(stream, screen.progress).unwrap_or_default();
         pen.put(column + 2, row, &core(message), look.plain());
     }
 }
@@ -341,7 +341,7 @@ fn note(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, screen: &S
         StreamGroup::Errored => {
             let Some(group) = stream.failed_group.and_then(|id| screen.progress.errors.get(id)) else { return };
             if pen.width() < NARROW {
-                pen.put(4, row, &core(&group.message), look.bad());
+                pen.put(4, row, &core(failure_message(stream, screen.progress).unwrap_or_default()), look.bad());
                 return;
             }
             (format!("{} {}", look.glyphs.next, screen.remedy(group)), look.dim())
