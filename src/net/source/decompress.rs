@@ -1,5 +1,5 @@
 //! Decompression of `.gz` and `.zst`, detected by magic bytes and not by name, and conversion of
-//! UTF-16, detected by its byte order mark.
+//! UTF-16, detected by its byte order mark or its zero bytes.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc;
@@ -14,18 +14,34 @@ pub enum Compression {
     Utf16,
 }
 
-/// Detects the compression by magic bytes (RFC 1952, RFC 8878), UTF-16 by its byte order mark.
+/// Byte order marks of UTF-16.
+const LITTLE_ENDIAN: [u8; 2] = [0xff, 0xfe];
+const BIG_ENDIAN: [u8; 2] = [0xfe, 0xff];
+
+/// Detects the compression by magic bytes (RFC 1952, RFC 8878), UTF-16 by its byte order mark or
+/// its zero bytes.
 #[must_use]
 pub fn packing(head: &[u8]) -> Compression {
     match head {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Compression::Utf16,
+        _ if missing_mark(head).is_some() => Compression::Utf16,
         _ => Compression::Plain,
     }
 }
 
-/// Reads text in UTF-8, or in UTF-16 with a byte order mark, which is removed.
+/// Returns the byte order mark that UTF-16 text lacks; `None` for all other text. The first two
+/// characters of a log are ASCII.
+fn missing_mark(head: &[u8]) -> Option<[u8; 2]> {
+    match head {
+        [1..=0x7f, 0, 1..=0x7f, 0, ..] => Some(LITTLE_ENDIAN),
+        [0, 1..=0x7f, 0, 1..=0x7f, ..] => Some(BIG_ENDIAN),
+        _ => None,
+    }
+}
+
+/// Reads text in UTF-8 or UTF-16, without its byte order mark.
 ///
 /// # Errors
 /// Returns [`io::ErrorKind::InvalidData`] for other text.
@@ -47,14 +63,16 @@ pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Compression, Box<dy
     let mut wanted = 1;
     loop {
         let head = input.get_mut().peek(wanted)?;
-        let more =
-            matches!(head, [0x1f | 0xff | 0xfe] | [0x28 | 0x50..=0x5f, ..]) && head.len() < 4 && head.len() == wanted;
-        if !more {
+        let may_be_known = matches!(head, [_] | [0 | 0x28 | 0x50..=0x5f, ..] | [_, 0, ..]);
+        if !(may_be_known && head.len() < 4 && head.len() == wanted) {
             break;
         }
         wanted += 1;
     }
     let found = packing(&input.get_ref().head);
+    if let Some(mark) = missing_mark(&input.get_ref().head) {
+        input.get_mut().head.splice(0..0, mark);
+    }
     Ok((
         found,
         match found {
@@ -215,6 +233,10 @@ mod tests {
             text.read_to_string(&mut out).unwrap();
             assert_eq!((found, out.as_str()), (Compression::Utf16, "a\u{1f600}é\r\nb"));
             assert_eq!(to_text(wide.clone()).unwrap(), out);
+            // Without its mark.
+            let unmarked: Vec<u8> = "{\"é\r\n".encode_utf16().flat_map(unit).collect();
+            let (found, _) = open(Drip(&unmarked)).unwrap();
+            assert_eq!((found, to_text(unmarked).unwrap().as_str()), (Compression::Utf16, "{\"é\r\n"));
         }
         assert_eq!(to_text("\u{feff}{}".into()).unwrap(), "{}");
         let (found, mut nothing) = open(&b""[..]).unwrap();
