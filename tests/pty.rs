@@ -138,6 +138,24 @@ fn unreachable_file_is_continued_without_repeating_lines() {
 }
 
 #[test]
+fn earlier_parts_of_a_followed_run_are_read_first() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["24-rot.log", "24-rot.log.1.gz", "24-rot.log.2.gz"] {
+        std::fs::copy(fixture(&format!("wild/{part}")), folder.path().join(part)).unwrap();
+    }
+    let path = folder.path().join("24-rot.log");
+    let term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("24-rot.log.2.gz was read first");
+    term.wait_for("records 30");
+    assert!(!term.text().contains("joined at"), "{}", term.text());
+    // A file that begins a run continues none.
+    std::fs::copy(fixture("wild/01-badcreds.ndjson"), &path).unwrap();
+    let term = Term::start(SIZE, &[path.to_str().unwrap()]);
+    term.wait_for("Bad credentials");
+    assert!(!term.text().contains("was read first"), "{}", term.text());
+}
+
+#[test]
 fn late_writes_to_a_rotated_file_are_read() {
     let (_folder, path) = file();
     append(&path, &start("alpha"));

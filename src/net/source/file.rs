@@ -2,10 +2,10 @@
 //!
 //! Polling finds every change. Notifications only make it faster: some file systems send none.
 
-use crate::net::source::decompress::{Compression, packing};
+use crate::net::source::decompress::{self, Compression, packing};
 use crate::net::source::error::SourceError;
 use crate::net::source::event::{CHUNK, Event, FileOrigin};
-use crate::net::source::pipe;
+use crate::net::source::{pipe, rotated};
 use notify::Watcher;
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
@@ -14,6 +14,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+use synctop_core::protocol::Decoder;
 
 /// Polling interval; a notification ends the wait early.
 const POLL: Duration = Duration::from_millis(250);
@@ -174,6 +175,9 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
     if !follow.path.exists() {
         let _ = events.send(Event::Notice(format!("there is no file {} yet", follow.path.display())));
     }
+    if follow.from == StartAt::Start && !read_earlier_parts(&follow.path, events) {
+        return;
+    }
     loop {
         match name.poll(events) {
             Ok(None) => return,
@@ -198,6 +202,29 @@ fn run(follow: &Follow, events: &mpsc::SyncSender<Event>) {
         let _ = hints.recv_timeout(POLL);
         while hints.try_recv().is_ok() {}
     }
+}
+
+/// Reads the rotated parts of the run that the file continues. Returns `false` if the receiver is
+/// gone.
+fn read_earlier_parts(path: &Path, events: &mpsc::SyncSender<Event>) -> bool {
+    for part in rotated::parts_before(path, &Decoder::default()) {
+        let read = open(&part).and_then(|file| OpenFile::new(file, StartAt::Start)).and_then(|mut part| {
+            if part.packed() {
+                let (_, mut text) = decompress::open(&*part.file)?;
+                return pipe::pump(&mut *text, events);
+            }
+            part.drain(events).map(|sent| sent.is_some())
+        });
+        let why = match read {
+            Ok(false) => return false,
+            Ok(true) => format!("{} was read first: it is an earlier part of this log", part.display()),
+            Err(error) => format!("{}, an earlier part of this log: {error}", part.display()),
+        };
+        if events.send(Event::Break { why, overwritten: false }).is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Followed name, and the files under that name that are not read to their end.

@@ -16,5 +16,6 @@ pub mod file;
 pub mod ingest;
 pub mod pipe;
 pub mod recording;
+pub mod rotated;
 pub mod sidecar;
 pub mod tee;

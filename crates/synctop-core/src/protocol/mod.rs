@@ -21,6 +21,7 @@
 
 pub mod adapter;
 mod airbyte;
+mod beginning;
 pub mod catalog;
 mod checkpoint;
 pub mod clean;
@@ -44,6 +45,7 @@ pub mod time;
 mod values;
 
 pub use adapter::{Adapter, Dialect, Message, Origin, PlatformLog, Protocol, ProtocolTraits};
+pub use beginning::begins_run;
 pub use decode::{Decoded, Decoder, ProtocolSelection, RawLine};
 pub use message::{
     Activity, AtRisk, Checkpoint, Counts, EmittedState, End, EndReason, ErrorLevel, Estimate, Failure, Kind,
