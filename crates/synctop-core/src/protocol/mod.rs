@@ -29,6 +29,7 @@ pub mod decode;
 pub mod envelope;
 pub mod error_text;
 mod failure;
+mod foreign;
 pub mod head;
 mod lenient;
 pub mod mask;

@@ -3,7 +3,7 @@
 use super::adapter::{Adapter, Message, PlatformLog, Protocol};
 use super::message::{Level, Side};
 use super::remedy::Remedy;
-use super::{airbyte, clean, singer, stripe};
+use super::{airbyte, clean, foreign, singer, stripe};
 
 /// All protocols, in the order of detection.
 pub static PROTOCOLS: &[&Protocol] = &[&stripe::PROTOCOL, &singer::PROTOCOL, &airbyte::PROTOCOL, &singer::MELTANO];
@@ -71,7 +71,7 @@ pub fn is_generic_error(message: &str) -> bool {
 #[must_use]
 pub fn platform_log(line: &str) -> Option<PlatformLog> {
     let plain = clean::line(line);
-    adapters().find_map(|adapter| adapter.platform_log(&plain))
+    adapters().find_map(|adapter| adapter.platform_log(&plain)).or_else(|| foreign::log_of(&plain))
 }
 
 /// Returns the remedy for an error message that has a form of any protocol.
