@@ -22,17 +22,25 @@ use std::borrow::Cow;
 /// Maximum number of layers around a line.
 const MAX_LAYERS: usize = 4;
 
+/// Sequence that ends a color (SGR 0, ECMA-48).
+const RESET: &str = "\u{1b}[0m";
+
 /// Opens the envelopes and prefixes of a line; `None` if it has none that is known.
 #[must_use]
 pub fn open(line: &str) -> Option<Opened<'_>> {
-    // Docker compose colors the names of its services.
+    // Docker compose colors the names of its services. The text behind them stays as it is.
     if line.starts_with('\u{1b}')
-        && let Cow::Owned(plain) = clean::line(line)
+        && let Some((name, text)) = line.split_once('|')
     {
-        return open(&plain).map(Opened::into_owned);
+        let text = text.strip_prefix(RESET).unwrap_or(text);
+        return open(&format!("{}|{text}", clean::line(name))).map(Opened::into_owned);
     }
     let mut opened = layer(line)?;
     for _ in 1..MAX_LAYERS {
+        // The next layer may be cut off: it is opened once the line is whole.
+        if opened.continues {
+            break;
+        }
         let inner = match &opened.text {
             Cow::Borrowed(text) => layer(text),
             Cow::Owned(text) => layer(text).map(|inner| Opened { text: inner.text.into_owned().into(), ..inner }),

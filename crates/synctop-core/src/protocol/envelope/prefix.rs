@@ -345,9 +345,11 @@ fn level_behind_time(rest: &str, clock: Clock) -> Option<Opened<'_>> {
     Some(with_level(word, text.trim_start_matches(' '), Some(clock)))
 }
 
-/// Returns the text with its level in front, as singer-python logs it. A message stays alone.
+/// Returns the text with its level in front, as singer-python logs it. A message stays alone; an
+/// object that is the text of an error does not.
 fn with_level<'a>(level: &str, text: &'a str, clock: Option<Clock>) -> Opened<'a> {
-    if text.starts_with('{') {
+    let is_error = ["CRITICAL", "FATAL", "ERROR"].contains(&level.to_ascii_uppercase().as_str());
+    if text.starts_with('{') && (!is_error || text.contains("\"type\"")) {
         return opened(text, clock);
     }
     Opened { text: Cow::Owned(format!("{} {text}", level.to_ascii_uppercase())), ..opened("", clock) }
@@ -379,11 +381,11 @@ fn instant_first(line: &str) -> Option<Opened<'_>> {
     if object.starts_with('{') {
         return Some(opened(object, Some(clock)));
     }
-    if let Some((_, rest)) = level(object)
+    if let Some((word, rest)) = level(object)
         && let Some(object) = rest.strip_prefix(' ').map(|rest| rest.trim_start_matches([' ', ':', '-']))
         && object.starts_with('{')
     {
-        return Some(opened(object, Some(clock)));
+        return Some(with_level(word, object, Some(clock)));
     }
     if bracketed.is_some() || !clock.is_zoned || line.as_bytes().get(10).is_none_or(|byte| *byte != b'T') {
         return None;

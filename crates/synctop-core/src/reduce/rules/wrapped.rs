@@ -9,6 +9,11 @@ use crate::reduce::state::progress::Progress;
 impl Progress {
     /// Applies a line that had an envelope or a prefix; `end` is that of the line around it.
     pub(crate) fn wrapped(&mut self, opened: Opened, end: LineEnd, decoder: &Decoder) {
+        self.wrapped_once(opened, end, decoder, false);
+    }
+
+    /// Applies an opened line; `is_joined` if it was itself in the joined parts of a line.
+    fn wrapped_once(&mut self, opened: Opened, end: LineEnd, decoder: &Decoder, is_joined: bool) {
         let pending = self.parts.take(opened.output);
         if opened.continues {
             let mut part = pending.unwrap_or_default();
@@ -28,15 +33,19 @@ impl Progress {
             drop(decoded);
             // A program that was killed inside a line leaves a part that nothing continues.
             if is_whole || !decoder.is_message(&opened.text) {
-                self.input.joined += 1;
+                self.input.joined += u64::from(!is_joined);
                 let line = whole(&part.text, end);
                 let mut scratch = String::new();
-                return self.opened(&line, decoder.decode(&line, &mut scratch), &opened);
+                return match decoder.decode(&line, &mut scratch) {
+                    // The parts may hold a line with an envelope or prefix of its own.
+                    Decoded::Wrapped(inner) if !is_joined => self.wrapped_once(*inner, end, decoder, true),
+                    decoded => self.opened(&line, decoded, &opened),
+                };
             }
             part.text.truncate(start);
             self.part_lost(&part);
         }
-        self.input.joined += u64::from(opened.is_enveloped);
+        self.input.joined += u64::from(opened.is_enveloped && !is_joined);
         let line = whole(&opened.text, end);
         self.opened(&line, decoder.decode(&line, &mut scratch), &opened);
     }
