@@ -410,11 +410,32 @@ fn outcomes_without_an_end_message() {
     }
     // All streams INCOMPLETE with exit code 0.
     let all = [status("b", "STARTED"), status("b", "INCOMPLETE")];
-    assert_eq!(outcome(&of(&all, OK)), Outcome::CompletedWithErrors);
+    assert_eq!(outcome(&of(&all, OK)), Outcome::Failed);
     assert_eq!(doubt_kinds(&of(&open, OK)), ["exit_zero_open_stream"]);
     let mut running = Reducer::new(Decoder::default());
     running.push((done.join("\n") + "\n").as_bytes());
     assert_eq!(outcome(&running.progress), Outcome::Running);
+}
+
+#[test]
+fn fatal_log_line_of_java_tells_its_root_cause() {
+    let stack = "java.lang.RuntimeException: wrapped\n\tat a.b.C(C.java:1)\nCaused by: org.postgresql.util.PSQLException: \
+        FATAL: password authentication failed\n\tat d.E(E.java:2)";
+    let line = |message: &str| {
+        json!({"type": "LOG", "log": {"level": "FATAL", "message": message, "stack_trace": stack}}).to_string()
+    };
+    let cause = |lines: &[String]| {
+        let progress = of(lines, Some(Exit::Code(1)));
+        assert_eq!(progress.errors.groups().len(), 1);
+        progress.errors.groups()[0].message.to_string()
+    };
+    let root = "caused by org.postgresql.util.PSQLException: FATAL: password authentication failed";
+    assert_eq!(cause(&[line("Sync failed badly")]), format!("Sync failed badly; {root}"));
+    // A reported error without the stack trace is the same one.
+    assert_eq!(
+        cause(&[line("Sync failed badly"), error(None, "Sync failed badly", "system_error")]),
+        "Sync failed badly"
+    );
 }
 
 #[test]

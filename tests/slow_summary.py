@@ -183,6 +183,7 @@ class Oracle:
         self.error_logs = []         # (texts, streams, is the end repeated)
         self.exchange = False        # anything of a sync, beside logs, control, spec and connection_status
         self.reports = False         # the engine's own reports of progress
+        self.joined = False          # its first report came late
         self.resumable = []          # hybrid: streams open at a cut
         self.index = 0               # of the message
         self.seg = []                # attempts: start, id, first, has_more
@@ -194,6 +195,7 @@ class Oracle:
         if name not in self.streams:
             self.streams[name] = Stream()
         if from_message and self.catalog is not None and name not in self.catalog:
+            self.catalog.add(name)            # once a stream
             self.anomaly("unknown_stream", name)
         return self.streams[name]
 
@@ -516,6 +518,8 @@ class Oracle:
             self.restart()
         elif self.ended is not None and not at_end and self.p_raw and not self.same_report(p, counted, states):
             self.begin()             # the next attempt reports before any stream of it spoke
+        if self.p_raw is None and counted and p.get("elapsed_ms"):
+            self.joined = True       # no start was seen: what it reports as started is
         self.reports = True
         self.seg[-1]["reported"] = True
         if total is not None or not self.seg[-1]["prev"]:       # hybrid: counts of the attempt only, its end will tell
@@ -561,6 +565,8 @@ class Oracle:
             status = status_word(q.get("status"))
             if status and status != s.status and status != "not_started":
                 self.set_status(name, status, False)
+            if status == "started" and self.joined:
+                s.started_now = True
             if isinstance(q.get("message"), str):
                 s.message = q["message"]
                 if status in ("errored", "completed") and not self.repeat(name, q["message"]):

@@ -42,14 +42,14 @@ impl Case {
 const ZERO: &str = "--exit-code 0";
 const ONE: &str = "--exit-code 1";
 
-const CASES: [Case; 64] = [
+const CASES: [Case; 68] = [
     case("01-badcreds.ndjson", ONE, "failed", 1)
         .streams(&["assignees errored 0"])
         .says(&["Bad credentials", "check the key"]),
     case("02-stitch500.ndjson", "--stderr 02-stitch500.stderr", "failed", 1)
-        .streams(&["commits started 1", "releases started 3"])
+        .streams(&["commits errored 1", "releases completed 3"])
         .says(&["HTTP-error-code: 500"]),
-    case("03-nothing-selected.ndjson", ZERO, "succeeded", 0).says(&["NOTHING WAS SYNCED"]),
+    case("03-nothing-selected.ndjson", ZERO, "succeeded", 0).says(&["NOTHING SYNCED"]).doubts(&["nothing_synced"]),
     case("04-ppw-mysql.ndjson", "--stderr 04-ppw-mysql.stderr --exit-code 1", "failed", 1)
         .streams(&["tap_mysql_test-binlog_1 completed 2", "tap_mysql_test-binlog_2 errored 1"])
         .says(&["Lost connection to MySQL server during query", "reachable"]),
@@ -62,7 +62,7 @@ const CASES: [Case; 64] = [
         .streams(&["contacts completed -"])
         .says(&["400 Client Error: email is invalid"]),
     case("10-meltano-false-success.ndjson", ZERO, "completed_with_errors", 1)
-        .streams(&["shop-orders started 109299"])
+        .streams(&["shop-orders completed 109299"])
         .says(&["target-bigquery", "RetryError: Timeout of 60.0s exceeded"]),
     case("11-meltano-oom.ndjson", ONE, "failed", 1)
         .streams(&["zb-domain errored 100000"])
@@ -134,6 +134,13 @@ const CASES: [Case; 64] = [
     case("49-fulltable-nostate.ndjson", ZERO, "succeeded", 0)
         .streams(&["countries completed 3", "orders completed 2"])
         .doubts(&["exit_zero_open_stream"]),
+    case("none.stderr", "--stderr 31-all403.stderr --exit-code 0", "failed", 1)
+        .streams(&["issues skipped -", "pulls skipped -"])
+        .says(&["403 Client Error: Forbidden", "permission"]),
+    case("40-sdk-tempstream.ndjson", "--stderr 40-sdk-tempstream.stderr --exit-code 0", "completed_with_errors", 1)
+        .streams(&["repositories completed 0"])
+        .says(&["403 Client Error", "rate limit exceeded"])
+        .doubts(&["exit_zero_open_stream"]),
     case("55-unavailable.ndjson", ZERO, "completed_with_errors", 1)
         .streams(&["issues completed 1", "pulls skipped -"])
         .says(&["pulls", "unavailable"]),
@@ -183,13 +190,40 @@ const CASES: [Case; 64] = [
     case("L1-decl.ndjson", "--exit-code 1 --catalog L1-cat3.json", "failed", 1)
         .streams(&["forbidden errored 0", "late500 errored 100", "ok completed 200"])
         .says(&["Forbidden (HTTP 403)"]),
+    case("L2-smoke.ndjson.zst", ZERO, "succeeded", 0)
+        .streams(&[
+            "CamelCaseStreamName completed 1",
+            "array_of_primitives completed 3",
+            "basic_types completed 3",
+            "column_naming_edge_cases completed 1",
+            "duplicate_primary_keys completed 6",
+            "empty_stream completed 0",
+            "large_batch_stream completed 5000",
+            "large_decimals_and_numbers completed 3",
+            "large_string_values completed 2",
+            "long_column_names completed 1",
+            "nested_json_objects completed 2",
+            "null_handling completed 3",
+            "schema_with_no_primary_key completed 3",
+            "single_record_stream completed 1",
+            "sparse_records completed 7",
+            "special_number_values completed 7",
+            "table_naming_edge_cases completed 1",
+            "time_types completed 3",
+            "timestamp_types completed 3",
+            "unicode_and_special_strings completed 4",
+            "union_types completed 3",
+            "wide_table_50_columns completed 2",
+        ])
+        .says(&["records      5,059", "streams      22: 22 completed"]),
     case("L4-netdown.ndjson", ONE, "failed", 1).streams(&["ok errored 0"]).says(&["Connection refused", "reachable"]),
+    case("L5.ndjson.zst", "--stderr L5.stderr --exit-code 0", "succeeded", 0).streams(&["events completed 2500"]),
     case("L6.ndjson", "--stderr L6.stderr --exit-code 0", "succeeded", 0)
         .streams(&["events completed 121"])
         .says(&["Skipping invalid JSON at"])
         .doubts(&["rows_left_out"]),
     case("L9-meltano-tapkill.ndjson", ONE, "failed", 1)
-        .streams(&["events started -"])
+        .streams(&["events errored -"])
         .says(&["the extractor was killed by signal 9 (SIGKILL)"]),
     case("L9-meltano-full.ndjson", ONE, "failed", 1)
         .streams(&["events completed 2500"])

@@ -245,7 +245,7 @@ impl CatalogArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct SummaryArgs {
-    /// Log, or several logs as attempts in order; `-` for stdin. May be .gz or .zst
+    /// Log, or the parts of one in order; `-` for stdin. May be .gz or .zst
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -266,7 +266,7 @@ pub struct SummaryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ReplayArgs {
-    /// Log, or several logs as attempts in order; `-` for stdin. May be .gz or .zst (decompressed
+    /// Log, or the parts of one in order; `-` for stdin. May be .gz or .zst (decompressed
     /// into a temporary file)
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,

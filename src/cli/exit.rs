@@ -5,7 +5,7 @@
 
 use crate::cli::error::CommandError;
 use synctop_core::ResultClass;
-use synctop_core::reduce::{Exit, Progress, doubts, outcome};
+use synctop_core::reduce::{Exit, Outcome, Progress, doubts, outcome};
 
 /// The work is done.
 pub const DONE: u8 = code(ResultClass::Done);
@@ -58,7 +58,8 @@ pub fn of_feed(progress: &Progress, live: bool, strict: bool) -> u8 {
         _ if progress.dialect.is_none()
             && progress.errors.groups().is_empty()
             && progress.input.messages == 0
-            && (progress.closed || progress.input.lines > 0) =>
+            && (progress.closed || progress.input.lines > 0)
+            && matches!(outcome(progress), Outcome::Unknown | Outcome::Running) =>
         {
             BAD_DATA
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use synctop_core::ResultClass;
 use synctop_core::protocol::{Decoder, clean, time};
 use synctop_core::reduce::history::LogPosition;
-use synctop_core::reduce::{Exit, Progress, target};
+use synctop_core::reduce::{Outcome, Progress, outcome, target};
 
 pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let logs = open(&args.files, "summary")?;
@@ -65,8 +65,8 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
     if let Err(error) = read {
         return Err(SourceError::of(&name, &error).into());
     }
-    // A message on stderr or an exit code counts as understood.
-    let told = progress.dialect.is_some() || progress.exit.is_some_and(|exit| exit != Exit::Code(0));
+    // Text on stderr and an exit code may tell the outcome.
+    let told = progress.dialect.is_some() || outcome(progress) != Outcome::Unknown;
     if progress.input.messages == 0 && !told && place.is_none_or(|(_, messages)| messages == 0) {
         if !args.quiet && !args.json {
             print_error(&format!(

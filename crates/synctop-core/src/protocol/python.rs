@@ -8,6 +8,9 @@ const TRACEBACK_START: &str = "Traceback (most recent call last)";
 const TRACEBACK_SEPARATORS: [&str; 2] =
     ["During handling of the above exception", "The above exception was the direct cause"];
 
+/// Line around the traceback of a worker process (`concurrent.futures`, joblib).
+const REMOTE_QUOTE: &str = "\"\"\"";
+
 /// Last line of an interrupted Python program.
 const INTERRUPT: &str = "KeyboardInterrupt";
 
@@ -47,12 +50,13 @@ impl Traceback {
     /// True if a line belongs to the traceback; advances its state.
     pub fn accepts_line(&mut self, line: &str) -> bool {
         let between = TRACEBACK_SEPARATORS.iter().any(|words| line.starts_with(words));
-        let taken = line.starts_with(TRACEBACK_START) || (*self != Self::None && (between || line.trim().is_empty()));
+        let is_blank = matches!(line.trim(), "" | REMOTE_QUOTE);
+        let taken = line.starts_with(TRACEBACK_START) || (*self != Self::None && (between || is_blank));
         let within = *self == Self::Open;
         *self = match *self {
             Self::None | Self::Raised if line.starts_with(TRACEBACK_START) => Self::Open,
             Self::Raised if between => Self::Open,
-            Self::Raised if line.trim().is_empty() => Self::Raised,
+            Self::Raised if is_blank => Self::Raised,
             Self::Open if taken || line.starts_with([' ', '\t']) => Self::Open,
             Self::Open => Self::Raised,
             Self::None | Self::Raised => Self::None,

@@ -264,6 +264,17 @@ fn add_stream_doubts(progress: &Progress, stream: &Stream, all: &mut Doubts) {
     }
 }
 
+/// True if a process without an end message exited with 0, and no stream and no position came: no
+/// stream was selected. The answer to another command is no sync.
+fn synced_nothing(progress: &Progress) -> bool {
+    progress.exit == Some(Exit::Code(0))
+        && progress.attempt.end.is_none()
+        && progress.attempt.connection.is_none()
+        && !progress.requested.answered
+        && progress.streams.is_empty()
+        && !progress.counters.has_position
+}
+
 fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     let end = progress.attempt.end.as_ref();
     let outcome = outcome(progress);
@@ -283,13 +294,22 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     if done && let Some((times, first)) = progress.unexplained_errors() {
         all.add(None, Finding::ErrorsLogged(times, first.into()));
     }
-    if done && let Some((times, first)) = progress.rows_left_out() {
-        all.add(None, Finding::RowsLeftOut(times, first));
+    if done && let Some(left) = progress.rows_left_out() {
+        let finding = || Finding::RowsLeftOut(left.count, left.first.clone());
+        for stream in &left.streams {
+            all.add(Some(stream), finding());
+        }
+        if left.streams.is_empty() {
+            all.add(None, finding());
+        }
     }
     let torn = u64::from(progress.input.truncated_line);
     let lost = progress.input.malformed.saturating_sub(torn);
     if lost > 0 && progress.input.messages > 0 && !matches!(outcome, Outcome::Running | Outcome::Truncated) {
         all.add(None, Finding::LinesLost(lost));
+    }
+    if outcome == Outcome::Succeeded && synced_nothing(progress) {
+        all.add(None, Finding::NothingSynced);
     }
     let Some(end) = end else { return };
     if end.word == EndReason::Unknown || (end.word == EndReason::Unsaid && end.has_more.is_none()) {

@@ -94,7 +94,11 @@ pub(crate) fn has_unreported_ending(progress: &Progress) -> bool {
         && progress.input.messages > 0
         && !progress.attempt.statuses
         && !progress.input.truncated_line
-        && progress.streams.iter().all(|stream| stream.status != Status::Started || stream.seen == stream.marked)
+        && progress.streams.iter().all(|stream| {
+            // Records that only metrics count have no checkpoint behind them.
+            let is_metered = stream.seen == 0 && stream.records.cumulative.unwrap_or(0) > 0;
+            stream.status != Status::Started || (stream.seen == stream.marked && !is_metered)
+        })
 }
 
 /// Returns the unfinished streams of the last attempt: started, requested and never started, or not
@@ -123,9 +127,6 @@ fn failed(progress: &Progress) -> bool {
     if attempt.roll_up.is_some() && progress.streams.iter().any(|stream| fell(stream)) {
         return true;
     }
-    // A process that exits with 0 did not fail as a whole, even if all its streams did.
-    let ended_well =
-        attempt.end.is_none() && progress.exit == Some(Exit::Code(0)) && progress.traits().ends_with_process;
     let groups = progress.errors.groups();
     let whole_run = |hit: &crate::reduce::state::errors::Hit| hit.attempt == now && !hit.cleared;
     if progress.errors.beyond_in(now).1
@@ -141,7 +142,7 @@ fn failed(progress: &Progress) -> bool {
     if struck {
         let mut started = progress.streams.iter().filter(|stream| stream.took_part()).peekable();
         let none_started = started.peek().is_none();
-        if !none_started && !ended_well && started.all(|stream| stream.failed_in == Some(now)) {
+        if !none_started && started.all(|stream| stream.failed_in == Some(now)) {
             return true;
         }
         if none_started && !progress.streams.iter().any(|stream| stream.ever_started) {

@@ -46,7 +46,7 @@ impl Headline {
         let mut note = |is: bool, note: HeadlineNote| notes.extend(is.then_some(note));
         let no_sync = progress.closed && progress.attempts == 0 && succeeded;
         note(no_sync && progress.requested.answered, HeadlineNote::Answered);
-        note(no_sync && !progress.requested.answered, HeadlineNote::Connected);
+        note(no_sync && !progress.requested.answered && progress.attempt.connection.is_some(), HeadlineNote::Connected);
         let nothing =
             doubts(progress).iter().any(|doubt| doubt.kind == DoubtKind::NothingSynced && doubt.stream.is_none());
         note(nothing, HeadlineNote::NothingSynced);

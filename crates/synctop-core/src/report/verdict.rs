@@ -67,7 +67,7 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
         }
         // Only the raw lines can be quoted.
         Outcome::Failed if progress.input.messages == 0 && progress.evidence.last_log_error.is_none() => {
-            Some(truncated(progress))
+            left_by_warning(progress).or_else(|| Some(truncated(progress)))
         }
         Outcome::Failed => {
             let text = error.map(also).map(|text| with_program_exit(progress, with_roll_up_note(progress, text)));

@@ -6,6 +6,7 @@ use super::wire::{
     StatusTrace,
 };
 use crate::protocol::adapter::Message;
+use crate::protocol::error_text::CAUSED_BY;
 use crate::protocol::lenient::{Maybe, Text};
 use crate::protocol::message::{
     Activity, Checkpoint, EmittedState, ErrorLevel, Estimate, Failure, Kind, Level, Log, Name, ProcessEvent, Record,
@@ -99,7 +100,8 @@ fn source_failure(status: SourceStatus<'_>) -> Option<Failure<'_>> {
     }
     let summary = status.message.0.and_then(|message| message.summary.0);
     let text = summary.unwrap_or(Cow::Borrowed("the source reports an error beside its state"));
-    Some(Failure::of(ErrorLevel::Stream, None, text))
+    // The source goes on: the states behind this one settle its streams.
+    Some(Failure { is_final: false, ..Failure::of(ErrorLevel::Stream, None, text) })
 }
 
 fn checkpoint(state: StateMessage) -> Checkpoint {
@@ -138,7 +140,9 @@ fn log(line: AirbyteLog) -> Log {
     if message.lines().next().is_some_and(|first| first.trim() == "None") {
         return Log { message, context, ..Log::default() };
     }
-    Log { level: Level::from(&*word), fatal: word.eq_ignore_ascii_case("FATAL"), context, message, ..Log::default() }
+    let (level, fatal) = (Level::from(&*word), word.eq_ignore_ascii_case("FATAL"));
+    let message = if level >= Level::Error { with_root_cause(message) } else { message };
+    Log { level, message, fatal, context, ..Log::default() }
 }
 
 /// Reads the kit's log lines at the start of a sync, at the end of a stream and at the end of the
@@ -225,11 +229,23 @@ fn failure(error: ErrorTrace) -> Failure {
     };
     // A chain of Java ends with the exception that has the reason.
     let message = match root {
-        Some(root) if !roll_up && !message.contains(&root) => Cow::Owned(format!("{message}; caused by {root}")),
+        Some(root) if !roll_up && !message.contains(&root) => Cow::Owned(format!("{message}{CAUSED_BY}{root}")),
         _ => message,
     };
-    let parts = if roll_up { roll_up_parts(&message, &failure_type) } else { Vec::new() };
+    let parts = if roll_up { roll_up_parts(&message) } else { Vec::new() };
     Failure { failure_type: Some(failure_type), internal, stack, roll_up, parts, ..Failure::of(level, stream, message) }
+}
+
+/// Adds the root cause of the stack trace below a log message to its first line.
+fn with_root_cause(message: Cow<'_, str>) -> Cow<'_, str> {
+    let Some((first, stack)) = message.split_once('\n') else { return message };
+    let raised = || stack.lines().next().filter(|_| first.contains(GENERIC_MESSAGE)).map(str::trim);
+    match root_cause(stack).or_else(raised) {
+        Some(root) if !root.is_empty() && !first.contains(root) => {
+            Cow::Owned(format!("{first}{CAUSED_BY}{root}\n{stack}"))
+        }
+        _ => message,
+    }
 }
 
 /// Returns the last `Caused by: …` of a Java stack trace.
@@ -238,8 +254,9 @@ fn root_cause(stack: &str) -> Option<&str> {
     rest.lines().next().map(str::trim).filter(|cause| !cause.is_empty())
 }
 
-/// Splits a roll-up (`…: orders: HTTPError('403'), users: …`) into the errors of its streams.
-fn roll_up_parts(message: &str, failure_type: &str) -> Vec<Failure<'static>> {
+/// Splits a roll-up (`…: orders: HTTPError('403'), users: …`) into the errors of its streams. They
+/// have no type: that of a roll-up is the same for any cause.
+fn roll_up_parts(message: &str) -> Vec<Failure<'static>> {
     let Some(list) = message.strip_prefix(ROLL_UP).map(|rest| rest.trim_start_matches([' ', ':'])) else {
         return Vec::new();
     };
@@ -256,7 +273,7 @@ fn roll_up_parts(message: &str, failure_type: &str) -> Vec<Failure<'static>> {
             Some(Name::plain(name.to_owned().into())),
             exception_text(text).to_owned().into(),
         );
-        Some(Failure { failure_type: Some(failure_type.to_owned().into()), ..failure })
+        Some(failure)
     };
     starts.iter().zip(ends).filter_map(part).collect()
 }

@@ -64,7 +64,7 @@ fn split_fields(text: &str) -> (&str, &str) {
 
 /// Splits the plugin in front of a text: `tap-jsonl    text`.
 fn split_plugin(whole: &str) -> (Option<&str>, &str) {
-    let Some((name, rest)) = whole.split_once(' ') else { return (None, whole) };
+    let (name, rest) = whole.split_once(' ').unwrap_or((whole, ""));
     let is_plugin = name == "meltano" || is_destination_logger(name).is_some();
     // Names are padded to twelve characters; spaces behind that are of the text.
     let padding = 12_usize.saturating_sub(name.len());

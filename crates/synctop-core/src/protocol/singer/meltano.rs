@@ -212,6 +212,11 @@ fn program_exit(
         code,
         ..ProgramExit::default()
     };
+    match event.trim_end_matches('.') {
+        "Loader failed" => return Some(exit("loader", Some(Side::Destination), None)),
+        "Extractor failed" => return Some(exit("extractor", Some(Side::Source), None)),
+        _ => {}
+    }
     if event.starts_with("Extraction failed") {
         return Some(exit("extractor", Some(Side::Source), Code::number(code)));
     }

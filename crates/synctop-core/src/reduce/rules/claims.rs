@@ -169,6 +169,8 @@ impl Progress {
                 StateDirection::Alone => alone = true,
             }
         }
+        let positions = checkpoint.handed.as_ref().map_or(0, |handed| handed.streams.len());
+        self.counters.has_position |= checkpoint.stream.is_some() || positions > 0;
         self.counters.checkpoints += 1;
         self.counters.last_checkpoint_at = self.last_at.or(self.counters.last_checkpoint_at);
         if let Some(name) = checkpoint.stream {
@@ -386,6 +388,9 @@ impl Progress {
         let silence = if stream.status == Status::Skipped { UNAVAILABLE } else { SILENT_ERROR };
         let message = claim.error.or(claim.reason).unwrap_or(silence.into());
         self.status_failure(Failure::of(ErrorLevel::Stream, Some(claim.stream), message), line);
+        if silent {
+            self.change(at, |stream| stream.reason_missing = true);
+        }
     }
 
     /// Notes the first report of a rate limit in the feed log, not its repetitions.
@@ -519,7 +524,10 @@ impl Progress {
             self.clear_stream(at, &name);
         }
         if unheard {
-            self.stream_failure(identity, None, report.message.as_deref().unwrap_or(SILENT_ERROR), line);
+            match &report.message {
+                Some(message) => self.stream_failure(identity, None, message, line),
+                None => self.silent_failure(identity, SILENT_ERROR, line),
+            }
         }
         let differs = self.streams.get(at).is_some_and(|stream| {
             report.total.is_some_and(|total| stream.total_range != Some(total))

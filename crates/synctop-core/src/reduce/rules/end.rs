@@ -213,7 +213,8 @@ impl Progress {
     /// Makes the last log line of level error the cause of a failed run without any error.
     pub(crate) fn cause_from_log(&mut self) {
         let said = |group: &Arc<ErrorGroup>| !group.cleared();
-        if outcome(self) != Outcome::Failed || self.errors.groups().iter().any(said) {
+        let is_explained = self.streams.iter().any(|stream| stream.left_by_warning);
+        if outcome(self) != Outcome::Failed || is_explained || self.errors.groups().iter().any(said) {
             return;
         }
         // The last words of an engine that printed no message are the only evidence.

@@ -1,6 +1,6 @@
 //! Records each error once, by stream and attempt.
 
-use crate::protocol::{ErrorLevel, Failure, Level, Line, LineEnd, Name, Status, mask};
+use crate::protocol::{ErrorLevel, Failure, Level, Line, LineEnd, Name, Status, error_text, mask};
 use crate::reduce::state::errors::{ErrorPlace, Errors, Occurrence, TEXT_KEPT};
 use crate::reduce::state::feed::{FeedOrigin, cut};
 use crate::reduce::state::progress::Progress;
@@ -112,8 +112,8 @@ impl Progress {
             return;
         };
         let Some(stream) = self.stream(&name.key()) else { return };
-        let silent = stream.message.as_deref().is_none_or(|text| text == SILENT_ERROR || text == UNAVAILABLE);
-        if stream.failed_in == Some(self.attempts) && !silent {
+        let is_explained = stream.message.is_some() && !stream.reason_missing;
+        if stream.failed_in == Some(self.attempts) && is_explained {
             return;
         }
         let (label, group) = (stream.label.clone(), stream.failed_group);
@@ -201,6 +201,13 @@ impl Progress {
         self.record_failure(Failure { failure_type: failure_type.map(Into::into), ..failure }, line);
     }
 
+    /// Records a failure of a stream that nothing explains yet, with a placeholder as its message.
+    pub(crate) fn silent_failure(&mut self, name: &Name, placeholder: &str, line: &Line) {
+        self.stream_failure(name, None, placeholder, line);
+        let at = self.place(name);
+        self.change(at, |stream| stream.reason_missing = true);
+    }
+
     pub(crate) fn record_failure(&mut self, failure: Failure, line: &Line) -> u64 {
         let keep = |text: &str| -> Arc<str> { kept(text, TEXT_KEPT).into() };
         let message: Arc<str> = message_of(&failure).into();
@@ -228,6 +235,7 @@ impl Progress {
                 if failure.is_final {
                     (stream.failed_in, stream.failed_group) = (Some(attempt), Some(id));
                     stream.message = Some(message);
+                    stream.reason_missing = false;
                 }
             });
         }
@@ -238,7 +246,11 @@ impl Progress {
     /// traceback if it has none. First lines are compared: that of the log line with those of both
     /// wordings of the error.
     fn merge_with_fatal(&mut self, failure: &mut Failure) {
-        let first = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
+        // Only one of the two may have the stack trace with the root cause.
+        let first = |text: &str| {
+            let line = text.lines().next().unwrap_or_default();
+            line.split(error_text::CAUSED_BY).next().unwrap_or_default().trim().to_owned()
+        };
         let Some((text, _)) = &self.attempt.fatal else { return };
         let said = first(text);
         let mine = |wording: &str| mask::secrets(&first(wording)) == said.as_str();

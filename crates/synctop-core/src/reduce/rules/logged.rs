@@ -4,7 +4,7 @@
 //! error without a reported error that explains it is a doubt about a run that claims completion
 //! (`errors_logged`).
 
-use crate::protocol::{Log, error_text};
+use crate::protocol::{Log, error_text, logger_stream};
 use crate::reduce::state::logged::{LoggedKind, MIN_QUOTE_LENGTH};
 use crate::reduce::state::progress::Progress;
 use std::sync::Arc;
@@ -15,10 +15,14 @@ impl Progress {
         self.evidence.logged.add(log, self.attempts.max(1));
     }
 
-    /// Stores a warning until the end of the process, in protocols without an end message.
-    pub(crate) fn logged_warning(&mut self, log: &Log) {
-        if self.traits().ends_with_process && log.retry.is_none() {
-            self.evidence.warned.add_exactly(log, self.attempts.max(1));
+    /// Stores a warning until the end of the process, in protocols without an end message and while
+    /// no protocol is known.
+    pub(crate) fn logged_warning(&mut self, log: &Log, logger: Option<&str>) {
+        let may_end_silently = self.dialect.is_none() || self.traits().ends_with_process;
+        if may_end_silently && log.retry.is_none() {
+            let stream = logger.and_then(logger_stream).and_then(|name| self.lookup.index.get(name));
+            let label = stream.and_then(|at| self.streams.get(*at)).map(|stream| stream.label.clone());
+            self.evidence.warned.add_exactly(log, label, self.attempts.max(1));
         }
     }
 

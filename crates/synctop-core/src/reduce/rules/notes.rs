@@ -80,8 +80,8 @@ impl Progress {
             }
         }
         match log.level {
-            Level::Error => self.logged_error(log),
-            Level::Warn => self.logged_warning(log),
+            Level::Error if !log.message.trim().is_empty() => self.logged_error(log),
+            Level::Warn => self.logged_warning(log, from),
             _ => {}
         }
         if let Some(context) = &log.context {

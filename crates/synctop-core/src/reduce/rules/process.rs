@@ -22,7 +22,7 @@ fn stream_hint(progress: &Progress, at: usize) -> Option<Arc<str>> {
 impl Progress {
     /// Fails a stream that was unfinished when its process failed. Its cause is the latest error of
     /// the whole run, if there is one.
-    fn fail_with_process(&mut self, at: usize) {
+    pub(crate) fn fail_with_process(&mut self, at: usize) {
         let (attempt, now) = (self.attempts, self.last_at);
         let here = |hit: &crate::reduce::state::errors::Hit| hit.attempt == attempt && !hit.cleared;
         let whole = self.errors.groups().iter().rev().find(|group| group.hits.get("").is_some_and(here));
@@ -39,10 +39,21 @@ impl Progress {
         });
     }
 
+    /// True if the process failed: by its exit code or, if that is unknown, by the exception that
+    /// ended it.
+    fn process_failed(&self) -> bool {
+        let raised = || {
+            let cause = self.attempt.cause.and_then(|id| self.errors.get(id));
+            self.traits().errors_on_stderr
+                && cause.is_some_and(|group| group.hits.get("").is_some_and(|hit| hit.is_final && !hit.cleared))
+        };
+        self.exit.map_or_else(raised, Exit::failed)
+    }
+
     /// Returns the streams that a failed process was working on: those that its error names,
     /// otherwise the one that it last began. `None` if statuses decide, or if nothing failed.
     fn blamed_streams(&self) -> Option<Vec<usize>> {
-        if self.attempt.statuses || !self.exit.is_some_and(Exit::failed) {
+        if self.attempt.statuses || !self.process_failed() {
             return None;
         }
         let cause = self.attempt.cause.and_then(|id| self.errors.get(id));
@@ -54,7 +65,9 @@ impl Progress {
             return Some(by_name);
         }
         let syncing = self.context.syncing.as_deref().and_then(|key| self.lookup.index.get(key).copied());
-        Some(all().filter(|(at, _)| syncing == Some(*at)).map(|(at, _)| at).collect())
+        // The log of a source without its feed names no current stream: the only one is it.
+        let is_only = |_: &usize| self.attempt.source_failed && all().count() == 1;
+        Some(all().map(|(at, _)| at).filter(|at| syncing == Some(*at) || (syncing.is_none() && is_only(at))).collect())
     }
 
     /// True if the run was stopped from outside, as far as the feed shows.
@@ -88,8 +101,13 @@ impl Progress {
         }
         if self.exit.is_some_and(Exit::failed) {
             self.settle_fallback();
+            self.errors.end_with_last(self.attempts);
         }
-        if !self.traits().ends_with_process || self.attempt.end.is_some() {
+        if let Some(end) = &self.attempt.end {
+            let word = end.word;
+            return self.settle_programs(word);
+        }
+        if !self.traits().ends_with_process {
             return;
         }
         let stopped = self.was_stopped();
@@ -127,9 +145,12 @@ impl Progress {
                     let silence = if stop_reported { STOPPED } else { EXITS_WELL };
                     self.change(at, |stream| stream.message = Some(hint.unwrap_or_else(|| silence.into())));
                 } else {
-                    self.stream_failure(&name, None, hint.as_deref().unwrap_or(SILENT_ERROR), &NO_LINE);
+                    match hint {
+                        Some(hint) => self.stream_failure(&name, None, &hint, &NO_LINE),
+                        None => self.silent_failure(&name, SILENT_ERROR, &NO_LINE),
+                    }
                 }
-            } else if self.exit.is_some_and(Exit::failed) && stream.status == Status::Started {
+            } else if self.process_failed() && stream.status == Status::Started {
                 self.fail_with_process(at);
             }
         }

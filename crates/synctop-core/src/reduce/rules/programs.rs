@@ -1,7 +1,7 @@
 //! Programs in the log of another one that runs them: their lines, and their exits.
 
 use crate::protocol::python::is_exception;
-use crate::protocol::{ErrorLevel, Failure, ProgramExit, Relayed, Side, envelope, mask};
+use crate::protocol::{EndReason, ErrorLevel, Failure, ProgramExit, Relayed, Side, Status, envelope, mask};
 use crate::reduce::rules::failures::NO_LINE;
 use crate::reduce::state::errors::TEXT_KEPT;
 use crate::reduce::state::feed::cut;
@@ -66,11 +66,42 @@ impl Progress {
         let said = exit.side.filter(|_| !is_signal).and_then(|side| self.attempt.last_exceptions.get(side));
         let text = said.map_or_else(|| text.clone(), |said| format!("{text}: {said}"));
         self.attempt.last_message_failed = true;
+        self.attempt.source_failed = exit.side == Some(Side::Source);
         let from_destination = exit.side == Some(Side::Destination);
         let failure = Failure { from_destination, ..Failure::of(ErrorLevel::Global, None, text.into()) };
         let id = self.record_failure(failure, &NO_LINE);
         self.attempt.exit_group = exit.code.is_none().then_some(id);
         self.explains(id);
+    }
+
+    /// Settles streams that only the log of the programs shows, once their run has ended. The only
+    /// open stream failed with its source. A success covers the streams whose records are counted
+    /// and whose state was stored.
+    pub(crate) fn settle_programs(&mut self, end: EndReason) {
+        if !self.traits().errors_on_stderr {
+            return;
+        }
+        let open: Vec<usize> = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter(|(_, stream)| stream.status == Status::Started && stream.seen == 0)
+            .map(|(at, _)| at)
+            .collect();
+        match (end, &*open) {
+            (EndReason::Failed, &[at]) if self.attempt.source_failed => self.fail_with_process(at),
+            (EndReason::Complete, open) if self.counters.checkpoints > 0 => {
+                let now = self.last_at;
+                for at in open {
+                    self.change(*at, |stream| {
+                        if stream.records.cumulative.unwrap_or(0) > 0 {
+                            stream.set_status(Status::Completed, now);
+                        }
+                    });
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Makes the broken pipe of a program the cause of a failed run without any other.

@@ -1,8 +1,9 @@
 //! Words of the log at the end of a run: warnings that name the reason of a missing stream, errors
 //! that no message reported, and failures that a state reports.
 
+use crate::protocol::python::is_exception;
 use crate::protocol::{ErrorLevel, Failure, Line, Name, Status, is_generic_error};
-use crate::reduce::rules::failures::{NO_LINE, SILENT_ERROR, UNAVAILABLE};
+use crate::reduce::rules::failures::NO_LINE;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
@@ -92,6 +93,15 @@ pub(crate) fn loses_rows(text: &str) -> bool {
     names_rows && has_any(&lower, &LOST) && named_streams(text).is_empty()
 }
 
+/// Warnings about rows that were left out.
+pub(crate) struct RowsLeftOut {
+    pub(crate) count: u64,
+    /// Text of the first one.
+    pub(crate) first: Arc<str>,
+    /// Streams whose loggers warned.
+    pub(crate) streams: Vec<Arc<str>>,
+}
+
 impl Progress {
     /// Applies failures that a state reports. One without a stream is of the stream that was
     /// syncing.
@@ -149,7 +159,6 @@ impl Progress {
     fn explain_by_warning(&mut self, at: usize, text: &Arc<str>) {
         let now = self.last_at;
         let Some(stream) = self.streams.get(at) else { return };
-        let is_silent = stream.message.as_deref().is_some_and(|text| text == SILENT_ERROR || text == UNAVAILABLE);
         match stream.status {
             Status::NotStarted if stream.asked || stream.in_catalog => {
                 self.change(at, |stream| {
@@ -158,7 +167,7 @@ impl Progress {
                     stream.left_by_warning = true;
                 });
             }
-            Status::Skipped | Status::Errored if is_silent => {
+            Status::Skipped | Status::Errored if stream.reason_missing => {
                 let (name, label, group) = (stream.identity(), stream.label.clone(), stream.failed_group);
                 if let Some(id) = group
                     && self.errors.forget(id, &label)
@@ -196,21 +205,28 @@ impl Progress {
             self.evidence.logged.add_text(&text, attempt);
             self.attempt.last_message_failed = false;
         }
-        let named: Vec<(usize, Arc<str>)> = self
+        let named: Vec<(usize, usize, Arc<str>)> = self
             .evidence
             .logged
             .kinds
             .iter()
-            .filter(|kind| kind.attempt == attempt && !is_generic_error(&kind.text))
-            .filter(|kind| has_any(&kind.text.to_lowercase(), &FAILED))
-            .filter_map(|kind| {
+            .enumerate()
+            .filter(|(_, kind)| kind.attempt == attempt && has_any(&kind.text.to_lowercase(), &FAILED))
+            .filter_map(|(number, kind)| {
                 let at = self.streams.iter().position(|stream| names_word(&kind.text, &stream.name))?;
-                Some((at, kind.text.clone()))
+                // The exception behind a generic sentence has the cause.
+                let next = || self.evidence.logged.kinds.get(number + 1).filter(|next| is_exception(&next.text));
+                let better = is_generic_error(&kind.text).then(next).flatten();
+                Some((number, at, better.unwrap_or(kind).text.clone()))
             })
             .collect();
-        for (at, text) in named {
+        for (number, at, text) in named {
             let Some(name) = self.streams.get(at).map(|stream| stream.identity()) else { continue };
             let label = name.label().into_owned();
+            // The error of the stream explains the line that names it.
+            if let Some(kind) = self.evidence.logged.kinds.get_mut(number) {
+                kind.streams.push(label.as_str().into());
+            }
             if self.errors.has_text(&label, self.attempts, &text) || self.has_failure_in(&label, &text) {
                 continue;
             }
@@ -229,11 +245,14 @@ impl Progress {
         })
     }
 
-    /// Returns the warnings about rows that were left out: their number, and the first text.
-    pub(crate) fn rows_left_out(&self) -> Option<(u64, Arc<str>)> {
-        let mut kinds = self.evidence.warned.kinds.iter().filter(|kind| loses_rows(&kind.text)).peekable();
-        let first = kinds.peek().map(|kind| kind.text.clone())?;
-        Some((kinds.map(|kind| kind.count).sum(), first))
+    /// Returns the warnings about rows that were left out.
+    pub(crate) fn rows_left_out(&self) -> Option<RowsLeftOut> {
+        let kinds = || self.evidence.warned.kinds.iter().filter(|kind| loses_rows(&kind.text));
+        let first = kinds().next()?.text.clone();
+        let mut streams: Vec<_> = kinds().flat_map(|kind| kind.streams.iter().cloned()).collect();
+        streams.sort();
+        streams.dedup();
+        Some(RowsLeftOut { count: kinds().map(|kind| kind.count).sum(), first, streams })
     }
 }
 

@@ -240,6 +240,7 @@ impl Progress {
         self.runs.attempts += u64::from(self.attempts.saturating_sub(1));
         self.runs.checkpoints += mark.checkpoints;
         self.counters.checkpoints = self.counters.checkpoints.saturating_sub(mark.checkpoints);
+        self.counters.has_position &= self.counters.checkpoints > 0;
         self.counters.retries = self.counters.retries.saturating_sub(mark.retries);
         self.commits.start_run(mark.commits);
         let attempt = std::mem::replace(&mut self.attempts, 1);

@@ -89,6 +89,8 @@ pub struct Attempt {
     pub(crate) fatal: Option<(Arc<str>, ErrorPlace)>,
     /// Failed exit of one of the programs that the engine ran, as a clause.
     pub program_exit: Option<Arc<str>>,
+    /// True if the program that failed last is the source.
+    pub(crate) source_failed: bool,
     /// Error group of a failed program whose exit code is not known yet.
     pub(crate) exit_group: Option<u64>,
     /// Last exception that a program of each side printed.

@@ -288,6 +288,21 @@ impl Errors {
         true
     }
 
+    /// Makes the last error of the whole run final if none in the attempt is: the process failed.
+    pub(crate) fn end_with_last(&mut self, attempt: u32) {
+        let here = |hit: &Hit| hit.attempt == attempt && !hit.cleared;
+        if self.groups.iter().any(|group| group.hits.values().any(|hit| here(hit) && hit.is_final)) {
+            return;
+        }
+        let whole = |group: &&mut Arc<ErrorGroup>| group.hits.get("").is_some_and(here);
+        if let Some(group) = self.groups.iter_mut().rev().find(whole).map(Arc::make_mut) {
+            group.is_final = true;
+            if let Some(hit) = group.hits.get_mut("") {
+                (hit.is_final, hit.final_in) = (true, attempt);
+            }
+        }
+    }
+
     /// True if no further groups can be stored.
     #[must_use]
     pub fn is_full(&self) -> bool {

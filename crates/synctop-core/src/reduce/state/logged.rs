@@ -55,16 +55,17 @@ impl LoggedErrors {
         }
     }
 
-    /// Adds a log line; lines that differ in a name are different.
-    pub(crate) fn add_exactly(&mut self, log: &Log, attempt: u32) {
+    /// Adds a log line; lines that differ in a name are different. The stream is that of the logger.
+    pub(crate) fn add_exactly(&mut self, log: &Log, stream: Option<Arc<str>>, attempt: u32) {
         let text = mask::secrets(cut(&log.message, FEED_LINE));
-        if let Some(kind) = self.kinds.iter_mut().find(|kind| kind.attempt == attempt && *kind.text == *text) {
+        let streams: Vec<_> = stream.into_iter().collect();
+        let same = |kind: &&mut LoggedKind| kind.attempt == attempt && *kind.text == *text && kind.streams == streams;
+        if let Some(kind) = self.kinds.iter_mut().find(same) {
             kind.count += 1;
         } else if self.kinds.len() >= KINDS_KEPT {
             self.beyond += 1;
         } else {
-            let (text, streams) = (text.into(), Vec::new());
-            self.kinds.push(LoggedKind { fingerprint: 0, text, error: None, streams, attempt, count: 1 });
+            self.kinds.push(LoggedKind { fingerprint: 0, text: text.into(), error: None, streams, attempt, count: 1 });
         }
     }
 

@@ -83,6 +83,8 @@ pub struct Counters {
     /// Milliseconds of work.
     pub elapsed: Tally,
     pub checkpoints: u64,
+    /// True once a checkpoint had the position of any stream.
+    pub(crate) has_position: bool,
     pub last_checkpoint_at: Option<Millis>,
     /// The engine's own count of checkpoints.
     pub(crate) engine_checkpoints: Option<u64>,

@@ -110,6 +110,8 @@ pub struct Stream {
     pub(crate) terminal: bool,
     /// True if it failed and the reason is not known yet.
     pub(crate) unexplained: bool,
+    /// It failed, and its message is a placeholder until a reason is known.
+    pub(crate) reason_missing: bool,
     /// Last logged text about an error of the stream.
     pub(crate) hint: Option<Arc<str>>,
     /// True if it started in the feed itself, not only in logs beside it.
@@ -267,6 +269,7 @@ impl Stream {
             miscounted: None,
             terminal: false,
             unexplained: false,
+            reason_missing: false,
             hint: None,
             in_feed: false,
             moved: false,
@@ -439,7 +442,7 @@ impl Stream {
 
     /// Records the error that explains a failure without a reason.
     pub(crate) fn explain(&mut self, attempt: u32, id: u64, message: Arc<str>) {
-        self.unexplained = false;
+        (self.unexplained, self.reason_missing) = (false, false);
         self.errors += u64::from(self.failed_in != Some(attempt));
         (self.failed_in, self.failed_group) = (Some(attempt), Some(id));
         self.message = Some(message);
