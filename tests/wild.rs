@@ -235,6 +235,76 @@ const CASES: [Case; 68] = [
         .says(&["No space left on device", "free space"]),
 ];
 
+/// Runs of published connectors and of Meltano, recorded in November 2026.
+const LIVE: [Case; 22] = [
+    case("none.stderr", "--stderr live-target-sigkill.stderr --exit-code 137", "truncated", 2)
+        .streams(&["first completed 500", "second errored 9500"])
+        .says(&["too little memory is likely", "give it more memory"]),
+    case("live-tap-closed-pipefail.ndjson", "--stderr live-tap-closed-pipefail.stderr --exit-code 1", "failed", 1)
+        .streams(&["people errored 4"])
+        .says(&["the program that reads its output has ended"]),
+    case("live-meltano-loader-sigkill.ndjson", ONE, "failed", 1)
+        .streams(&["first completed 500", "second started -"])
+        .says(&["a plugin stopped reading before its input ended"]),
+    case("live-meltano-loader-sigkill-human.ndjson", ONE, "failed", 1)
+        .streams(&["first completed 500", "second started -"])
+        .says(&["BrokenPipeError (the program that reads the output has ended)"]),
+    case("live-meltano-tap-exit3.ndjson", ONE, "failed", 1)
+        .streams(&["rows not_started -"])
+        .says(&["the extractor exited with 3: quota of the day is used up"]),
+    case("live-meltano-tap-exit3-human.ndjson", ONE, "failed", 1)
+        .streams(&["rows not_started -"])
+        .says(&["the extractor failed: quota of the day is used up"]),
+    case("live-meltano-loader-denied-human.ndjson", ONE, "failed", 1)
+        .says(&["target-fails: FileNotFoundError", "check the path"]),
+    case("live-meltano-already-running.ndjson", ONE, "failed", 1)
+        .says(&["is already running", "wait until the other run has ended"]),
+    case("none.stderr", "--stderr live-meltano-stderr-sigint-uncolored.stderr --exit-code 1", "failed", 1)
+        .streams(&["first completed 500", "second errored 15000"])
+        .says(&["it was stopped: second"]),
+    case("live-meltano-sigterm.ndjson", "--exit-code 143", "aborted", 2)
+        .streams(&["first completed 500", "second errored 11700"])
+        .says(&["it was stopped: second"]),
+    case("none.stderr", "--stderr live-csv-old-crash-interleaved.stderr --exit-code 1", "failed", 1)
+        .streams(&["people errored 257"])
+        .says(&["has no attribute 'MutableMapping'"]),
+    case("none.stderr", "--stderr live-full-tee.stderr --exit-code 1", "failed", 1)
+        .streams(&["people errored 478"])
+        .says(&["why          OSError: [Errno 28] No space left on device"]),
+    case("live-decl-wrong-config.ndjson", "--stderr live-decl-wrong-config.stderr --exit-code 1", "failed", 1)
+        .says(&["Invalid config: `__injected", "correct the configuration"]),
+    case("none.stderr", "--stderr live-tap-not-installed-in-pipe.stderr --exit-code 0", "failed", 1)
+        .says(&["tap-postgres: command not found", "install the command"]),
+    case("none.stderr", "--stderr live-tap-sigkill-in-pipe.stderr --exit-code 0", "truncated", 2)
+        .streams(&["first completed 500", "second started -"])
+        .says(&["was killed by signal 9 (SIGKILL)"])
+        .doubts(&["exit_zero_open_stream"]),
+    case("none.stderr", "--stderr live-tap-not-executable.stderr --exit-code 126", "failed", 1)
+        .says(&["make the file executable"]),
+    case("none.stderr", "--stderr live-meltano-stderr-killed-quiet-json.stderr --exit-code 1", "failed", 1)
+        .streams(&["first completed 500", "second started -"])
+        .says(&["why          the loader was killed by signal 9"]),
+    case("live-meltano-key-value-ok.ndjson", ZERO, "unknown", 65)
+        .says(&["Meltano's log in a format without messages", "--log-format json"]),
+    case("none.stderr", "--stderr live-jsonl-catalog-onlyabsent.stderr --exit-code 0", "succeeded", 0)
+        .says(&["NOTHING SYNCED"])
+        .doubts(&["nothing_synced"]),
+    case("none.stderr", "--stderr live-ro-csv.stderr --exit-code 1", "failed", 1)
+        .streams(&["people errored 256"])
+        .says(&["Read-only file system", "make that file system writable"]),
+    case("live-faker-absent-stream.ndjson", ZERO, "completed_with_errors", 1)
+        .streams(&["invoices skipped -", "products completed 100"])
+        .says(&["discover the streams again"]),
+    case(
+        "live-smoke-absent-stream.ndjson",
+        "--stderr live-smoke-absent-stream.stderr --exit-code 0",
+        "completed_with_errors",
+        1,
+    )
+    .streams(&["basic_types completed 3", "invoices skipped -", "timestamp_types completed 3"])
+    .says(&["invoices left out: Stream 'invoices' not found"]),
+];
+
 fn summary(case: &Case, json: bool) -> (i32, String) {
     let path = |name: &str| fixture(&format!("wild/{name}")).display().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_synctop"));
@@ -253,7 +323,7 @@ fn summary(case: &Case, json: bool) -> (i32, String) {
 #[test]
 fn every_case_has_its_right_answer() {
     let mut wrong = Vec::new();
-    for case in &CASES {
+    for case in CASES.iter().chain(&LIVE) {
         let name = format!("{} {}", case.log, case.options);
         let (_, json) = summary(case, true);
         let (exit, text) = summary(case, false);
@@ -285,6 +355,21 @@ fn every_case_has_its_right_answer() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn independent_reading_agrees() {
+    // The small copies lack the stderr of most recorded runs: without the corpus only the cases count.
+    let corpus = common::logs::corpus_root();
+    let logs = corpus.clone().unwrap_or_else(common::logs::fixture_root);
+    let script = common::logs::root().join("tests/slow_runs.py");
+    let binary = env!("CARGO_BIN_EXE_synctop");
+    let output =
+        Command::new("python3").arg(script).arg(logs).args(["--synctop", binary]).output().expect("python3 runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let differs: Vec<_> = text.lines().filter(|line| !line.ends_with("OK")).collect();
+    assert!(text.contains("wild cases, 0 differ"), "{differs:#?}");
+    assert!(corpus.is_none() || output.status.success(), "{differs:#?}");
 }
 
 #[test]

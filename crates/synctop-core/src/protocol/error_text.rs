@@ -4,9 +4,6 @@
 use super::shorten::first_statement;
 use super::{clean, python, table};
 
-/// Separator between the message of an error and the root cause that an adapter appends to it.
-pub(crate) const CAUSED_BY: &str = "; caused by ";
-
 /// Returns the core of an error's message for an operator, without request ids and links to
 /// documents.
 #[must_use]

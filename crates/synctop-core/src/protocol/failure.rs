@@ -3,6 +3,9 @@
 use super::values::{ErrorLevel, Name};
 use std::borrow::Cow;
 
+/// Separator between the message of an error and the root cause that an adapter appends to it.
+pub(crate) const CAUSED_BY: &str = "; caused by ";
+
 /// Error of a run or stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure<'a> {

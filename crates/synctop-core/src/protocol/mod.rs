@@ -38,6 +38,7 @@ pub mod python;
 pub mod quantity;
 mod remedy;
 pub mod scan;
+pub mod shell;
 mod shorten;
 mod singer;
 pub mod stripe;
@@ -48,6 +49,7 @@ mod values;
 pub use adapter::{Adapter, Dialect, Message, Origin, PlatformLog, Protocol, ProtocolTraits};
 pub use beginning::begins_run;
 pub use decode::{Decoded, Decoder, ProtocolSelection, RawLine};
+pub(crate) use failure::CAUSED_BY;
 pub use message::{
     Activity, AtRisk, Checkpoint, Counts, EmittedState, End, EndReason, ErrorLevel, Estimate, Failure, Kind,
     KnownPosition, Level, Log, LogContext, Metered, Name, ParsePosition, Position, ProcessEvent, ProgramExit,

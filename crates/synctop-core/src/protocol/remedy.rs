@@ -7,6 +7,22 @@ pub enum Remedy {
     CheckPath,
     /// Give the process access to a file or folder.
     GrantFileAccess,
+    /// Install a program, or correct the search path: the command does not exist.
+    InstallProgram,
+    /// Make a file executable, or correct its interpreter.
+    MakeExecutable,
+    /// See whether the program that reads the output has ended.
+    CheckReader,
+    /// Write elsewhere: the file system is read-only.
+    WriteElsewhere,
+    /// Raise the limit of open files.
+    RaiseFileLimit,
+    /// Keep text out of the feed: a target received a line that is no message.
+    CleanFeed,
+    /// Wait until another run of the same pipeline has ended.
+    WaitForOtherRun,
+    /// Request the catalog again: the source may not have a stream any more.
+    RefreshCatalog,
     /// Correct the configuration, for an error of type `config_error`.
     CorrectConfiguration,
     /// Give the key the permission that it lacks.

@@ -64,7 +64,8 @@ pub fn is_generic_error(message: &str) -> bool {
     let is_known = ["sync failed", "exiting", "an error occurred", "unexpected error", "unhandled exception"]
         .iter()
         .any(|known| lower.starts_with(known));
-    text.is_empty() || text == "None" || is_known || adapters().any(|adapter| adapter.is_generic_error(text))
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || text == "None" || is_known || adapters().any(|adapter| adapter.is_generic_error(text))
 }
 
 /// Returns the platform whose log has lines of this form.

@@ -1,6 +1,6 @@
 //! Outcome of the last run.
 
-use crate::protocol::{EndReason, Status};
+use crate::protocol::{EndReason, Status, is_generic_error};
 use crate::reduce::state::errors::ErrorGroup;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::outcome::Outcome;
@@ -26,7 +26,7 @@ pub fn outcome(progress: &Progress) -> Outcome {
         return Outcome::Failed;
     }
     if progress.exit.is_some_and(|exit| exit.signal().is_some()) {
-        return if has_standing_error(progress) { Outcome::Failed } else { Outcome::Truncated };
+        return if has_reason(progress) { Outcome::Failed } else { Outcome::Truncated };
     }
     let Some(end) = end else { return without_end(progress) };
     let left = progress.streams.iter().any(|stream| stream.has_ranges_left());
@@ -40,6 +40,12 @@ pub fn outcome(progress: &Progress) -> Outcome {
 /// True if any error stands.
 fn has_standing_error(progress: &Progress) -> bool {
     progress.errors.groups().iter().any(|group| group.stands()) || progress.errors.beyond_in(progress.attempts).0
+}
+
+/// True if an error stands that tells more than that there was one.
+fn has_reason(progress: &Progress) -> bool {
+    let tells = |group: &Arc<ErrorGroup>| group.stands() && !is_generic_error(&group.message);
+    progress.errors.groups().iter().any(tells) || progress.errors.beyond_in(progress.attempts).0
 }
 
 /// Returns the outcome of an input without an end message: by the streams' statuses and the exit of
@@ -74,7 +80,8 @@ fn without_end(progress: &Progress) -> Outcome {
 /// a setup.
 fn without_sync(progress: &Progress, exit_zero: bool) -> Outcome {
     let checked = progress.attempt.connection == Some(true) && (exit_zero || progress.traits().ends_with_process);
-    let quiet = exit_zero && progress.input.messages > 0;
+    // A tap that had nothing to read prints nothing but its log.
+    let quiet = exit_zero && (progress.input.messages > 0 || (progress.input.lines == 0 && progress.stderr.parser.tap));
     // An engine that printed errors and nothing else did no work.
     if exit_zero && progress.input.messages == 0 && progress.has_logged_errors() {
         return Outcome::Failed;

@@ -2,6 +2,7 @@
 
 use crate::format::{names, plural};
 use crate::protocol::error_text::http_status;
+use crate::protocol::shell::{NOT_EXECUTABLE, NOT_FOUND};
 use crate::protocol::{Remedy, remedy};
 use crate::reduce::{ErrorGroup, Progress};
 use std::fmt;
@@ -57,6 +58,21 @@ const MEMORY: &[&str] = &[
 /// Words of a missing file.
 const PATH: &[&str] = &["no such file", "filenotfound", "could not locate"];
 
+/// Words of a configuration that is incomplete or invalid.
+const CONFIGURATION: &[&str] = &[
+    "invalid config",
+    "config validation",
+    "configuration is invalid",
+    "required property",
+    "missing config",
+    "config is missing",
+    "not valid against the spec",
+    "invalid configuration",
+];
+
+/// Words of a stream that the source does not have.
+const STREAM: &[&str] = &["may not have this stream", "not found in", "unknown stream", "not available in the source"];
+
 /// Words of a limit on requests.
 const QUOTA: &[&str] = &["rate limit", "ratelimit", "too many requests", "quota exceeded", "throttl"];
 
@@ -86,6 +102,8 @@ const SCHEMA: &[&str] = &[
     "no such column",
     "unknown column",
     "validationerror",
+    "validation error",
+    "invalidrecord",
 ];
 
 /// Words of an unreachable host.
@@ -146,6 +164,24 @@ impl Remedy {
         if any(MEMORY) {
             return Self::AddMemory;
         }
+        if any(&["brokenpipe", "broken pipe"]) {
+            return Self::CheckReader;
+        }
+        if has("already running") {
+            return Self::WaitForOtherRun;
+        }
+        if has(NOT_FOUND) {
+            return Self::InstallProgram;
+        }
+        if has(NOT_EXECUTABLE) {
+            return Self::MakeExecutable;
+        }
+        if any(&["errno 30", "read-only file system"]) {
+            return Self::WriteElsewhere;
+        }
+        if any(&["errno 24", "too many open files"]) {
+            return Self::RaiseFileLimit;
+        }
         if has("errno 13") {
             return Self::GrantFileAccess;
         }
@@ -165,6 +201,9 @@ impl Remedy {
             (_, Some(500..)) => Self::SourceFailed,
             (_, Some(400..)) => Self::SourceRefuses,
             _ if has("does not exist") && any(&["relation", "table", "schema"]) => Self::RestoreTable,
+            _ if any(&["jsondecodeerror", "not valid json", "unable to parse"]) => Self::CleanFeed,
+            _ if any(CONFIGURATION) => Self::CorrectConfiguration,
+            _ if any(STREAM) => Self::RefreshCatalog,
             _ if any(SCHEMA) => Self::CheckSchema,
             _ if any(NETWORK) => Self::CheckReachability,
             (Some("transient_error"), _) => Self::Retry,
@@ -181,6 +220,20 @@ impl Remedy {
         match self {
             Self::CheckPath => format!("check the path, then {again}"),
             Self::GrantFileAccess => format!("give the process access to that file or folder, then {again}"),
+            Self::InstallProgram => format!("install the command or correct PATH, then {again}"),
+            Self::MakeExecutable => {
+                format!("make the file executable (chmod +x), or correct its first line, then {again}")
+            }
+            Self::CheckReader => {
+                format!("see whether the program that reads its output has ended, fix that, then {again}")
+            }
+            Self::WriteElsewhere => format!("make that file system writable or write elsewhere, then {again}"),
+            Self::RaiseFileLimit => format!("raise the limit of open files (ulimit -n), then {again}"),
+            Self::CleanFeed => {
+                format!("find the program that prints text between the messages, then {again}")
+            }
+            Self::WaitForOtherRun => format!("wait until the other run has ended, then {once_more}"),
+            Self::RefreshCatalog => format!("discover the streams again, correct the catalog, then {again}"),
             Self::CorrectConfiguration => format!("correct the configuration, then {again}"),
             Self::GrantPermission => format!("give the key that permission, then {again}"),
             Self::CheckKey => format!("check the key, then {again}"),
@@ -387,7 +440,7 @@ impl Advice {
             Self::GetFeed(way) => way.to_string(),
             Self::CheckInput => "check that this is the engine's NDJSON output; its logs may be on stderr".into(),
             Self::PassExitCodeOrStderr => {
-                "Pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`".into()
+                "start the tap with `synctop run -- ...`, or give summary its --exit-code N and --stderr FILE".into()
             }
             Self::PassExitCode => "pass --exit-code N, or start the command with synctop run -- COMMAND".into(),
             Self::SeeLogAndStart => format!("see the engine's stderr or log, then {again}"),

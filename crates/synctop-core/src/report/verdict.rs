@@ -4,7 +4,8 @@ use super::advice::{Advice, ReadAgain};
 use super::headline::{Headline, describe_exit};
 use crate::format::{count, duration, plural, short};
 use crate::protocol::error_text::core;
-use crate::protocol::{EndReason, Millis, Status, clean};
+use crate::protocol::shell::KILLED;
+use crate::protocol::{EndReason, Millis, Status, clean, is_generic_error};
 use crate::reduce::{
     Doubt, DoubtKind, ErrorGroup, Exit, Outcome, Progress, Stream, doubts, has_unreported_ending, outcome,
     rows_may_be_missing, stall_verdict, standing,
@@ -50,8 +51,13 @@ fn cause(progress: &Progress, group: &ErrorGroup) -> String {
 
 fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
     let standing = standing(progress);
-    let error = standing.first().map(|group| cause(progress, group));
-    let also = |text: String| match standing.len() {
+    // A sentence that only announces an error counts where there is no other.
+    let mut reasons: Vec<_> = standing.iter().filter(|group| !is_generic_error(&group.message)).collect();
+    if reasons.is_empty() {
+        reasons = standing.iter().collect();
+    }
+    let error = reasons.first().map(|group| cause(progress, group));
+    let also = |text: String| match reasons.len() {
         0 | 1 => text,
         2 => format!("{text}; and one more kind of error"),
         n => format!("{text}; and {} more kinds of error", n - 1),
@@ -65,8 +71,15 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
             let missing = missing_rows(progress, &doubts);
             missing.or_else(|| doubts.iter().find(whole).map(|doubt| doubt.finding.to_string()))
         }
+        Outcome::Failed if progress.attempt.stopping && standing.is_empty() => {
+            Some(format!("it was stopped: {}", missing(progress)))
+        }
         // Only the raw lines can be quoted.
-        Outcome::Failed if progress.input.messages == 0 && progress.evidence.last_log_error.is_none() => {
+        Outcome::Failed
+            if progress.input.messages == 0
+                && progress.evidence.last_log_error.is_none()
+                && standing.iter().all(|group| group.from_log) =>
+        {
             left_by_warning(progress).or_else(|| Some(truncated(progress)))
         }
         Outcome::Failed => {
@@ -98,15 +111,17 @@ fn why(progress: &Progress, outcome: Outcome) -> Option<String> {
         Outcome::Aborted if end.is_none() && !progress.attempt.stopping => {
             Some(format!("it exited with 0, and its metrics report a failure: {}", missing(progress)))
         }
-        Outcome::Aborted if end.is_none() => {
+        Outcome::Aborted if end.is_none() || progress.attempt.stopping => {
             Some(format!("it was stopped{}: {}", exit_zero_clause(progress), missing(progress)))
         }
         Outcome::Aborted => Some("the engine reports that it was aborted".into()),
         Outcome::Unknown => Some(unknown(progress)),
-        Outcome::Truncated => Some(match error {
-            Some(error) => also(format!("{}; before that {error}", truncated(progress))),
-            None => truncated(progress),
-        }),
+        Outcome::Truncated => {
+            Some(match error.filter(|_| reasons.iter().any(|group| !is_generic_error(&group.message))) {
+                Some(error) => also(format!("{}; before that {error}", truncated(progress))),
+                None => truncated(progress),
+            })
+        }
     }
 }
 
@@ -152,7 +167,7 @@ fn with_roll_up_note(progress: &Progress, text: String) -> String {
 /// Appends the failed exit of one of the engine's programs, unless the cause has it already.
 fn with_program_exit(progress: &Progress, text: String) -> String {
     match progress.attempt.program_exit.as_deref() {
-        Some(exit) if !text.contains(exit) => format!("{text} ({exit})"),
+        Some(exit) if !text.contains(exit) && !exit.contains(text.as_str()) => format!("{text} ({exit})"),
         _ => text,
     }
 }
@@ -218,7 +233,7 @@ fn named(stream: &Stream) -> String {
 }
 
 fn truncated(progress: &Progress) -> String {
-    if progress.traits().ends_with_process && progress.input.messages > 0 {
+    if progress.traits().ends_with_process && (progress.input.messages > 0 || !progress.streams.is_empty()) {
         let torn = if progress.input.truncated_line { ", in the middle of a line" } else { "" };
         let how = match progress.exit {
             Some(Exit::Code(0)) => "it exited with 0 without finishing".to_owned(),
@@ -297,6 +312,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
             (Some(Advice::Fix { remedy, repeat, .. }), read_again) => Advice::Fix { remedy, repeat, read_again },
             (Some(other), _) => other,
             (None, Some(streams)) => Advice::ReadAgain(streams),
+            (None, None) if progress.attempt.stopping => Advice::StartWhenReady,
             (None, None) if left_by_warning(progress).is_some() => {
                 let left = progress.streams_by_name().find(|stream| stream.left_by_warning);
                 let text = left.and_then(|stream| stream.message.as_deref()).unwrap_or_default();
@@ -315,6 +331,9 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
         Outcome::Truncated | Outcome::Unknown if no_messages && progress.evidence.platform.is_some() => {
             let (_, advice) = progress.evidence.platform.as_ref()?;
             Advice::GetFeed(advice.clone())
+        }
+        Outcome::Truncated if progress.last_words().is_some_and(|words| words.contains(KILLED)) => {
+            Advice::for_message(None, progress.last_words().unwrap_or_default(), false)
         }
         Outcome::Truncated if no_messages && has_stderr => Advice::FixAndSeeStderr,
         Outcome::Unknown if no_messages && has_stderr => Advice::SeeAllOfStderr,

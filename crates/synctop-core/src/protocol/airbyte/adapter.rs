@@ -63,6 +63,10 @@ impl Adapter for Airbyte {
     /// `HTTP Status Code: 403. Error: Forbidden. You don't have …`, the form of the connector
     /// development kit.
     fn error_core(&self, message: &str) -> Option<String> {
+        // The kit's sentence about a start is generic too.
+        if let Some((_, error)) = message.strip_prefix(NOT_STARTED).and_then(|rest| rest.split_once(" Error: ")) {
+            return Some(error.to_owned());
+        }
         let exhausted = message.starts_with("Exhausted available request attempts");
         let Some((status, error)) = status_code(message) else {
             // The kit's sentence is generic: the cause is the exception behind it.
@@ -92,6 +96,9 @@ impl Adapter for Airbyte {
         status_code(message).map(|(status, _)| status)
     }
 }
+
+/// Prefix of the kit's error before a sync has started.
+const NOT_STARTED: &str = "Error starting the sync.";
 
 /// Returns status and error of `HTTP Status Code: 403. Error: Forbidden. You don't have …`.
 fn status_code(message: &str) -> Option<(u16, &str)> {

@@ -6,7 +6,7 @@ use super::wire::{
     StatusTrace,
 };
 use crate::protocol::adapter::Message;
-use crate::protocol::error_text::CAUSED_BY;
+use crate::protocol::failure::CAUSED_BY;
 use crate::protocol::lenient::{Maybe, Text};
 use crate::protocol::message::{
     Activity, Checkpoint, EmittedState, ErrorLevel, Estimate, Failure, Kind, Level, Log, Name, ProcessEvent, Record,

@@ -2,10 +2,12 @@
 
 use super::loggers::{is_destination_logger, stream_of_logger};
 use super::{fast, feed, human, logs, meltano};
-use crate::protocol::adapter::{Adapter, Message, Protocol, ProtocolTraits};
+use crate::protocol::adapter::{Adapter, Message, PlatformLog, Protocol, ProtocolTraits};
 use crate::protocol::head::Head;
-use crate::protocol::message::{Checkpoint, ErrorLevel, Failure, Kind, Level, Name, Record, Side};
+use crate::protocol::message::{Checkpoint, ErrorLevel, Failure, Kind, Level, Log, Name, Record, Side};
 use crate::protocol::python;
+use crate::protocol::remedy::Remedy;
+use crate::protocol::shell::ShellMessage;
 use std::borrow::Cow;
 
 const TRAITS: ProtocolTraits = ProtocolTraits {
@@ -75,6 +77,9 @@ impl Adapter for Singer {
         if line.starts_with('{') {
             return logs::json(line);
         }
+        if let Some(message) = ShellMessage::parse(line) {
+            return Some(Message::shared(None, None, shell_kind(&message)));
+        }
         let (word, logger, text) = python::split_text_line(line)?;
         let level = python::level(word)?;
         let kind = match word {
@@ -86,7 +91,12 @@ impl Adapter for Singer {
     }
 
     fn is_generic_error(&self, message: &str) -> bool {
-        message.starts_with("An unhandled error occurred while syncing")
+        message.starts_with(UNHANDLED) || ["Loader failed", "Extractor failed"].iter().any(|end| message.ends_with(end))
+    }
+
+    /// singer-sdk prints no exception if the reader of its output has ended.
+    fn remedy(&self, message: &str) -> Option<Remedy> {
+        message.starts_with(UNHANDLED).then_some(Remedy::CheckReader)
     }
 
     fn text_level(&self, line: &str) -> Option<Level> {
@@ -100,6 +110,19 @@ impl Adapter for Singer {
 
     fn logger_stream<'a>(&self, logger: &'a str) -> Option<&'a str> {
         stream_of_logger(logger)
+    }
+}
+
+/// Prefix of singer-sdk's error behind which the exception stands.
+const UNHANDLED: &str = "An unhandled error occurred while syncing";
+
+/// A missing command fails at once. A killed one leaves the outcome to the streams.
+fn shell_kind(message: &ShellMessage<'_>) -> Kind<'static> {
+    match message {
+        ShellMessage::Killed(_) => {
+            Kind::Log(Box::new(Log { level: Level::Error, message: message.text(), ..Log::default() }))
+        }
+        _ => Kind::Failure(Box::new(Failure::of(ErrorLevel::Global, None, message.text()))),
     }
 }
 
@@ -120,6 +143,16 @@ impl Adapter for Meltano {
 
     fn decode_stderr<'a>(&self, line: &'a str) -> Option<Message<'a>> {
         if line.starts_with('{') { meltano::message(line) } else { human::message(line) }
+    }
+
+    /// The formats of `--log-format` that have too little structure, or another one in each version.
+    fn platform_log(&self, line: &str) -> Option<PlatformLog> {
+        let is_key_value = line.starts_with("timestamp='") && line.contains(" level='") && line.contains(" event=");
+        let is_plain = line.starts_with("Meltano ") && line.contains(", Python ");
+        (is_key_value || is_plain).then_some(PlatformLog {
+            name: "Meltano's log in a format without messages",
+            advice: "run it as `meltano --log-format json run ...`",
+        })
     }
 
     fn owns_log_object(&self, has_text: &dyn Fn(&str) -> bool) -> bool {

@@ -2,7 +2,7 @@
 //! fields behind the text (before version 3.8), or the plugin in front of it.
 
 use super::loggers::is_destination_logger;
-use super::logs::{log_kind, metric};
+use super::logs::{TERMINATED, log_kind, metric};
 use super::meltano::OWN_EVENTS;
 use crate::protocol::adapter::Message;
 use crate::protocol::clean;
@@ -97,6 +97,9 @@ fn own_kind(level: &str, text: &str, fields: &str, is_own: bool) -> Option<Kind<
     if text.starts_with("Incremental state has been updated") {
         let handed = Some(EmittedState { committed: true, ..EmittedState::default() });
         return Some(Kind::Checkpoint(Box::new(Checkpoint { handed, ..Checkpoint::default() })));
+    }
+    if text == TERMINATED {
+        return Some(Kind::Stopping);
     }
     let log = Log { level: Level::from(level), message: Cow::Owned(text.to_owned()), ..Log::default() };
     is_own.then(|| Kind::Log(Box::new(log)))

@@ -26,6 +26,9 @@ const SYNC_START: &str = "Starting sync";
 /// Prefix of singer-sdk's line after a signal stopped it. Its exit code is 0 then.
 const SHUTDOWN: &str = "Gracefully shutting down";
 
+/// Line of Meltano after SIGTERM.
+pub(super) const TERMINATED: &str = "The process was terminated";
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Metric<'a> {
@@ -221,7 +224,7 @@ fn is_shutdown(message: &str) -> bool {
 
 /// Converts the text of a log line to a claim: shutdown, start of a stream, or plain log line.
 pub(super) fn log_kind(level: Level, message: Cow<str>) -> Kind {
-    if message.starts_with(SHUTDOWN) || is_shutdown(&message) {
+    if message.starts_with(SHUTDOWN) || message == TERMINATED || is_shutdown(&message) {
         return Kind::Stopping;
     }
     // The earliest sign that a stream has started.

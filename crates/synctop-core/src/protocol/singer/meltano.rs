@@ -132,6 +132,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     } else if let Some(text) = own {
         // Meltano's own broken pipe only follows the death of a plugin.
         if is_broken_pipe(&text) {
+            let text = format!("a plugin stopped reading before its input ended: it was killed, or it failed ({text})");
             Kind::Relayed(Box::new(Relayed { text: text.into(), side: None, run_id: line.run_id.0 }))
         } else {
             Kind::Failure(Box::new(Failure::of(ErrorLevel::Global, None, text.into())))

@@ -200,7 +200,7 @@ impl Progress {
             Kind::ProgramExit(exit) => self.program_exit(&exit),
             Kind::End(end) => self.end(*end, line),
             Kind::Stopping => {
-                self.attempt.stopping = true;
+                self.note_abort();
                 self.note(
                     Level::Warn,
                     FeedOrigin::Log,

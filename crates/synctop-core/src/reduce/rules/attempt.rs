@@ -16,17 +16,16 @@ impl Progress {
             self.run.mark = self.mark_run();
         }
         self.attempts += 1;
+        // Failures and a connection status before the first attempt belong to it.
+        let before = if first { std::mem::take(&mut self.attempt) } else { Attempt::default() };
         self.attempt = Attempt {
             open: true,
             started_at: self.last_at,
             counters_known: first,
             catalog: self.requested.configured,
-            // A connection status before the first attempt belongs to it.
-            connection: if first { self.attempt.connection } else { None },
-            ..Attempt::default()
+            ..before
         };
         if first {
-            // A failure before the first attempt belongs to it.
             self.errors.assign_to_first_attempt();
             return;
         }

@@ -1,7 +1,7 @@
 //! End message: compares its claims with the evidence.
 
 use crate::protocol::{
-    AtRisk, Counts, End, EndReason, ErrorLevel, Line, Name, ProgressReport, Risk, State, Status, mask,
+    AtRisk, Counts, End, EndReason, ErrorLevel, Line, Name, ProgressReport, Risk, State, Status, is_generic_error, mask,
 };
 use crate::reduce::outcome::outcome;
 use crate::reduce::state::attempt::Ended;
@@ -17,14 +17,27 @@ use std::sync::Arc;
 const ONLY_IN_STATE: &str = "the source's returned state remembers this error; it was reported in an earlier run";
 
 impl Progress {
+    /// True if the programs of a run were asked to stop, and none failed on its own.
+    fn was_stopped_without_error(&self) -> bool {
+        let has_error =
+            || self.errors.groups().iter().any(|group| !group.cleared() && !is_generic_error(&group.message));
+        self.attempt.stopping && self.attempt.program_exit.is_none() && self.traits().errors_on_stderr && !has_error()
+    }
+
     pub(crate) fn end(&mut self, end: End, line: &Line) {
         if !self.attempt.open {
             self.begin_attempt();
         }
         let nothing_left =
             |states: &Vec<(Name, State)>| !states.is_empty() && states.iter().all(|(_, state)| state.left == 0);
+        // Meltano's log for people ends a failed and a stopped run like any other.
+        let word = match end.word {
+            EndReason::Complete if self.attempt.program_exit.is_some() => EndReason::Failed,
+            EndReason::Complete | EndReason::Failed if self.was_stopped_without_error() => EndReason::Aborted,
+            word => word,
+        };
         let ended = Ended {
-            word: end.word,
+            word,
             reason: end.reason.as_deref().map(|text| mask::secrets(text).into()),
             has_more: end.has_more,
             up_to_date: end.word == EndReason::StillStarted
@@ -219,7 +232,7 @@ impl Progress {
         }
         // The last words of an engine that printed no message are the only evidence.
         let words = || {
-            let text = self.last_words().filter(|_| self.input.messages == 0)?;
+            let text = self.last_words().filter(|_| self.input.messages == 0 && !self.attempt.stopping)?;
             let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             Some((Arc::from(text), place))
         };

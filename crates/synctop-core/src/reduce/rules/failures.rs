@@ -1,6 +1,6 @@
 //! Records each error once, by stream and attempt.
 
-use crate::protocol::{ErrorLevel, Failure, Level, Line, LineEnd, Name, Status, error_text, mask};
+use crate::protocol::{CAUSED_BY, ErrorLevel, Failure, Level, Line, LineEnd, Name, Status, mask};
 use crate::reduce::state::errors::{ErrorPlace, Errors, Occurrence, TEXT_KEPT};
 use crate::reduce::state::feed::{FeedOrigin, cut};
 use crate::reduce::state::progress::Progress;
@@ -249,7 +249,7 @@ impl Progress {
         // Only one of the two may have the stack trace with the root cause.
         let first = |text: &str| {
             let line = text.lines().next().unwrap_or_default();
-            line.split(error_text::CAUSED_BY).next().unwrap_or_default().trim().to_owned()
+            line.split(CAUSED_BY).next().unwrap_or_default().trim().to_owned()
         };
         let Some((text, _)) = &self.attempt.fatal else { return };
         let said = first(text);

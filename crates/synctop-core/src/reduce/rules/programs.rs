@@ -1,11 +1,15 @@
 //! Programs in the log of another one that runs them: their lines, and their exits.
 
-use crate::protocol::python::is_exception;
-use crate::protocol::{EndReason, ErrorLevel, Failure, ProgramExit, Relayed, Side, Status, envelope, mask};
+use crate::protocol::python::{is_broken_pipe, is_exception};
+use crate::protocol::{
+    EndReason, ErrorLevel, Failure, Kind, Level, ProgramExit, Relayed, Side, Status, decode_stderr_line, envelope,
+    is_generic_error, mask,
+};
 use crate::reduce::rules::failures::NO_LINE;
 use crate::reduce::state::errors::TEXT_KEPT;
 use crate::reduce::state::feed::cut;
 use crate::reduce::state::progress::Progress;
+use std::borrow::Cow;
 
 /// Maximum stored bytes of a program's name.
 const NAME_KEPT: usize = 200;
@@ -22,8 +26,20 @@ impl Progress {
         }
         let opened = envelope::open(&line.text);
         let text = opened.as_ref().map_or(&*line.text, |opened| &*opened.text);
-        if let Some(side) = line.side.filter(|_| is_exception(text)) {
-            self.attempt.last_exceptions.set(side, mask::secrets(cut(text, TEXT_KEPT)).into());
+        match line.side {
+            Some(side) if is_exception(text) => {
+                self.attempt.last_exceptions.set(side, mask::secrets(cut(text, TEXT_KEPT)).into());
+            }
+            // Without an exception, the last error that it logged.
+            Some(side) => {
+                if let Some(error) = logged_error(text) {
+                    self.attempt.last_exceptions.set(side, mask::secrets(cut(&error, TEXT_KEPT)).into());
+                }
+            }
+            None if is_broken_pipe(text) => {
+                self.attempt.fallback = Some(mask::secrets(cut(text, TEXT_KEPT)).into());
+            }
+            None => {}
         }
         let parser = &mut self.stderr.parser;
         parser.switch_to(program.map(|name| cut(name, NAME_KEPT)));
@@ -48,11 +64,19 @@ impl Progress {
         }
         self.stream_message();
         let program = &exit.program;
+        // The end of a block tells less than the line before it.
+        if exit.code.is_none() && exit.side.is_none() && self.attempt.exit_group.is_some() {
+            return;
+        }
+        let logged = self.evidence.last_log_error.as_ref().map(|(text, _)| text.to_string());
         let (text, is_signal) = match exit.code {
             Some(code) if code < 0 => (killed(program, code.saturating_neg()), true),
             Some(code @ 129..=192) => (killed(program, code - 128), true),
             Some(code) => (format!("the {program} exited with {code}"), false),
-            None => (exit.text.as_deref().map_or_else(|| format!("the {program} failed"), reason), false),
+            None if exit.side.is_some() => (format!("the {program} failed"), false),
+            None => {
+                (exit.text.as_deref().map(reason).or(logged).unwrap_or_else(|| format!("the {program} failed")), false)
+            }
         };
         self.attempt.program_exit = Some(mask::secrets(cut(&text, TEXT_KEPT)).into());
         // A line without the code comes before the one with it.
@@ -109,10 +133,20 @@ impl Progress {
         let attempt = self.attempts;
         let explained = self.errors.groups().iter().any(|group| !group.cleared() && group.attempt == attempt);
         if let Some(text) = self.attempt.fallback.take().filter(|_| !explained) {
-            let failure = Failure::of(ErrorLevel::Global, None, text.to_string().into());
+            let meaning = if is_exception(&text) { " (the program that reads the output has ended)" } else { "" };
+            let failure = Failure::of(ErrorLevel::Global, None, format!("{text}{meaning}").into());
             let id = self.record_failure(failure, &NO_LINE);
             self.explains(id);
         }
+    }
+}
+
+/// Returns the text of a line that is a logged error.
+fn logged_error(text: &str) -> Option<Cow<'_, str>> {
+    match decode_stderr_line(text)?.kind {
+        Kind::Log(log) if log.level >= Level::Error && !is_generic_error(&log.message) => Some(log.message),
+        Kind::Failure(failure) => Some(failure.message),
+        _ => None,
     }
 }
 

@@ -2,9 +2,10 @@
 //! protocols that report errors and counts on stderr, those are parsed.
 
 use crate::protocol::python::{Traceback, is_broken_pipe, is_interrupt};
+use crate::protocol::shell::ShellMessage;
 use crate::protocol::{
-    ErrorLevel, Failure, Kind, Level, Line, LineEnd, Metered, Name, Side, StreamClaim, clean, decode_stderr_line,
-    envelope, is_generic_error, logger_side, logger_stream, mask,
+    EndReason, ErrorLevel, Failure, Kind, Level, Line, LineEnd, Metered, Name, Side, StreamClaim, clean,
+    decode_stderr_line, envelope, is_generic_error, logger_side, logger_stream, mask,
 };
 use crate::reduce::state::errors::{ErrorPlace, TEXT_KEPT};
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
@@ -12,7 +13,27 @@ use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stderr::{HeldFact, MAX_BUFFERED_LINES, MAX_HELD_FACTS, TAIL_LINES};
 use std::sync::Arc;
 
+/// Last line of a command line program in Python that Ctrl-C stopped (click).
+const ABORTED: &str = "Aborted!";
+
+/// Exception that is the last line of a traceback drawn in a box.
+const BROKEN_PIPE: &str = "BrokenPipeError";
+
+fn is_error(kind: &Kind) -> bool {
+    matches!(kind, Kind::Log(log) if log.level >= Level::Error)
+}
+
 impl Progress {
+    /// Applies the sign that a program stops on request. It may have reported an end before.
+    pub(crate) fn note_abort(&mut self) {
+        self.attempt.stopping = true;
+        if let Some(end) = &mut self.attempt.end
+            && end.word == EndReason::Complete
+        {
+            end.word = EndReason::Aborted;
+        }
+    }
+
     /// True if the process that reports counts beside the feed is a target. Two processes on one
     /// pipe differ by their id, and the tap comes first.
     pub(crate) fn is_target_process(&mut self, process: Option<u64>) -> bool {
@@ -110,7 +131,10 @@ impl Progress {
     pub fn stderr(&mut self, line: &str) {
         let opened = envelope::open(line);
         let line = opened.as_ref().map_or(line, |opened| &*opened.text);
-        self.keep_last_words(line);
+        match ShellMessage::parse(line) {
+            Some(message) => self.keep_last_words(&message.text()),
+            None => self.keep_last_words(line),
+        }
         // Without a known protocol the line is buffered: an error in one protocol is nothing in
         // another.
         if self.dialect.is_none() && !self.closed {
@@ -164,13 +188,17 @@ impl Progress {
         {
             failure.message = before.to_string().into();
         }
-        self.stderr.parser.clear();
+        // The line of another process on the same pipe may stand inside a traceback.
+        let is_inside = self.stderr.parser.trace.state == Traceback::Open && !is_error(&message.kind);
+        if !is_inside {
+            self.stderr.parser.clear();
+        }
         match message.from.as_deref().and_then(logger_side) {
             Some(Side::Destination) => self.stderr.parser.target = true,
             Some(Side::Source) => self.stderr.parser.tap = true,
             None => {}
         }
-        let error = matches!(&message.kind, Kind::Log(log) if log.level >= Level::Error);
+        let error = is_error(&message.kind);
         if let Kind::Log(log) = &message.kind
             && error
         {
@@ -202,6 +230,11 @@ impl Progress {
     }
 
     fn unstructured(&mut self, line: &str) {
+        if line.trim() == ABORTED {
+            self.note_abort();
+        } else if self.stderr.parser.trace.state == Traceback::None && line.starts_with(BROKEN_PIPE) {
+            self.attempt.fallback.get_or_insert_with(|| mask::secrets(cut(line, TEXT_KEPT)).into());
+        }
         let was = self.stderr.parser.trace.state;
         if !self.stderr.parser.trace.state.accepts_line(line) {
             self.stderr.parser.clear();
@@ -268,6 +301,10 @@ impl Progress {
             self.stderr.parser.trace.group = Some(id);
             return;
         }
+        // The exception explains the exit that was reported before it.
+        if let Some(id) = self.attempt.exit_group.take() {
+            self.errors.forget(id, "");
+        }
         // An unknown engine reports its errors here too.
         let failure =
             Failure { is_final: !in_thread, ..Failure::of(ErrorLevel::Global, None, message.to_owned().into()) };
@@ -301,9 +338,11 @@ impl Progress {
         let dull = |line: &&str| line.contains("METRIC") || line.contains("| INFO ") || line.starts_with("INFO ");
         let tells = |line: &&str| {
             let lower = line.to_ascii_lowercase();
-            ["error", "fatal", "panic", "exception", "denied", "refused", "not found"]
+            let text = line.rsplit(" | ").next().unwrap_or(line);
+            ["error", "fatal", "panic", "exception", "denied", "refused", "not found", "was killed by"]
                 .iter()
                 .any(|word| lower.contains(word))
+                && !is_generic_error(text)
         };
         lines()
             .filter(begins)
