@@ -155,7 +155,8 @@ fn reset_state_applies_once() {
     client.patch("/pipelines/pipe_reset", &bad).is(200);
     client.post("/pipelines/pipe_reset/runs", &json!({"reset_state": true})).is(202);
     let parked = client.wait("pipe_reset", "error");
-    assert!(parked["reason"]["message"].as_str().unwrap().contains("NOPE_NOT_THERE"), "{parked}");
+    let message = parked["reason"]["message"].as_str().unwrap();
+    assert!(message.contains("source.simulated.api_key") && !message.contains("NOPE_NOT_THERE"), "{parked}");
     assert_eq!(client.get("/pipelines/pipe_reset").is(200)["sync_state"]["source"], state);
 }
 

@@ -386,6 +386,9 @@ pub struct ServeArgs {
     /// File with the token for read access (or the variable SYNCTOP_READ_TOKEN)
     #[arg(long, value_name = "FILE")]
     pub read_token_file: Option<PathBuf>,
+    /// Folder of files to which requests may refer as file:/PATH in secret fields (repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub secret_dir: Vec<PathBuf>,
     /// Log warnings and errors only
     #[arg(long, short)]
     pub quiet: bool,

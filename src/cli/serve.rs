@@ -26,13 +26,21 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
         print(SAMPLE)?;
         return Ok(exit::DONE);
     }
-    let config = match &args.config {
+    let mut config = match &args.config {
         None => Config::default(),
         Some(path) => Config::read(&read_text_file(path, "configuration")?).map_err(|why| CommandError {
             sentence: format!("The configuration {} cannot be read: {why}", path.display()),
             class: ResultClass::BadData,
         })?,
     };
+    for folder in &args.secret_dir {
+        let folder = std::path::absolute(folder)?;
+        if !folder.is_dir() {
+            let sentence = format!("--secret-dir: there is no folder {}.", folder.display());
+            return Err(CommandError { sentence, class: ResultClass::NoInput });
+        }
+        config.secrets.dirs.push(folder);
+    }
     let address = args.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(DEFAULT_ADDRESS));
     let folder = match args.data_dir.as_ref().or(config.data_dir.as_ref()) {
         Some(folder) => folder.clone(),

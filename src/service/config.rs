@@ -104,6 +104,8 @@ pub struct EngineConfig {
     /// Program and arguments. The program reads one JSON object (`{action, pipeline, state?, ...}`)
     /// from stdin and writes messages to stdout.
     pub command: Option<Vec<String>>,
+    /// Fields of its configuration that hold secrets, besides those that say so by their name.
+    pub secrets: Vec<String>,
     /// Actions besides syncing: `check`, `setup`, `teardown`. An engine by URL supports all of
     /// them.
     pub actions: Vec<String>,
@@ -290,7 +292,7 @@ mod tests {
             .join("\n");
         let full = Config::read(&full).unwrap();
         assert_eq!(full.engines.len(), 2);
-        assert!(full.data_dir.is_some() && full.token_file.is_some() && full.secrets.files.is_some());
+        assert!(full.data_dir.is_some() && full.token_file.is_some() && full.secrets.dirs.len() == 1);
     }
 
     #[test]

@@ -101,6 +101,12 @@ impl Engines {
         self.config.engines.get(name)
     }
 
+    /// Returns the fields that an engine declares as secret.
+    #[must_use]
+    pub fn secret_fields(&self, name: &str) -> &[String] {
+        self.named(name).map_or(&[], |engine| &engine.secrets)
+    }
+
     /// Returns the engine names that a request may use.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {

@@ -161,23 +161,33 @@ impl PipelineConfig {
         all
     }
 
-    /// Returns the configuration for an engine, with resolved references.
+    /// Returns the configuration for an engine, with resolved references. `fields` are those that
+    /// the engine declares as secret.
     ///
     /// # Errors
     /// Returns the [`ReferenceError`](secrets::ReferenceError) of the first reference that cannot
     /// be resolved.
-    pub fn resolved(&self, id: &str, allowed: &secrets::References) -> Result<Value, secrets::ReferenceError> {
-        let mut all = self.unresolved(id);
-        secrets::resolve(&mut all, allowed)?;
-        Ok(all)
+    pub async fn resolved(
+        &self,
+        id: &str,
+        allowed: &secrets::References,
+        fields: &[String],
+    ) -> Result<Value, secrets::ReferenceError> {
+        secrets::resolve(self.unresolved(id), allowed, fields).await
     }
 }
 
 impl StoredPipeline {
     /// Returns the body of an answer, with secrets masked. `state` is the last one that the engine
-    /// returned.
+    /// returned, and `known` are the pipeline's secrets.
     #[must_use]
-    pub fn body(&self, state: Option<&str>, task: Option<&Task>, cursor: Cursor) -> PipelineBody<Value, Value> {
+    pub fn body(
+        &self,
+        state: Option<&str>,
+        known: &secrets::KnownSecrets,
+        task: Option<&Task>,
+        cursor: Cursor,
+    ) -> PipelineBody<Value, Value> {
         let PipelineConfig { source, destination, streams } = self.config.as_ref().clone();
         let masked = |mut value: Value| {
             secrets::mask(&mut value);
@@ -192,7 +202,7 @@ impl StoredPipeline {
             streams: streams.map(masked),
             desired_status: Some(self.life.desired.as_str().into()),
             status: Some(self.life.status().as_str().into()),
-            sync_state: state.and_then(|state| serde_json::from_str(state).ok()).map(masked),
+            sync_state: state.and_then(|state| serde_json::from_str(&known.mask_values(state)).ok()).map(masked),
             created_at: Some(self.created_at),
             updated_at: Some(self.updated_at),
             revision: Some(self.revision),

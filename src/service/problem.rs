@@ -94,6 +94,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Closed => Self::ending(),
+            error @ StoreError::Unreadable(_) => Self::new(400, "not_readable_again", error.to_string()),
             error => Self::new(503, "store_unavailable", error.to_string()).after(5),
         }
     }

@@ -214,10 +214,11 @@ impl Reconciler {
     ///
     /// # Errors
     /// Returns the [`ReferenceError`] of the first reference that cannot be resolved.
-    pub(super) fn resolved(&self, pipeline: &StoredPipeline) -> Result<(Value, KnownSecrets), ReferenceError> {
-        let config = pipeline.config.resolved(&pipeline.id, &self.service.config.secrets)?;
-        let known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id));
-        Ok((config, known))
+    pub(super) async fn resolved(
+        &self,
+        pipeline: &StoredPipeline,
+    ) -> Result<(Value, Arc<KnownSecrets>), ReferenceError> {
+        self.slot.resolved(&self.service, pipeline).await
     }
 
     /// Creates a call without limits.
@@ -254,7 +255,7 @@ impl Reconciler {
     async fn live(&mut self, pipeline: &Arc<StoredPipeline>, waiting: Vec<(u64, String)>) -> Result<(), Problem> {
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(()) };
-        let (config, known) = match self.resolved(pipeline) {
+        let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
             Err(why) => {
                 let reason = park_reason(&why.to_string(), Some(FailureType::Config), now());
@@ -396,7 +397,7 @@ impl Reconciler {
         if !self.service.engines.can(pipeline.config.engine(), action) {
             return Ok(Some(PreparationResult::Succeeded(None, None)));
         }
-        let (config, known) = match self.resolved(pipeline) {
+        let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
             Err(why) => return Ok(Some(PreparationResult::Failed(why.to_string(), Some(FailureType::Config)))),
         };

@@ -11,10 +11,11 @@ use crate::service::config::Config;
 use crate::service::engines::{EngineError, Engines};
 use crate::service::lifecycle::{Life, LifecycleEvent, Refusal};
 use crate::service::log::{self, PipelineLog};
-use crate::service::model::{Cursor, StoredPipeline, Task};
+use crate::service::model::{Cursor, PipelineConfig, StoredPipeline, Task};
 use crate::service::problem::Problem;
+use crate::service::secrets::{KnownSecrets, ReferenceError};
 use crate::service::store::{self, Store, StoreError, Tx};
-use crate::util::sys::now;
+use crate::util::sys::{lock, now};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,9 +23,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
+use synctop_core::fleet::PipelineStatus;
+use synctop_core::fleet::wire::{PipelineBody, ReasonBody};
 use synctop_core::protocol::SERVICE_EMITTER;
+use synctop_core::protocol::mask;
 use synctop_core::protocol::{Millis, Status, time};
 use synctop_core::reduce::Progress;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -69,6 +73,8 @@ pub struct Slot {
     pub log: Arc<PipelineLog>,
     /// Notification of new live events.
     pub inputs: Notify,
+    /// Secrets of the configuration that was resolved last, and those before it.
+    secrets: Mutex<Option<(Arc<PipelineConfig>, Arc<KnownSecrets>)>>,
 }
 
 /// Pipelines by name.
@@ -88,13 +94,54 @@ pub struct Service {
     /// Number of changes that a poll saw before their notification.
     pub missed: AtomicU64,
     slots: RwLock<Slots>,
+    /// Pipelines whose stored data cannot be read.
+    broken: RwLock<BTreeMap<String, Broken>>,
     logs: PathBuf,
     compressor: log::CompressionQueue,
     /// Number of running reconcilers.
     reconcilers: watch::Sender<usize>,
     reconcile: Reconcile,
-    /// Lock file that excludes other services from this folder.
-    _lock: File,
+    /// Locks of a file and of the folder, which exclude other services from it.
+    _lock: (File, File),
+}
+
+/// Pipeline whose stored data cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    pub id: String,
+    pub incarnation: u64,
+    /// Reason for an operator.
+    pub why: String,
+}
+
+impl Broken {
+    /// Returns the error of a request for this pipeline.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        Problem::new(409, "pipeline_damaged", format!("Pipeline {}: {}. {}", self.id, self.sentence(), Self::NEXT))
+    }
+
+    /// Returns its entry in a list.
+    #[must_use]
+    pub fn body(&self) -> PipelineBody<Value, Value> {
+        PipelineBody {
+            id: Some(self.id.as_str().into()),
+            status: Some(PipelineStatus::Error.as_str().into()),
+            reason: Some(ReasonBody {
+                message: Some(self.sentence().into()),
+                failure_type: Some("system_error".into()),
+                next: Some(Self::NEXT.into()),
+                ..ReasonBody::default()
+            }),
+            ..PipelineBody::default()
+        }
+    }
+
+    fn sentence(&self) -> String {
+        format!("its stored data cannot be read: {}", mask::secrets(&self.why))
+    }
+
+    const NEXT: &'static str = "Restore the data folder from a backup, or delete the pipeline";
 }
 
 /// Task that brings one pipeline to its desired state, until it is deleted or the service shuts
@@ -108,10 +155,25 @@ pub enum StartError {
     InUse(PathBuf),
     #[error("the folder {0} cannot be used: {1}. Select another folder with --data-dir")]
     Folder(PathBuf, String),
+    #[error(
+        "{0} has logs of pipelines, but its database synctop.db is {1}: restore the database from a backup, or move the folder logs away to start without the pipelines"
+    )]
+    NoDatabase(PathBuf, &'static str),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+/// Refuses a folder whose database was lost: a new one would drop the logs of all its pipelines.
+fn check_database(folder: &Path) -> Result<(), StartError> {
+    let lost = match std::fs::metadata(folder.join("synctop.db")) {
+        Ok(found) if found.len() == 0 => "empty",
+        Ok(_) => return Ok(()),
+        Err(_) => "missing",
+    };
+    let has_logs = std::fs::read_dir(folder.join("logs")).is_ok_and(|mut logs| logs.next().is_some());
+    if has_logs { Err(StartError::NoDatabase(folder.to_owned(), lost)) } else { Ok(()) }
 }
 
 impl Service {
@@ -132,6 +194,10 @@ impl Service {
         let held = held.map_err(|error| bad(&error))?;
         let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
         rustix::fs::flock(&held, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
+        // The file of the lock may be removed; the folder itself may not.
+        let locked = File::open(folder).map_err(|error| bad(&error))?;
+        rustix::fs::flock(&locked, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
+        check_database(folder)?;
         let config = Arc::new(config);
         let engines = Engines::new(Arc::clone(&config), folder)?;
         let service = Arc::new(Self {
@@ -142,16 +208,26 @@ impl Service {
             ending: watch::channel(false).0,
             missed: AtomicU64::new(0),
             slots: RwLock::default(),
+            broken: RwLock::default(),
             logs: folder.join("logs"),
             compressor: log::compressor().map_err(|error| bad(&error))?,
             reconcilers: watch::channel(0).0,
             reconcile,
-            _lock: held,
+            _lock: (held, locked),
             config,
         });
-        for pipeline in service.store.read(store::pipelines)? {
-            let state = service.store.read(|it| store::state(it, &pipeline.id))?;
-            service.register(Arc::new(pipeline), state.checkpoints).map_err(|error| bad(&error))?;
+        for row in service.store.read(store::pipelines)? {
+            let opened = row.pipeline.map_err(|error| error.to_string()).and_then(|pipeline| {
+                let state =
+                    service.store.read(|it| store::state(it, &pipeline.id)).map_err(|error| error.to_string())?;
+                service.register(Arc::new(pipeline), state.checkpoints).map_err(|error| error.to_string())
+            });
+            // One damaged pipeline stops no other.
+            if let Err(why) = opened {
+                tracing::error!(target: "service", "pipeline {} cannot be read: {why}", row.id);
+                let broken = Broken { id: row.id.clone(), incarnation: row.incarnation, why };
+                service.broken_mut().insert(row.id, broken);
+            }
         }
         let own = Arc::clone(&service);
         tokio::spawn(async move {
@@ -191,6 +267,7 @@ impl Service {
             status: watch::channel(Some(pipeline)).0,
             facts: watch::channel(RunFacts { checkpoints, ..RunFacts::default() }).0,
             inputs: Notify::new(),
+            secrets: Mutex::default(),
         });
         let mut slots = self.slots_mut();
         slots.insert(slot.id.clone(), Arc::clone(&slot));
@@ -231,6 +308,9 @@ impl Service {
             let sentence = format!("the service has {most} pipelines, which is its limit");
             return Err(Problem::new(429, "too_many_pipelines", sentence).after(60));
         }
+        if let Some(broken) = self.broken(&pipeline.id) {
+            return Err(broken.problem());
+        }
         let id = pipeline.id.clone();
         let made = self
             .store
@@ -256,6 +336,45 @@ impl Service {
         };
         slot.append_status(&made);
         Ok(slot)
+    }
+
+    fn broken_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Broken>> {
+        self.broken.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the pipeline with this id whose stored data cannot be read.
+    #[must_use]
+    pub fn broken(&self, id: &str) -> Option<Broken> {
+        self.broken.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Returns all pipelines whose stored data cannot be read, in order of their ids.
+    #[must_use]
+    pub fn all_broken(&self) -> Vec<Broken> {
+        self.broken.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Deletes a pipeline whose stored data cannot be read, and its log.
+    ///
+    /// # Errors
+    /// Returns 503 if the store fails.
+    pub async fn delete_broken(&self, broken: &Broken, client: String) -> Result<(), Problem> {
+        let id = broken.id.clone();
+        self.store
+            .write(move |tx| {
+                tx.delete_pipeline(&id)?;
+                tx.log_action(&client, "delete a damaged pipeline", Some(&id), None).map_err(Problem::from)
+            })
+            .await?;
+        self.broken_mut().remove(&broken.id);
+        let folder = self.logs.join(format!("{}.{}", broken.id, broken.incarnation));
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
+        if let Ok(Err(error)) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(target: "service", "{}: its log stays: {error}", broken.id);
+        }
+        Ok(())
     }
 
     fn slots(&self) -> RwLockReadGuard<'_, Slots> {
@@ -399,6 +518,42 @@ impl Drop for ReconcilerCount<'_> {
 }
 
 impl Slot {
+    /// Returns the configuration with resolved references, and its secrets.
+    ///
+    /// # Errors
+    /// Returns the [`ReferenceError`] of the first reference that cannot be resolved.
+    pub async fn resolved(
+        &self,
+        service: &Service,
+        pipeline: &StoredPipeline,
+    ) -> Result<(Value, Arc<KnownSecrets>), ReferenceError> {
+        let fields = service.engines.secret_fields(pipeline.config.engine());
+        let config = pipeline.config.resolved(&pipeline.id, &service.config.secrets, fields).await?;
+        let mut known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id));
+        let mut kept = lock(&self.secrets);
+        if let Some((_, before)) = &*kept {
+            known = known.with(before);
+        }
+        let known = Arc::new(known);
+        *kept = Some((Arc::clone(&pipeline.config), Arc::clone(&known)));
+        Ok((config, known))
+    }
+
+    /// Returns the secrets of the pipeline, for answers that may contain them. Values that cannot be
+    /// read now are unknown.
+    pub async fn known_secrets(&self, service: &Service, pipeline: &StoredPipeline) -> Arc<KnownSecrets> {
+        if let Some((of, known)) = &*lock(&self.secrets)
+            && Arc::ptr_eq(of, &pipeline.config)
+        {
+            return Arc::clone(known);
+        }
+        if let Ok((_, known)) = self.resolved(service, pipeline).await {
+            return known;
+        }
+        let config = pipeline.config.unresolved(&pipeline.id);
+        Arc::new(KnownSecrets::of(&config, &config))
+    }
+
     /// Returns the last committed pipeline; `None` once deleted.
     #[must_use]
     pub fn pipeline(&self) -> Option<Arc<StoredPipeline>> {

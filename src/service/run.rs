@@ -108,7 +108,7 @@ impl Reconciler {
     /// Makes one call of the open run and stores its result.
     async fn one_call(&mut self, pipeline: &Arc<StoredPipeline>) -> Result<(), Problem> {
         let Some(mut open) = self.run.take() else { return Ok(()) };
-        let (config, known) = match self.resolved(pipeline) {
+        let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
             Err(why) => {
                 let reason = park_reason(&why.to_string(), Some(FailureType::Config), now());

@@ -276,7 +276,7 @@ impl Tx<'_> {
     }
 
     pub fn put_pipeline(&self, pipeline: &StoredPipeline) -> Result<(), StoreError> {
-        let doc = serde_json::to_string(pipeline)?;
+        let doc = readable::<StoredPipeline>(pipeline)?;
         self.run(
             "INSERT INTO pipelines (id, incarnation, doc) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET doc = ?3",
             params![pipeline.id, pipeline.incarnation, doc],
@@ -309,7 +309,7 @@ impl Tx<'_> {
     }
 
     pub fn put_task(&self, task: &Task) -> Result<(), StoreError> {
-        let doc = serde_json::to_string(task)?;
+        let doc = readable::<Task>(task)?;
         self.run(
             "INSERT INTO tasks (id, pipeline, incarnation, number, over, created_at, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (id) DO UPDATE SET over = ?5, doc = ?7",
@@ -382,28 +382,53 @@ impl Tx<'_> {
     }
 }
 
-/// Parses a JSON document of the store.
-fn doc<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
-    serde_json::from_str(text)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
-}
-
-/// Reads one JSON document.
-fn one<T: serde::de::DeserializeOwned>(connection: &Connection, sql: &str, id: &str) -> rusqlite::Result<Option<T>> {
-    let text: Option<String> = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
-    text.map(|text| doc(&text)).transpose()
+/// Serializes a document that can be read back.
+fn readable<T: serde::Serialize + serde::de::DeserializeOwned>(document: &T) -> Result<String, StoreError> {
+    let text = serde_json::to_string(document)?;
+    match serde_json::from_str::<T>(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(StoreError::Unreadable(error.to_string())),
+    }
 }
 
 /// Returns the pipeline with this id.
 pub fn pipeline(connection: &Connection, id: &str) -> rusqlite::Result<Option<StoredPipeline>> {
-    one(connection, "SELECT doc FROM pipelines WHERE id = ?1", id)
+    let sql = "SELECT doc FROM pipelines WHERE id = ?1";
+    let text: Option<String> = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+    let parsed = |text: String| serde_json::from_str(&text);
+    text.map(parsed)
+        .transpose()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+}
+
+/// Row of a pipeline, which may be damaged.
+pub struct PipelineRow {
+    pub id: String,
+    pub incarnation: u64,
+    pub pipeline: Result<StoredPipeline, RowError>,
+}
+
+/// Reason that a row cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("it has the data of another pipeline")]
+    OtherId,
 }
 
 /// Returns all pipelines, in order of their ids.
-pub fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<StoredPipeline>> {
-    let mut all = connection.prepare("SELECT doc FROM pipelines ORDER BY id")?;
-    let found = all.query_map([], |row| row.get::<_, String>(0))?;
-    found.map(|text| doc(&text?)).collect()
+pub fn pipelines(connection: &Connection) -> rusqlite::Result<Vec<PipelineRow>> {
+    let mut all = connection.prepare("SELECT id, incarnation, CAST(doc AS BLOB) FROM pipelines ORDER BY id")?;
+    let found = all.query_map([], |row| {
+        let doc: Vec<u8> = row.get(2)?;
+        let (id, incarnation): (String, u64) = (row.get(0)?, row.get(1)?);
+        let pipeline = serde_json::from_slice::<StoredPipeline>(&doc).map_err(RowError::from);
+        let fits = |it: &StoredPipeline| it.id == id && it.incarnation == incarnation;
+        let pipeline = pipeline.and_then(|it| if fits(&it) { Ok(it) } else { Err(RowError::OtherId) });
+        Ok(PipelineRow { id, incarnation, pipeline })
+    })?;
+    found.collect()
 }
 
 /// Returns the stored state of a pipeline.
@@ -415,9 +440,21 @@ pub fn state(connection: &Connection, id: &str) -> rusqlite::Result<StoredState>
     Ok(found.optional()?.unwrap_or_default())
 }
 
-/// Returns the run with this task id.
+/// Returns the run with this task id. A damaged one counts as missing, so that its pipeline goes on.
 pub fn task(connection: &Connection, id: &str) -> rusqlite::Result<Option<Task>> {
-    one(connection, "SELECT doc FROM tasks WHERE id = ?1", id)
+    let sql = "SELECT CAST(doc AS BLOB) FROM tasks WHERE id = ?1";
+    let text: Option<Vec<u8>> = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+    Ok(text.and_then(|text| {
+        let task = serde_json::from_slice(&text);
+        task.inspect_err(|error| tracing::error!(target: "service", "the run {id} cannot be read: {error}")).ok()
+    }))
+}
+
+/// Row of a run that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedTask {
+    pub id: String,
+    pub number: u64,
 }
 
 /// Returns the runs of a pipeline below number `before`, newest first.
@@ -427,13 +464,15 @@ pub fn tasks(
     incarnation: u64,
     before: u64,
     limit: usize,
-) -> rusqlite::Result<Vec<Task>> {
-    let sql =
-        "SELECT doc FROM tasks WHERE pipeline = ?1 AND incarnation = ?2 AND number < ?3 ORDER BY number DESC LIMIT ?4";
+) -> rusqlite::Result<Vec<Result<Task, DamagedTask>>> {
+    let sql = "SELECT CAST(doc AS BLOB), id, number FROM tasks WHERE pipeline = ?1 AND incarnation = ?2 AND number < ?3 ORDER BY number DESC LIMIT ?4";
     let mut all = connection.prepare_cached(sql)?;
     let before = i64::try_from(before).unwrap_or(i64::MAX);
-    let found = all.query_map(params![pipeline, incarnation, before, limit], |row| row.get::<_, String>(0))?;
-    found.map(|text| doc(&text?)).collect()
+    let found = all.query_map(params![pipeline, incarnation, before, limit], |row| {
+        let (doc, id, number): (Vec<u8>, String, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(serde_json::from_slice(&doc).map_err(|_| DamagedTask { id, number }))
+    })?;
+    found.collect()
 }
 
 /// Returns queued live events, oldest first: number and body.

@@ -16,6 +16,8 @@ pub enum StoreError {
     Later(usize, usize),
     #[error("the store is closed")]
     Closed,
+    #[error("this cannot be stored, because it could not be read back: {0}")]
+    Unreadable(String),
 }
 
 impl From<rusqlite::Error> for StoreError {

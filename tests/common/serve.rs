@@ -19,7 +19,7 @@ pub struct Server {
 
 impl Server {
     pub fn start(folder: &Path) -> Self {
-        Self::with(folder, &[], &[])
+        Self::with(folder, &["--secret-dir", folder.to_str().unwrap()], &[])
     }
 
     pub fn with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {

@@ -43,7 +43,8 @@ async fn call_engine(app: &App, pipeline: &StoredPipeline, action: EngineAction)
             .push(crate::service::registry::line("log", &json!({"level": "info", "message": message})).into_bytes());
         return Ok(engine_output);
     }
-    let config = pipeline.config.resolved(&pipeline.id, &app.service.config.secrets);
+    let fields = app.service.engines.secret_fields(name);
+    let config = pipeline.config.resolved(&pipeline.id, &app.service.config.secrets, fields).await;
     let config = config.map_err(|why| Problem::new(400, "secret_missing", why))?;
     let known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id));
     // These calls do not wait for runs, but their number is limited as well.

@@ -384,7 +384,7 @@ pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, Strin
     let slot = body::pipeline(&app.service, &id)?;
     let number: u64 = number.parse().map_err(|_| Problem::invalid(&["number"], "expected the number of a run"))?;
     let found = app.service.store.read(|it| store::tasks(it, &id, slot.incarnation, number.saturating_add(1), 1))?;
-    let task = found.into_iter().find(|task| task.number == number);
+    let task = found.into_iter().flatten().find(|task| task.number == number);
     let task = task.ok_or_else(|| Problem::new(404, "run_not_found", format!("Pipeline {id} has no run {number}")))?;
     if task.log.0 < slot.log.kept_from() && task.log.1 != Some(task.log.0) {
         let sentence = format!("the log of run {number} of pipeline {id} is no longer stored");

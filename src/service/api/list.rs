@@ -43,7 +43,19 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
             break;
         }
         last = Some(pipeline.id.clone());
-        data.push(pipelines::pipeline_body(&app, &slot, &pipeline, with_state)?);
+        data.push(pipelines::pipeline_body(&app, &slot, &pipeline, with_state).await?);
+    }
+    // Few pipelines are damaged, so they stand on the first page that they fit.
+    let after = query.text("after").unwrap_or_default();
+    let is_plain = desired.is_none() && query.text("engine").is_none() && query.text("fingerprint").is_none();
+    for broken in app.service.all_broken() {
+        let is_on_page = broken.id.as_str() > after && last.as_ref().is_none_or(|last| !has_more || broken.id <= *last);
+        let fits = status.is_none_or(|it| it == PipelineStatus::Error)
+            && wanted.as_ref().is_none_or(|wanted| broken.id.to_lowercase().contains(wanted));
+        if is_on_page && is_plain && fits {
+            let at = data.partition_point(|it| it.id.as_deref() < Some(broken.id.as_str()));
+            data.insert(at, broken.body());
+        }
     }
     Ok(page(data, last.filter(|_| has_more).map(Value::from)))
 }

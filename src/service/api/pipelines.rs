@@ -28,7 +28,7 @@ const TEARDOWN_WAIT: Duration = Duration::from_secs(5);
 const MAX_KEY_LENGTH: usize = 255;
 
 /// Returns the body of a pipeline with its last run, and its state if requested.
-pub fn pipeline_body(
+pub async fn pipeline_body(
     app: &App,
     slot: &Slot,
     pipeline: &StoredPipeline,
@@ -41,7 +41,11 @@ pub fn pipeline_body(
         None => None,
     };
     let task = task.map(|task| live_task(slot, task));
-    Ok(pipeline.body(kept.as_deref(), task.as_ref(), slot.cursor(pipeline)))
+    let known = match &kept {
+        Some(_) => slot.known_secrets(&app.service, pipeline).await,
+        None => Arc::default(),
+    };
+    Ok(pipeline.body(kept.as_deref(), &known, task.as_ref(), slot.cursor(pipeline)))
 }
 
 /// Returns the engine's sections of a stored state, without the service's own data.
@@ -87,7 +91,7 @@ pub async fn create(
             }
             let slot = wait_for_slot(&app, &id).await?;
             let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
-            return Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true)?));
+            return Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true).await?));
         }
     }
     let CreatePipeline { id, source, destination, streams, desired_status } = CreatePipeline::read(fields)?;
@@ -121,7 +125,7 @@ pub async fn create(
         made => made?,
     };
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&slot.id))?;
-    Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true)?))
+    Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true).await?))
 }
 
 /// Error for a source with an unknown engine or an invalid configuration.
@@ -155,9 +159,12 @@ pub fn digest(request: &str) -> String {
 pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> ApiResult {
     let query = Query::read(query.as_deref(), &["state"])?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
+    if let Some(broken) = app.service.broken(&id) {
+        return Ok(ok(&broken.body()));
+    }
     let slot = body::pipeline(&app.service, &id)?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
-    Ok(ok(&pipeline_body(&app, &slot, &pipeline, with_state)?))
+    Ok(ok(&pipeline_body(&app, &slot, &pipeline, with_state).await?))
 }
 
 /// `PATCH /pipelines/{id}`: changes the desired state or the configuration.
@@ -170,6 +177,9 @@ pub async fn update(
 ) -> ApiResult {
     validate_id(&id)?;
     let Some(slot) = app.service.slot(&id) else {
+        if let Some(broken) = app.service.broken(&id) {
+            return Err(broken.problem());
+        }
         let was_there = app.service.store.read(|it| store::deleted(it, &id))?;
         let deleted = Problem::new(409, "pipeline_deleted", "Pipeline is deleted — create a new pipeline instead");
         return Err(if was_there { deleted } else { Problem::no_pipeline(&id) });
@@ -203,7 +213,8 @@ pub async fn update(
                 let mut config = pipeline.config.as_ref().clone();
                 for (own, new) in [(&mut config.source, source), (&mut config.destination, destination)] {
                     if let Some(mut new) = new {
-                        secrets::unmask(&mut new, own);
+                        secrets::unmask(&mut new, own)
+                            .map_err(|needed| Problem::invalid(&[needed.secret.as_str()], needed.to_string()))?;
                         *own = new;
                     }
                 }
@@ -228,7 +239,7 @@ pub async fn update(
             Ok(tx.log_action(&client, "update", Some(&pipeline.id), Some(&detail))?)
         })
         .await?;
-    Ok(ok(&pipeline_body(&app, &slot, &pipeline, true)?))
+    Ok(ok(&pipeline_body(&app, &slot, &pipeline, true).await?))
 }
 
 /// `DELETE /pipelines/{id}`: responds after the teardown, or with 202 while the teardown continues.
@@ -240,6 +251,10 @@ pub async fn delete(
 ) -> ApiResult {
     let query = Query::read(query.as_deref(), &["force"])?;
     let force = query.flag("force")?;
+    if let Some(broken) = app.service.broken(&id) {
+        app.service.delete_broken(&broken, ip.to_string()).await?;
+        return Ok(ok(&json!({"id": id, "deleted": true})));
+    }
     let slot = body::pipeline(&app.service, &id)?;
     let mut status = slot.status.subscribe();
     let client = ip.to_string();

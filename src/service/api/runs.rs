@@ -9,6 +9,7 @@ use crate::service::model::{CallLimits, Task};
 use crate::service::problem::Problem;
 use crate::service::registry::{Slot, apply_event, live_task};
 use crate::service::run::create_task;
+use crate::service::store::DamagedTask;
 use crate::service::{secrets, store};
 use axum::Extension;
 use axum::body::Bytes;
@@ -185,9 +186,25 @@ pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): R
     let mut found = app.service.store.read(|it| store::tasks(it, &id, slot.incarnation, before, most))?;
     let has_more = found.len() as u64 > limit;
     found.truncate(most - 1);
-    let next = found.last().map(|task| task.number);
-    let data = found.into_iter().map(|task| live_task(&slot, task).body()).collect();
+    let next = found.last().map(|task| task.as_ref().map_or_else(|damaged| damaged.number, |task| task.number));
+    let body = |task: Result<Task, DamagedTask>| match task {
+        Ok(task) => live_task(&slot, task).body(),
+        Err(damaged) => damaged_task(&id, damaged),
+    };
+    let data = found.into_iter().map(body).collect();
     Ok(page(data, next.filter(|_| has_more).map(Value::from)))
+}
+
+/// Returns the entry of a run whose stored data cannot be read.
+fn damaged_task(pipeline: &str, damaged: DamagedTask) -> TaskBody<Value> {
+    TaskBody {
+        task_id: Some(damaged.id.into()),
+        pipeline_id: Some(pipeline.into()),
+        number: Some(damaged.number),
+        status: Some(TaskState::Failed.as_str().into()),
+        message: Some("the stored data of this run cannot be read".into()),
+        ..TaskBody::default()
+    }
 }
 
 /// `GET /tasks/{task_id}`

@@ -5,6 +5,7 @@ use crate::service::api::app::{ApiResult, Shared, answer};
 use crate::service::api::body;
 use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
+use crate::service::secrets::{self, References};
 use crate::util::sys::now;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -25,7 +26,7 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
     let slot = body::pipeline(&app.service, &id);
     let pipeline = slot.as_ref().ok().and_then(|slot| slot.pipeline());
     let secret = match &pipeline {
-        Some(pipeline) => secret(pipeline, &app.service.config.secrets)?,
+        Some(pipeline) => secret(pipeline, &app.service.config.secrets).await?,
         None => None,
     };
     match secret {
@@ -63,13 +64,13 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
 }
 
 /// Returns the secret that signs the events of a pipeline; `None` if it has none.
-fn secret(pipeline: &StoredPipeline, allowed: &crate::service::secrets::References) -> Result<Option<String>, Problem> {
+async fn secret(pipeline: &StoredPipeline, allowed: &References) -> Result<Option<String>, Problem> {
     let source = &pipeline.config.source;
-    let mut found = source.get(pipeline.config.engine()).and_then(|it| it.get("webhook_secret")).cloned();
-    if let Some(found) = &mut found {
-        crate::service::secrets::resolve(found, allowed).map_err(|why| Problem::new(503, "secret_missing", why))?;
-    }
-    let found = found.as_ref().and_then(Value::as_str).map(str::to_owned);
+    let found = source.get(pipeline.config.engine()).and_then(|it| it.get("webhook_secret")).cloned();
+    let found = secrets::resolve(json!({"webhook_secret": found}), allowed, &[])
+        .await
+        .map_err(|why| Problem::new(503, "secret_missing", why))?;
+    let found = found.get("webhook_secret").and_then(Value::as_str).map(str::to_owned);
     if found.as_ref().is_some_and(String::is_empty) {
         return Err(Problem::new(503, "secret_missing", "the webhook_secret of this pipeline is empty"));
     }

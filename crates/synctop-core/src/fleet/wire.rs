@@ -222,7 +222,7 @@ pub struct ErrorBody {
 
 /// Pipeline: the answer to `GET /pipelines/{id}`. `C`: a configuration or state; `R`: the result of
 /// a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "C: Deserialize<'de>, R: Deserialize<'de>"))]
 pub struct PipelineBody<C, R> {
     /// Name of the pipeline.
@@ -308,7 +308,7 @@ pub struct RetryBody {
 }
 
 /// Run: the answer to `GET /tasks/{task_id}`. `R`: its result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "R: Deserialize<'de>"))]
 pub struct TaskBody<R> {
     /// Id of the run.

@@ -65,7 +65,7 @@ impl Progress {
         self.stream_message();
         let program = &exit.program;
         // The end of a block tells less than the line before it.
-        if exit.code.is_none() && exit.side.is_none() && self.attempt.exit_group.is_some() {
+        if exit.code.is_none() && exit.side.is_none() && self.attempt.program_exit.is_some() {
             return;
         }
         let logged = self.evidence.last_log_error.as_ref().map(|(text, _)| text.to_string());
