@@ -230,3 +230,257 @@ fn l7_removed_lock_file_lets_no_second_server_in() {
     assert_eq!(code, Some(70), "{words}");
     assert!(words.contains("nother synctop service uses"), "{words}");
 }
+
+/// Engine whose first call fails and whose later ones succeed.
+const FAILS_ONCE: &str = "
+path = __file__ + '.called'
+first = not os.path.exists(path)
+open(path, 'a').write('x')
+if first:
+    sys.exit(3)
+say('eof', reason='complete', has_more=False)
+";
+
+#[test]
+fn h7_clock_that_is_set_holds_no_retry_and_loses_no_key() {
+    for jump in [-86_400_000_i64, 86_400_000 * 3] {
+        let folder = folder();
+        let clock = folder.path().join("clock");
+        std::fs::write(&clock, "0").unwrap();
+        let engine = script(folder.path(), "engine", FAILS_ONCE);
+        let config = folder.path().join("config.toml");
+        std::fs::write(
+            &config,
+            format!("[engines.once]\ncommand = [\"python3\", {:?}]\n", engine.display().to_string()),
+        )
+        .unwrap();
+        let variables = [("SYNCTOP_TEST_CLOCK", clock.to_str().unwrap())];
+        let server = Server::with(folder.path(), &["--config", config.to_str().unwrap()], &variables);
+        let client = server.client();
+        let wanted = on("pipe_once", "once").to_string();
+        let create =
+            || client.clone().with("Idempotency-Key", "key-1").call("POST", "/pipelines?skip_check=true", &wanted);
+        create().is(201);
+        client.until("/pipelines/pipe_once", |it| it["retry"]["attempt"].as_u64() == Some(1));
+        std::fs::write(&clock, jump.to_string()).unwrap();
+        let begin = Instant::now();
+        client.wait("pipe_once", "ready");
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+        // The answer of the first request is still stored.
+        create().is(201);
+        let begin = Instant::now();
+        client.get("/pipelines/pipe_once/wait?for=paused&timeout=1").is(200);
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        // A new service with this clock goes on, too.
+        drop(server);
+        let server = Server::with(folder.path(), &["--config", config.to_str().unwrap()], &variables);
+        server.client().wait("pipe_once", "ready");
+    }
+}
+
+/// Sends raw bytes and returns the status line.
+fn raw(server: &Server, bytes: &str) -> String {
+    use std::io::{BufRead, BufReader, Write};
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line
+}
+
+#[test]
+fn h3_and_m3_lines_without_an_end_are_passed_over() {
+    let folder = folder();
+    let engine = script(
+        folder.path(),
+        "engine",
+        "for _ in range(200):\n    sys.stdout.write('x' * (1 << 20))\nsys.stdout.write('\\n')\nsay('eof', reason='complete', has_more=False)\n",
+    );
+    let server = service(
+        folder.path(),
+        &format!("[engines.endless]\ncommand = [\"python3\", {:?}]\n", engine.display().to_string()),
+    );
+    let client = server.client();
+    for number in 0..4 {
+        let wanted = on(&format!("pipe_{number}"), "endless").to_string();
+        client.call("POST", "/pipelines?skip_check=true", &wanted).is(201);
+    }
+    for number in 0..4 {
+        client.until(&format!("/pipelines/pipe_{number}"), |it| {
+            it["run"]["status"].as_str().is_some_and(|it| it != "RUNNING" && it != "PENDING")
+        });
+        let log = client.get(&format!("/pipelines/pipe_{number}/runs/1/log")).text();
+        assert!(log.contains("1 line of the engine passed over: more than 16 MiB"), "{}", &log[..log.len().min(2_000)]);
+    }
+    let peak = peak_mb(server.child.id());
+    assert!(peak < 400, "{peak} MB");
+    // The progress stage has the same bound: 300 MB in one line, with less memory than that.
+    let output = Command::new("bash")
+        .args(["-c", "ulimit -v 250000; head -c 300000000 /dev/zero | tr '\\0' x | $SYNCTOP track"])
+        .env("SYNCTOP", env!("CARGO_BIN_EXE_synctop"))
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("1 line of more than 16 MiB"), "{words}");
+}
+
+/// Peak of the resident memory of a process in MB.
+fn peak_mb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn m1_unauthenticated_bodies_reserve_no_room() {
+    use std::io::Write;
+    let folder = folder();
+    let server = Server::with(folder.path(), &[], &[("SYNCTOP_TOKEN", "a-token-of-enough-length")]);
+    let client = server.client().with("Authorization", "Bearer a-token-of-enough-length");
+    let host = format!("Host: {}\r\n", server.address);
+    let open: Vec<_> = (0..130)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+            let head = format!("POST /webhooks/nosuch HTTP/1.1\r\n{host}Content-Length: 1000000\r\n\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let begin = Instant::now();
+    client.post("/pipelines", &simulated("pipe_a", json!({"speed": 0}))).is(201);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    drop(open);
+}
+
+#[test]
+fn m9_pages_of_other_ports_may_not_write() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let wanted = simulated("pipe_a", json!({"speed": 0})).to_string();
+    let own = format!("http://{}", server.address);
+    for (name, value, status) in [
+        ("Origin", "http://127.0.0.1:1", 403),
+        ("Origin", "null", 403),
+        ("Sec-Fetch-Site", "cross-site", 403),
+        ("Sec-Fetch-Site", "same-site", 403),
+        ("Origin", own.as_str(), 201),
+    ] {
+        server.client().with(name, value).call("POST", "/pipelines", &wanted).is(status);
+    }
+}
+
+#[test]
+fn l1_replayed_events_count_once() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    let secret = "whsec_0123456789abcdef";
+    let mut wanted = simulated("pipe_hook", json!({"speed": 0, "webhook_secret": secret}));
+    wanted["desired_status"] = "paused".into();
+    client.post("/pipelines", &wanted).is(201);
+    let body = r#"{"id": "evt_1", "type": "charge.created"}"#;
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = ring::hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
+    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let send = || {
+        server.client().with("Stripe-Signature", &format!("t={seconds},v1={hex}")).call(
+            "POST",
+            "/webhooks/pipe_hook",
+            body,
+        )
+    };
+    assert_eq!(send().is(202)["waiting"], 1);
+    assert_eq!(send().is(200)["duplicate"], true);
+    client.call("POST", "/webhooks/pipe_hook", body).is(400);
+}
+
+#[test]
+fn l2_and_l15_host_rules_and_health() {
+    let folder = folder();
+    let server = Server::with(folder.path(), &[], &[("SYNCTOP_TOKEN", "a-token-of-enough-length")]);
+    let host = server.address;
+    for (request, status) in [
+        (format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n"), "200"),
+        ("GET /health HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        (format!("GET /health HTTP/1.1\r\nHost: {host}\r\nHost: other\r\n\r\n"), "400"),
+        (format!("GET http://evil.example/health HTTP/1.1\r\nHost: {host}\r\n\r\n"), "400"),
+        (format!("GET http://{host}/health HTTP/1.1\r\nHost: {host}\r\n\r\n"), "200"),
+    ] {
+        let line = raw(&server, &request);
+        assert!(line.contains(status), "{request}: {line}");
+    }
+    assert!(server.client().get("/health").is(200)["hostname"].is_null());
+    let known = server.client().with("Authorization", "Bearer a-token-of-enough-length").get("/health").is(200);
+    assert!(known["hostname"].is_string());
+}
+
+/// Runs the program and returns its exit code and its output.
+fn ran(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+#[test]
+fn h5_and_m5_no_untrusted_name_reaches_the_terminal_raw() {
+    let odd = "x\u{1b}]0;title\u{7}\u{1b}]52;c;aGk=\u{7}\u{202e}\r\u{9b}2J\u{e0041}\u{3164}\u{ffa0}y";
+    let folder = folder();
+    let config = folder.path().join(odd);
+    std::fs::write(&config, format!("[contexts.a]\nurl = {odd:?}\n")).unwrap();
+    let path = config.to_str().unwrap();
+    let commands: [&[&str]; 12] = [
+        &["summary", odd],
+        &["replay", odd],
+        &["summary", "--dialect", odd, "x"],
+        &[odd, odd],
+        &["--theme", odd],
+        &["serve", "--config", path],
+        &["serve", "--listen", odd],
+        &["pipelines", "list", "--context", odd],
+        &["pipelines", "show", odd, "--url", "http://127.0.0.1:1"],
+        &["wait", odd, "--url", "http://127.0.0.1:1", "--for", odd],
+        &["track", "--state", odd],
+        &["simulate", odd],
+    ];
+    for arguments in commands {
+        let (_, text) = ran(arguments, &[]);
+        assert!(!text.is_empty(), "{arguments:?}");
+        let bad: Vec<char> = text
+            .chars()
+            .filter(|c| c.is_control() && *c != '\n' || ('\u{202a}'..='\u{202e}').contains(c) || *c >= '\u{e0000}')
+            .collect();
+        assert!(bad.is_empty(), "{arguments:?}: {bad:?} in {text:?}");
+    }
+    for (name, value) in [("SYNCTOP_URL", odd), ("SYNCTOP_CONFIG", path), ("SYNCTOP_CONTEXT", odd)] {
+        let (_, text) = ran(&["pipelines", "list"], &[(name, value)]);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{name}: {text:?}");
+        let (_, text) = ran(&["config", "show"], &[(name, value)]);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{name}: {text:?}");
+    }
+}
+
+#[test]
+fn l3_l4_and_l5_closed_and_full_outputs_and_new_files() {
+    let shell = |line: &str| {
+        let output =
+            Command::new("bash").args(["-c", line]).env("SYNCTOP", env!("CARGO_BIN_EXE_synctop")).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, words) = shell("echo '{}' | $SYNCTOP tee >&-");
+    assert_eq!(code, Some(70), "{words}");
+    assert!(words.contains("Cannot write stdout: it is closed"), "{words}");
+    assert_eq!(shell("echo '{}' | $SYNCTOP tee >/dev/null").0, Some(0));
+    assert_eq!(shell("$SYNCTOP --help >/dev/full").0, Some(70));
+    let folder = folder();
+    let copy = folder.path().join("copy");
+    let (code, words) = shell(&format!("umask 022; echo '{{}}' | $SYNCTOP tee -o {} >/dev/null", copy.display()));
+    assert_eq!(code, Some(0), "{words}");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+}

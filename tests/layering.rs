@@ -360,3 +360,38 @@ fn a_cycle_through_a_re_export_is_found() {
     write("other.rs", "use crate::part::One;\npub struct Other(Box<One>);\n");
     assert_eq!(cycles(folder.path()), ["other uses part::one", "part::one uses other"]);
 }
+
+/// Text on stdout and stderr has one writer, which makes it safe for a terminal. Only files that pass
+/// on feeds byte for byte, or that draw pictures, write by themselves.
+#[test]
+fn terminal_text_has_one_writer() {
+    const ALLOWED: [&str; 9] = [
+        "app/term/output.rs",
+        "app/term/session.rs",
+        "app/inline.rs",
+        "net/source/pipe.rs",
+        "net/source/tee.rs",
+        "cli/track.rs",
+        "cli/run.rs",
+        "cli/backfill.rs",
+        "cli/simulate.rs",
+    ];
+    const WRITERS: [&str; 7] =
+        ["io::stdout()", "io::stderr()", "stdio::stdout()", "stdio::stderr()", "println!", "eprint!", " print!("];
+    let mut wrong = Vec::new();
+    for path in sources(&src()) {
+        let name = path.strip_prefix(src()).unwrap().display().to_string();
+        if ALLOWED.contains(&name.as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            let is_question = line.contains("is_terminal()") || line.contains("tcget");
+            if !is_question && !line.trim_start().starts_with("//") && WRITERS.iter().any(|it| line.contains(it)) {
+                wrong.push(format!("{name}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

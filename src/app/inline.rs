@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use synctop_core::protocol::clean;
 use synctop_core::reduce::{Link, Progress};
 use synctop_core::report::changes::{Changes, REMINDER_MS, reminder, stamped};
 use synctop_core::report::text;
@@ -202,7 +203,8 @@ impl InlineWriter {
             InlineMode::InPlace => {
                 // Printed above the frame, where it scrolls away with the output.
                 let mut out = self.move_to_top();
-                let _ = queue!(out, Clear(ClearType::FromCursorDown), Print(stamped(at, text)), Print("\n"));
+                let _ =
+                    queue!(out, Clear(ClearType::FromCursorDown), Print(clean::line(&stamped(at, text))), Print("\n"));
                 self.picture = Buffer::default();
                 self.drawn_key.0 = u64::MAX;
                 pipe::write_all(rustix::stdio::stderr(), &out).ok();
@@ -217,7 +219,7 @@ impl InlineWriter {
         }
         if self.mode != InlineMode::Nothing {
             let leaving = text::Leaving { cut, ..text::Leaving::default() };
-            let _ = out.write_all(text::brief(progress, leaving).as_bytes());
+            let _ = out.write_all(clean::text(&text::brief(progress, leaving)).as_bytes());
         }
         pipe::write_all(rustix::stdio::stderr(), &out).ok();
     }
@@ -323,5 +325,5 @@ fn size() -> (u16, u16) {
 
 /// Writes to stderr. Ignores errors: the exit code still reports the result.
 fn write_stderr(text: &str) {
-    pipe::write_all(rustix::stdio::stderr(), text.as_bytes()).ok();
+    pipe::write_all(rustix::stdio::stderr(), clean::text(text).as_bytes()).ok();
 }

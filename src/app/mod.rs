@@ -15,7 +15,7 @@ mod effect;
 mod fleet;
 mod inline;
 mod run;
-mod term;
+pub(crate) mod term;
 mod typing;
 
 pub use effect::Effect;

@@ -3,6 +3,7 @@
 use super::args::{Args, Command};
 use super::error::CommandError;
 use super::output::print_error;
+use crate::app::term::output::err;
 use clap::FromArgMatches;
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,9 +21,20 @@ pub fn main() -> ExitCode {
                 print_error(&mistyped.sentence);
                 return ExitCode::from(crate::cli::exit::of_error(&mistyped));
             }
-            let code = if error.use_stderr() { crate::cli::exit::USAGE } else { crate::cli::exit::DONE };
-            let _ = error.print();
-            return ExitCode::from(code);
+            // An error quotes arguments; help is our own text.
+            if error.use_stderr() {
+                err(&error.render().to_string());
+                return ExitCode::from(crate::cli::exit::USAGE);
+            }
+            let failed = match error.print() {
+                Ok(()) => return ExitCode::from(crate::cli::exit::DONE),
+                Err(failed) if failed.kind() == std::io::ErrorKind::BrokenPipe => {
+                    return ExitCode::from(crate::cli::exit::DONE);
+                }
+                Err(failed) => CommandError::unwritable_stdout(&failed),
+            };
+            print_error(&failed.sentence);
+            return ExitCode::from(crate::cli::exit::of_error(&failed));
         }
     };
     match dispatch(args) {

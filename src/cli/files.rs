@@ -1,6 +1,7 @@
 //! Files that commands read, and text on stdout.
 
 use super::error::CommandError;
+use crate::app::term::output::out;
 use crate::engine::backfill::state_file as state;
 use crate::net::SourceError;
 use crate::net::source::decompress;
@@ -35,8 +36,7 @@ pub(crate) fn read_state_file(path: &Path) -> Result<Option<String>, CommandErro
 
 /// Writes to stdout. A broken pipe is not an error.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+    match out(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

@@ -1,5 +1,7 @@
 //! Output of commands: sentences on stderr, text on stdout.
 
+use crate::app::term::output::err_line;
+
 /// Capitalizes the first letter of `text` and adds a final period.
 pub(crate) fn sentence(text: &str) -> String {
     let end = if text.ends_with('.') { "" } else { "." };
@@ -14,12 +16,5 @@ pub(crate) fn sentence(text: &str) -> String {
 
 /// Writes a message to stderr. A write error is ignored: the exit code still reports the failure.
 pub(crate) fn print_error(sentence: &str) {
-    // A blocked terminal or pipe delays the exit by at most two seconds.
-    let asked = std::time::Instant::now();
-    let wait = || asked.elapsed() < std::time::Duration::from_secs(2);
-    let _ = crate::net::source::pipe::write_while(
-        rustix::stdio::stderr(),
-        format!("synctop: {sentence}\n").as_bytes(),
-        wait,
-    );
+    err_line(&format!("synctop: {sentence}"));
 }

@@ -1,6 +1,7 @@
 //! Actions of `synctop pipelines pause|resume|sync|retry|delete`: targets, confirmation, bulk,
 //! results.
 
+use crate::app::term::output::{err, err_line};
 use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::files::print;
@@ -18,7 +19,7 @@ use synctop_core::format::short;
 use synctop_core::protocol::clean::typed;
 
 use serde_json::json;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
 
 pub(super) async fn read_fleet(client: &Client) -> Result<Fleet, CommandError> {
@@ -178,7 +179,7 @@ pub(super) async fn many(
 }
 
 fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", synctop_core::protocol::clean::line(text));
+    err_line(text);
 }
 
 /// Performs a bulk action and prints one line for each result as it arrives.
@@ -311,7 +312,7 @@ async fn confirm_action(client: &Client, bulk: &Bulk, args: &ActArgs) -> Result<
     let more = bulk.items.len().saturating_sub(names.len());
     note(&format!("{}{}", names.join(", "), if more > 0 { format!(" and {more} more") } else { String::new() }));
     note(bulk.action.consequence());
-    let _ = write!(std::io::stderr(), "Type {word} to confirm: ");
+    err(&format!("Type {word} to confirm: "));
     // A blocking thread, so that a signal is still handled while the user types.
     let typed = tokio::task::spawn_blocking(|| {
         let mut line = String::new();

@@ -1,5 +1,6 @@
 //! `synctop run -- ENGINE ARGS`: starts an engine and shows its feed.
 
+use crate::app::term::output::err_line;
 use crate::app::{self, Inline, InlineMode, on_termination};
 use crate::cli::args::{FeedArgs, LookArgs, RunArgs};
 use crate::cli::error::CommandError;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use synctop_core::protocol::{Decoder, clean, mask};
+use synctop_core::protocol::{Decoder, mask};
 use synctop_core::reduce::Progress;
 
 pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
@@ -75,9 +76,7 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
                         }
                     }
                     Event::Stderr(line) => {
-                        let masked = mask::secrets(line);
-                        let line = clean::line(&masked);
-                        let _ = pipe::write_all(rustix::stdio::stderr(), format!("{line}\n").as_bytes());
+                        err_line(&mask::secrets(line));
                     }
                     Event::Notice(text) => inline.notice(text),
                     Event::Down(why) => inline.down(why),

@@ -129,6 +129,7 @@ pub(super) async fn start(
         waits: api::Waits::new(limits.waits, limits.waits_per_client),
         readers: api::Readers::new(limits.streams),
         bodies: Arc::new(tokio::sync::Semaphore::new(api::BODY_BUDGET_KB)),
+        events: Arc::new(tokio::sync::Semaphore::new(api::EVENT_BUDGET_KB)),
         service: Arc::clone(&service),
     });
     let router = router(&app).map_err(|why| CommandError { sentence: format!("{why}."), class: ResultClass::Bug })?;

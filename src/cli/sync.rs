@@ -1,5 +1,6 @@
 //! `synctop sync PIPELINE` and `synctop task PROFILE`: submit work and wait for its result.
 
+use crate::app::term::output::err_line;
 use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::files::{print, read_text_file};
@@ -12,7 +13,7 @@ use crate::net::client::tasks::{Runs, TaskApi};
 use crate::net::client::{Client, untracked_runs};
 use crate::util::sys::lock;
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,7 +64,7 @@ async fn without_tasks(
     "stopped waiting: this service stores nothing about a call whose caller disconnects.".clone_into(&mut lock(left));
     let say = |text: &str| {
         if !poll_args.quiet {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            err_line(text);
         }
     };
     say("Expected wait: unknown: this service keeps no past runs");

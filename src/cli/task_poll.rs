@@ -1,5 +1,6 @@
 //! Submission and polling of tasks in four modes, for pipeline runs and for tasks of other APIs.
 
+use crate::app::term::output::err_line;
 use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::files::print;
@@ -9,7 +10,6 @@ use crate::cli::service::print_json;
 use crate::net::client::ClientError;
 use crate::net::client::tasks::{INTERVAL, Polled, Submitted, TIMEOUT, TaskApi};
 use crate::util::sys::{lock, random_id};
-use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 use synctop_core::ResultClass;
@@ -50,7 +50,7 @@ pub(super) async fn follow_task(
     };
     let say = |text: &str| {
         if !poll_args.quiet {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            err_line(text);
         }
     };
     // An unusable output folder is reported before the wait, not after it.
@@ -228,8 +228,7 @@ async fn end(
     if let (0, Some(first), false) = (code, doubts.first(), poll_args.quiet) {
         let first = first.message.as_deref();
         let first = first.map(|text| format!(": {}", clean::line(text))).unwrap_or_default();
-        let _ =
-            writeln!(std::io::stderr(), "Done, with {}{first}", synctop_core::format::plural(doubts.len(), "doubt"));
+        err_line(&format!("Done, with {}{first}", synctop_core::format::plural(doubts.len(), "doubt")));
     }
     if let Some(folder) = &poll_args.output {
         let files = api.save(task, folder).await.map_err(|why| CommandError {
@@ -238,7 +237,7 @@ async fn end(
         })?;
         if !poll_args.quiet {
             for file in files {
-                let _ = writeln!(std::io::stderr(), "saved {}", file.display());
+                err_line(&format!("saved {}", file.display()));
             }
         }
     }
@@ -253,7 +252,7 @@ async fn end(
                 .filter(|_| poll_args.output.is_none())
                 .map(|url| format!(": {}", clean::line(url)))
                 .unwrap_or_default();
-            let _ = writeln!(std::io::stderr(), "Done{result}");
+            err_line(&format!("Done{result}"));
         }
         return Ok(u8::from(strict && !doubts.is_empty()));
     }

@@ -9,6 +9,7 @@ use crate::cli::screen::resolve_look;
 use crate::cli::track::DRAIN_TIMEOUT;
 use crate::net::source::decompress;
 use crate::net::source::error::SourceError;
+use crate::net::source::pipe;
 use crate::net::source::tee::{CopyFile, Stopped, TeeReader};
 use crate::net::timeline::chunks::Chunks;
 use crate::net::timeline::parallel::{self, Sink};
@@ -38,6 +39,9 @@ impl Sink for Shared {
 pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     if io::stdin().is_terminal() {
         return Err(CommandError::usage("stdin is a terminal. Pipe an engine into it: engine | synctop tee | next"));
+    }
+    if pipe::is_stdout_closed() {
+        return Err(CommandError::unwritable_stdout(&"it is closed"));
     }
     let copy_file = match &args.output {
         None => None,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
-use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd, LineFramer};
+use synctop_core::protocol::{Decoded, Decoder, Kind, Line, LineEnd, LineFramer, MAX_LINE_BYTES};
 
 /// Maximum time that an interrupted engine or connector has to finish its output.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,6 +31,9 @@ pub(super) fn track(args: &TrackArgs) -> Result<u8, CommandError> {
         return Err(CommandError::usage(
             "stdin is a terminal. Pipe a connector into it: connector | synctop track | next",
         ));
+    }
+    if pipe::is_stdout_closed() {
+        return Err(CommandError::unwritable_stdout(&"it is closed"));
     }
     let memory = match &args.state {
         Some(path) => read_memory(path)?,
@@ -100,8 +103,8 @@ enum FilterError {
 fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Result<(), FilterError> {
     let _ = pipe::stdin();
     let (input, output) = (rustix::stdio::stdin(), pipe::stdout());
-    // A filter passes every line on, however long.
-    let mut framer = LineFramer::with_limit(usize::MAX);
+    let mut framer = LineFramer::default();
+    let mut skipped = 0;
     let mut chunk = vec![0; CHUNK];
     let mut interrupted: Option<Instant> = None;
     loop {
@@ -130,6 +133,7 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
         let at = now();
         let bytes = chunk.get(..length).unwrap_or_default();
         framer.push(bytes, |line| tracker.line(line, LineEnd::Newline, at, out));
+        skipped += framer.take_skipped();
     }
     framer.finish(|line, end| {
         tracker.line(line, end, now(), out);
@@ -138,6 +142,11 @@ fn filter(tracker: &mut Tracker, out: &mut Vec<u8>, signal: &AtomicI32) -> Resul
             out.push(b'\n');
         }
     });
+    skipped += framer.take_skipped();
+    if skipped > 0 {
+        let lines = synctop_core::format::plural(usize::try_from(skipped).unwrap_or(usize::MAX), "line");
+        print_error(&format!("Passed over {lines} of more than {} MiB.", MAX_LINE_BYTES >> 20));
+    }
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `synctop wait PIPELINE... --for CONDITION`: waits until pipelines satisfy conditions.
 
+use crate::app::term::output::err_line;
 use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::output::print_error;
@@ -10,7 +11,6 @@ use crate::net::client::wait::{WaitOptions, WaitReport, WaitResult, Waited, wait
 use crate::util::sys::lock;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
@@ -225,12 +225,7 @@ fn status_line(pipeline: &Pipeline) -> String {
 }
 
 fn note(started: Instant, text: &str) {
-    let _ = writeln!(
-        std::io::stderr(),
-        "  [{}s] {}",
-        started.elapsed().as_secs(),
-        synctop_core::protocol::clean::line(text)
-    );
+    err_line(&format!("  [{}s] {text}", started.elapsed().as_secs()));
 }
 
 fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::net::client::ServiceAddress) {
@@ -256,7 +251,7 @@ fn print_result(one: &Waited, hint: Option<&str>, quiet: bool, place: &crate::ne
             for doubt in one.doubts() {
                 text.push_str(&format!("\n  ? {doubt}"));
             }
-            let _ = writeln!(std::io::stderr(), "{}", synctop_core::protocol::clean::lines(&text));
+            err_line(&text);
         }
         WaitResult::EndedElsewhere => print_error(&match &one.last {
             Some(last) => format!(

@@ -4,6 +4,7 @@
 use crate::engine::backfill::retry_loop::Backfill;
 use crate::engine::failure_type::FailureType;
 use crate::net::source::engine_http::CallOutcome;
+use crate::service::bounded_lines::{BoundedLines, skipped_line};
 use crate::service::engine_action::EngineAction;
 use crate::service::engines::EngineCall;
 use crate::service::lifecycle::Todo;
@@ -20,7 +21,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use synctop_core::protocol::Decoder;
-use synctop_core::protocol::LineFramer;
 use synctop_core::reduce::Progress;
 use synctop_core::reduce::Reducer;
 use synctop_core::report::verdict;
@@ -206,8 +206,8 @@ impl RunCall<'_> {
         let stopping = AtomicBool::new(false);
         let live = task.is_empty();
         let call_progress = Mutex::new(call_progress);
-        let mut lines = LineFramer::default();
-        let mut masked = Vec::new();
+        let mut lines = BoundedLines::default();
+        let (mut masked, mut whole) = (Vec::new(), Vec::new());
         let mut log_error = None;
         // An engine that ignores a limit is stopped at the next checkpoint after twice the limit.
         let (time, states) = self.limits;
@@ -215,13 +215,19 @@ impl RunCall<'_> {
         let overdue = AtomicBool::new(false);
         let call = self.service.engines.call(self.engine_call(), &stop, |bytes| {
             masked.clear();
+            whole.clear();
             let mut checkpoints_seen = 0;
-            lines.push(bytes, |line| {
+            let skipped = lines.push(bytes, |line| {
+                whole.extend_from_slice(line);
+                whole.push(b'\n');
                 masked.extend_from_slice(&known.masked(line));
                 masked.push(b'\n');
                 checkpoints_seen += u64::from(memchr::memmem::find(line, b"\"source_state\"").is_some());
             });
-            run.push(bytes);
+            run.push(&whole);
+            if skipped > 0 {
+                masked.extend_from_slice(skipped_line(skipped).as_bytes());
+            }
             if let Err(error) = self.slot.log.append(&masked) {
                 log_error = Some(format!("the log of the run cannot be written: {error}"));
                 return ControlFlow::Break(());
@@ -268,7 +274,8 @@ impl RunCall<'_> {
             }
         };
         masked.clear();
-        lines.finish(|line, _| {
+        lines.finish(|line| {
+            run.push(line);
             // The newline separates an incomplete line from the next one.
             masked.extend_from_slice(&known.masked(line));
             masked.push(b'\n');
@@ -330,7 +337,7 @@ impl RunCall<'_> {
     pub async fn prepare(self) -> Option<PreparationResult> {
         let stop = Notify::new();
         let known = self.known;
-        let mut lines = LineFramer::default();
+        let mut lines = BoundedLines::default();
         let mut reducer = Reducer::default();
         let (mut source, mut destination) = (None, None);
         let mut failed: Option<String> = None;
@@ -349,7 +356,10 @@ impl RunCall<'_> {
             }
         };
         let call = self.service.engines.call(self.engine_call(), &stop, |bytes| {
-            lines.push(bytes, &mut each);
+            let skipped = lines.push(bytes, &mut each);
+            if skipped > 0 {
+                let _ = self.slot.log.append(skipped_line(skipped).as_bytes());
+            }
             ControlFlow::Continue(())
         });
         let call_outcome = tokio::select! {
@@ -358,7 +368,7 @@ impl RunCall<'_> {
             () = tokio::time::sleep(PREPARATION_TIMEOUT) => CallOutcome::Overdue(format!("{} s", PREPARATION_TIMEOUT.as_secs())),
         };
         // The last line may have no newline.
-        lines.finish(|line, _| each(line));
+        lines.finish(each);
         if let Some(why) = failed {
             let kind = synctop_core::protocol::error_text::http_status(&why).map(FailureType::of_status);
             return Some(PreparationResult::Failed(why, kind));

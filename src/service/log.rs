@@ -102,7 +102,7 @@ pub fn compressor() -> io::Result<CompressionQueue> {
             if let Err(error) = log.compress(begin) {
                 tracing::warn!(target: "service", "{}: a segment stays uncompressed: {error}", log.folder.display());
             }
-            log.prune(SystemTime::now());
+            log.prune(crate::util::sys::steady_time());
         }
     })?;
     Ok(sender)
@@ -322,7 +322,8 @@ pub fn prune_deleted(folder: &Path, age: Duration, exists: impl Fn(&str) -> bool
         let files = std::fs::read_dir(entry.path()).into_iter().flatten().flatten();
         let all = files.map(|file| file.metadata()).chain(std::iter::once(entry.metadata()));
         let newest = all.filter_map(|found| found.ok()?.modified().ok()).max();
-        let young = newest.is_some_and(|at| SystemTime::now().duration_since(at).unwrap_or_default() <= age);
+        let young =
+            newest.is_some_and(|at| crate::util::sys::steady_time().duration_since(at).unwrap_or_default() <= age);
         if !young {
             let _ = std::fs::remove_dir_all(entry.path());
         }

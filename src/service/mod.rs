@@ -9,6 +9,7 @@
 //! ```
 
 pub mod api;
+mod bounded_lines;
 mod call;
 mod command;
 pub mod config;

@@ -62,7 +62,11 @@ pub struct ParkReason {
 /// Next retry: its time, the number of consecutive failures, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoredRetry {
+    /// Planned time by the clock, for display.
     pub at: Millis,
+    /// Delay in milliseconds, by which it is waited: the clock may be set.
+    #[serde(default)]
+    pub wait_ms: Option<u64>,
     pub attempt: u32,
     pub message: String,
 }
@@ -178,6 +182,12 @@ impl PipelineConfig {
 }
 
 impl StoredPipeline {
+    /// True if live events need a signature with the pipeline's secret.
+    #[must_use]
+    pub fn signs_events(&self) -> bool {
+        self.config.source.get(self.config.engine()).is_some_and(|it| it.get("webhook_secret").is_some())
+    }
+
     /// Returns the body of an answer, with secrets masked. `state` is the last one that the engine
     /// returned, and `known` are the pipeline's secrets.
     #[must_use]
@@ -230,6 +240,14 @@ impl ParkReason {
 }
 
 impl StoredRetry {
+    /// Plans a retry after a delay.
+    #[must_use]
+    pub fn after(wait: std::time::Duration, attempt: u32, message: String) -> Self {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let at = crate::util::sys::now().saturating_add(Millis::try_from(wait_ms).unwrap_or(Millis::MAX));
+        Self { at, wait_ms: Some(wait_ms), attempt, message }
+    }
+
     /// Returns the body of an answer.
     #[must_use]
     pub fn body(&self) -> RetryBody {

@@ -15,13 +15,14 @@ use crate::service::registry::{Service, Slot, apply_event, cancel_for_deletion};
 use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
 use crate::service::secrets::{KnownSecrets, ReferenceError};
 use crate::service::store::{self, StoredState, Tx};
-use crate::service::transitions::{after, park, put_task_keeping_cancel};
+use crate::service::transitions::{park, put_task_keeping_cancel};
 use crate::util::sys::now;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use synctop_core::backoff::MAX_RETRY_DELAY;
 use tokio::sync::SemaphorePermit;
 
 /// Maximum live events per call, as in the published service.
@@ -38,7 +39,7 @@ const MAX_RESTORED_LOG: u64 = 16 << 20;
 
 /// Reconciles a pipeline until it is deleted or the service shuts down.
 pub fn reconcile(service: Arc<Service>, slot: Arc<Slot>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(run_reconciler(Reconciler { service, slot, run: None }))
+    Box::pin(run_reconciler(Reconciler { service, slot, run: None, retry: None }))
 }
 
 async fn run_reconciler(mut reconciler: Reconciler) {
@@ -61,6 +62,21 @@ async fn run_reconciler(mut reconciler: Reconciler) {
 }
 
 impl Reconciler {
+    /// Returns the deadline of a planned retry. It is fixed when the retry is first seen, at most its
+    /// delay ahead: a clock that is set neither hastens nor holds it.
+    fn retry_deadline(&mut self, retry: &StoredRetry) -> tokio::time::Instant {
+        if let Some((at, deadline)) = self.retry
+            && at == retry.at
+        {
+            return deadline;
+        }
+        let left = u64::try_from(retry.at.saturating_sub(now())).unwrap_or(0);
+        let longest = retry.wait_ms.map_or(MAX_RETRY_DELAY, Duration::from_millis);
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(left).min(longest);
+        self.retry = Some((retry.at, deadline));
+        deadline
+    }
+
     /// Logs a failure of the service and waits. Returns true if the reconciler has to end.
     async fn wait_after_failure(&self, problem: &Problem) -> bool {
         if *self.service.ending.borrow() || self.slot.pipeline().is_none() {
@@ -97,16 +113,16 @@ impl Reconciler {
             self.cancel(id).await?;
             return Ok(true);
         }
-        let due = pipeline.retry.as_ref().map_or(0, |retry| retry.at) - now();
+        let retry_at = pipeline.retry.as_ref().map(|retry| self.retry_deadline(retry));
         let todo = pipeline.life.todo();
-        if due > 0
+        if let Some(retry_at) = retry_at
+            && retry_at > tokio::time::Instant::now()
             && matches!(todo, Todo::SetUp | Todo::Sync | Todo::TearDown | Todo::Live)
             && pipeline.waits_for_retry()
         {
-            let wait = Duration::from_millis(u64::try_from(due).unwrap_or(0));
             tokio::select! {
                 _ = status.changed() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep_until(retry_at) => {}
                 () = self.service.ends() => {}
             }
             return Ok(true);
@@ -413,7 +429,7 @@ impl Reconciler {
 fn retry(pipeline: &mut StoredPipeline, message: String) {
     let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt) + 1;
     let wait = synctop_core::backoff::retry_delay(attempt, crate::util::sys::jitter());
-    pipeline.retry = Some(StoredRetry { at: after(wait), attempt, message });
+    pipeline.retry = Some(StoredRetry::after(wait, attempt, message));
 }
 
 /// Adds the configuration fields that an engine returned. Existing fields, such as references to

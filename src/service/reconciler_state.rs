@@ -5,6 +5,7 @@ use crate::service::call::CallProgress;
 use crate::service::model::Task;
 use crate::service::registry::{Service, Slot};
 use std::sync::Arc;
+use synctop_core::protocol::Millis;
 
 /// Reconciler of one pipeline.
 pub(super) struct Reconciler {
@@ -12,6 +13,8 @@ pub(super) struct Reconciler {
     pub slot: Arc<Slot>,
     /// Current run, if loaded.
     pub run: Option<OpenRun>,
+    /// Planned time of the retry that was seen last, and its deadline.
+    pub(super) retry: Option<(Millis, tokio::time::Instant)>,
 }
 
 /// Loaded run, between its calls.

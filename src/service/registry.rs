@@ -15,7 +15,7 @@ use crate::service::model::{Cursor, PipelineConfig, StoredPipeline, Task};
 use crate::service::problem::Problem;
 use crate::service::secrets::{KnownSecrets, ReferenceError};
 use crate::service::store::{self, Store, StoreError, Tx};
-use crate::util::sys::{lock, now};
+use crate::util::sys::{lock, now, steady_now};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -234,7 +234,7 @@ impl Service {
             loop {
                 let keeping = Arc::clone(&own);
                 let _ = tokio::task::spawn_blocking(move || keeping.prune()).await;
-                let gone = own.store.write(|tx| tx.prune_deleted_pipelines(now() - DELETED_RETENTION)).await;
+                let gone = own.store.write(|tx| tx.prune_deleted_pipelines(steady_now() - DELETED_RETENTION)).await;
                 if let Err(error) = gone {
                     tracing::warn!(target: "service", "{error}");
                 }
@@ -253,7 +253,7 @@ impl Service {
             self.slots().values().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
         });
         for slot in self.slots_after("") {
-            slot.log.prune(std::time::SystemTime::now());
+            slot.log.prune(crate::util::sys::steady_time());
         }
     }
 

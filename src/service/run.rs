@@ -260,18 +260,12 @@ impl Reconciler {
                         apply_event(pipeline, LifecycleEvent::Through)?;
                     }
                     CallResult::AwaitCaller => {
-                        pipeline.retry = Some(StoredRetry {
-                        at: after(CALLER_TIMEOUT),
-                        attempt: 0,
-                        message:
-                            "the requested sync has more to read: its caller may continue it, otherwise the service does"
-                                .into(),
-                    });
+                        let message = "the requested sync has more to read: its caller may continue it, otherwise the service does";
+                        pipeline.retry = Some(StoredRetry::after(CALLER_TIMEOUT, 0, message.into()));
                     }
                     CallResult::Again(wait, why) => {
                         let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                        pipeline.retry =
-                            Some(StoredRetry { at: after(wait), attempt: failures.max(before + 1), message: why });
+                        pipeline.retry = Some(StoredRetry::after(wait, failures.max(before + 1), why));
                     }
                     CallResult::Park(reason) => park(pipeline, reason)?,
                     CallResult::Canceled => {

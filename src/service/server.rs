@@ -10,12 +10,12 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 /// Timeout of the headers of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of headers of a request, and their size in bytes.
 const MAX_HEADERS: usize = 64;
@@ -35,6 +35,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
     let most = app.service.config.limits.connections;
     let room = Arc::new(Semaphore::new(most));
     let per_client = ClientConnections { most: app.service.config.limits.connections_per_client, open: Arc::default() };
+    let mut words = Words::default();
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&room).acquire_owned() => permit,
@@ -49,7 +50,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
             Ok(accepted) => accepted,
             Err(error) => {
                 // A client disconnected, or no file descriptor is free: the service continues.
-                tracing::warn!(target: "service", "a connection cannot be accepted: {error}");
+                if words.may_say("accept") {
+                    tracing::warn!(target: "service", "connections cannot be accepted: {error}");
+                }
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
@@ -60,6 +63,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
         let Some(own) = per_client.enter(ip) else {
             // The limit per client keeps room for other clients.
             drop(stream);
+            if words.may_say(&ip.to_string()) {
+                tracing::warn!(target: "service", "{ip} has {} connections, which is its limit", per_client.most);
+            }
             continue;
         };
         let router = router.clone().layer(Extension(Peer(ip)));
@@ -84,6 +90,30 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
     let all = u32::try_from(most).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(SHUTDOWN_GRACE, room.acquire_many(all)).await;
     Ok(())
+}
+
+/// Pause between two log lines about the same trouble.
+const WORD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Maximum number of troubles that are told apart.
+const MAX_WORDS: usize = 1_000;
+
+/// Limits log lines about clients and connections, so that an attack does not fill the log.
+#[derive(Default)]
+struct Words(HashMap<String, Instant>);
+
+impl Words {
+    /// True if a line about this trouble is due.
+    fn may_say(&mut self, trouble: &str) -> bool {
+        if self.0.len() >= MAX_WORDS {
+            self.0.retain(|_, at| at.elapsed() < WORD_INTERVAL);
+        }
+        let is_due = self.0.get(trouble).is_none_or(|at| at.elapsed() >= WORD_INTERVAL) && self.0.len() < MAX_WORDS;
+        if is_due {
+            self.0.insert(trouble.to_owned(), Instant::now());
+        }
+        is_due
+    }
 }
 
 /// Counts the connections of each address, with a limit.

@@ -6,7 +6,7 @@
 
 use crate::service::model::{StoredPipeline, Task};
 use crate::util::sqlite;
-use crate::util::sys::{lock, now};
+use crate::util::sys::{lock, now, steady_now};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use serde_json::Value;
 use std::path::Path;
@@ -287,7 +287,7 @@ impl Tx<'_> {
     /// Deletes a pipeline and records the deletion.
     pub fn delete_pipeline(&self, id: &str) -> Result<(), StoreError> {
         self.run("DELETE FROM pipelines WHERE id = ?1", [id])?;
-        self.run("INSERT OR REPLACE INTO deleted (id, at) VALUES (?1, ?2)", params![id, now()])?;
+        self.run("INSERT OR REPLACE INTO deleted (id, at) VALUES (?1, ?2)", params![id, steady_now()])?;
         Ok(())
     }
 
@@ -326,7 +326,7 @@ impl Tx<'_> {
 
     /// Returns the request and the answer that are stored under an idempotency key.
     pub fn stored_answer(&self, key: &str, scope: &str) -> Result<Option<(String, String)>, StoreError> {
-        self.run("DELETE FROM idempotency WHERE at < ?1", [now() - KEY_RETENTION])?;
+        self.run("DELETE FROM idempotency WHERE at < ?1", [steady_now() - KEY_RETENTION])?;
         let mut found =
             self.inner.prepare_cached("SELECT request, answer FROM idempotency WHERE key = ?1 AND scope = ?2")?;
         Ok(found.query_row([key, scope], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
@@ -336,7 +336,7 @@ impl Tx<'_> {
     pub fn put_answer(&self, key: &str, scope: &str, request: &str, answer: &str) -> Result<(), StoreError> {
         self.run(
             "INSERT OR REPLACE INTO idempotency (key, scope, request, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![key, scope, request, answer, now()],
+            params![key, scope, request, answer, steady_now()],
         )?;
         Ok(())
     }

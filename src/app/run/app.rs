@@ -4,6 +4,7 @@
 use crate::app::diagnostics;
 use crate::app::run::playback::{ReplayStart, TimeTravel};
 use crate::app::term::background_query::{self, BackgroundQuery};
+use crate::app::term::output::err_line;
 use crate::app::term::session;
 use crate::app::term::signals::{self, Signals};
 use crate::net::source::child::Engine;
@@ -12,7 +13,7 @@ use crate::net::timeline::rewind::Rewind;
 use crate::views::{Hits, Look, Screen, Scrub, Ui, draw};
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use synctop_core::protocol::{Decoder, Millis};
@@ -186,7 +187,7 @@ impl TerminalSession {
             return Ok(false);
         }
         session::restore();
-        let _ = writeln!(io::stderr(), "synctop: suspended; fg returns. The engine may wait for it.");
+        err_line("synctop: suspended; fg returns. The engine may wait for it.");
         // The other processes of the shell pipeline are stopped too, because a shell waits for all
         // of them. The group signal also reaches this process, whose handler ignores it; STOP stops
         // it.

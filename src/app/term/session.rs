@@ -189,7 +189,7 @@ fn restore_on_panic() {
             restore();
             before(panic);
             let text = "synctop: This is a bug in synctop; the feed was not changed. Please report the lines above.";
-            let _ = writeln!(io::stderr(), "{text}");
+            super::output::err_line(text);
             PANIC_PRINTED.store(true, Ordering::SeqCst);
             // If the panic is in another thread, the event loop has to notice it.
             crate::app::diagnostics::wake();

@@ -56,7 +56,7 @@ pub fn write(path: &Path, state: &RawValue) -> io::Result<()> {
         return Err(io::Error::other("it is not a regular file"));
     }
     let folder = folder(&path);
-    let mode = std::fs::metadata(&path).map_or_else(|_| Permissions::from_mode(0o666), |found| found.permissions());
+    let mode = std::fs::metadata(&path).map_or_else(|_| Permissions::from_mode(0o600), |found| found.permissions());
     let mut file = tempfile::Builder::new()
         .prefix(".synctop-state-")
         .permissions(mode)

@@ -134,6 +134,18 @@ fn wait_until_ready(descriptor: BorrowedFd, what: PollFlags) {
     let _ = poll(&mut [PollFd::from_borrowed_fd(descriptor, what)], None);
 }
 
+/// True if the caller closed standard output: the runtime then opens `/dev/null` for reading and
+/// writing in its place, and everything written would be lost.
+#[must_use]
+pub fn is_stdout_closed() -> bool {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let Ok(null) = std::fs::metadata("/dev/null") else { return false };
+    let is_null = rustix::fs::fstat(rustix::stdio::stdout())
+        .is_ok_and(|found| found.st_rdev == null.rdev() && null.file_type().is_char_device());
+    let mode = rustix::fs::fcntl_getfl(rustix::stdio::stdout()).map(|flags| flags & rustix::fs::OFlags::RWMODE);
+    is_null && mode == Ok(rustix::fs::OFlags::RDWR)
+}
+
 /// Returns standard output. If it is a pipe, its capacity is increased.
 #[must_use]
 pub fn stdout() -> BorrowedFd<'static> {

@@ -83,7 +83,11 @@ impl CopyFile {
     /// # Errors
     /// Returns an error if the file cannot be opened or the thread cannot be started.
     pub fn create(path: &Path, append: bool) -> io::Result<Self> {
-        let file = File::options().create(true).write(true).truncate(!append).append(append).open(path)?;
+        // A log may contain secrets: only its owner may read a new one.
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = File::options();
+        options.create(true).write(true).truncate(!append).append(append).mode(0o600);
+        let file = options.open(path)?;
         let to = if path.extension().is_some_and(|extension| extension == "zst") {
             let (sender, chunks) = sync_channel::<Vec<u8>>(MAX_QUEUED_CHUNKS);
             let thread = std::thread::Builder::new().name("pack".into()).spawn(move || {

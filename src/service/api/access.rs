@@ -2,7 +2,8 @@
 
 use crate::service::problem::Problem;
 use crate::util::sys::lock;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Version, header};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
@@ -120,29 +121,67 @@ impl Access {
     }
 }
 
-/// Requires a local Host and Origin, so that web pages of other sites cannot use a service without
-/// a token.
+/// Requires a local Host and the same origin, so that web pages of other sites, also of other ports
+/// of this machine, cannot use a service without a token.
 fn require_local(headers: &HeaderMap) -> Result<(), Problem> {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let local = |host: &str| {
-        let host = host
-            .rsplit_once(':')
-            .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    };
-    if text(header::HOST).is_some_and(|host| !local(host)) {
+    let Some(host) = headers.get(header::HOST) else { return Ok(()) };
+    let Some(host) = host.to_str().ok().filter(|host| is_local(host)) else {
         return Err(Problem::new(
             403,
             "bad_host",
             "without a token the service accepts only its loopback address as Host",
         ));
+    };
+    if is_same_origin(headers, host) {
+        return Ok(());
     }
-    let foreign = |origin: &str| !origin.split_once("://").is_some_and(|(_, host)| local(host));
-    if text(header::ORIGIN).is_some_and(foreign) {
-        return Err(Problem::new(403, "bad_origin", "without a token, requests of foreign pages are rejected"));
+    Err(Problem::new(403, "bad_origin", "without a token, requests of foreign pages are rejected"))
+}
+
+/// True for the name or an address of this machine, with or without a port.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// True for a request of no page, or of a page of this service: the same scheme, host and port. A
+/// browser says so in Sec-Fetch-Site; an older one sends the Origin alone. Whatever cannot be read
+/// is foreign.
+fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return matches!(site.as_bytes(), b"same-origin" | b"none");
     }
-    Ok(())
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(origin), None) => origin.as_bytes().strip_prefix(b"http://").is_some_and(|it| it == host.as_bytes()),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Checks the Host of a request (RFC 9112, section 3.2): exactly one, and the same in an absolute
+/// target.
+///
+/// # Errors
+/// Returns 400 if there is none, if there are several, or if they differ.
+pub fn check_host(request: &Request) -> Result<(), Problem> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let sentence = match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() == Version::HTTP_10 => return Ok(()),
+        (None, _) => "a request needs a Host",
+        (Some(_), Some(_)) => "a request has one Host",
+        (Some(host), None) => match request.uri().authority() {
+            Some(authority) if authority.as_str().as_bytes() != host.as_bytes() => {
+                "Host and target of the request differ"
+            }
+            _ => return Ok(()),
+        },
+    };
+    Err(Problem::new(400, "bad_host", sentence))
 }
 
 #[cfg(test)]
@@ -177,7 +216,10 @@ mod tests {
         let access = Access::new(None, None, 10.0);
         for (host, origin, fine) in [
             ("127.0.0.1:4020", None, true),
-            ("localhost:4020", Some("http://localhost:3000"), true),
+            ("localhost:4020", Some("http://localhost:4020"), true),
+            ("localhost:4020", Some("http://localhost:3000"), false),
+            ("localhost:4020", Some("https://localhost:4020"), false),
+            ("localhost:4020", Some("http://127.0.0.1:4020"), false),
             ("[::1]:4020", None, true),
             ("evil.example:4020", None, false),
             ("127.0.0.1:4020", Some("https://evil.example"), false),
@@ -187,6 +229,13 @@ mod tests {
             all.extend(origin.map(|origin| ("origin", origin)));
             assert_eq!(access.authorize(&headers(&all), Permission::Write).is_ok(), fine, "{host} {origin:?}");
         }
+        for (site, fine) in [("same-origin", true), ("none", true), ("same-site", false), ("cross-site", false)] {
+            let all = headers(&[("host", "localhost:4020"), ("sec-fetch-site", site)]);
+            assert_eq!(access.authorize(&all, Permission::Read).is_ok(), fine, "{site}");
+        }
+        let mut odd = headers(&[("host", "localhost:4020")]);
+        odd.insert("origin", axum::http::HeaderValue::from_bytes(b"http://localhost:4020\xff").unwrap());
+        assert!(access.authorize(&odd, Permission::Write).is_err());
     }
 
     #[test]

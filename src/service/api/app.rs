@@ -24,6 +24,8 @@ pub struct App {
     pub readers: Readers,
     /// Memory for request bodies that are read at once, in kilobytes.
     pub bodies: Arc<Semaphore>,
+    /// Memory for live events that are read at once, in kilobytes.
+    pub events: Arc<Semaphore>,
 }
 
 pub(super) type Shared = State<Arc<App>>;

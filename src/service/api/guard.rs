@@ -1,6 +1,6 @@
 //! Middleware that checks the permission of a request and reads its body.
 
-use crate::service::api::access::Permission;
+use crate::service::api::access::{Permission, check_host};
 use crate::service::api::app::{App, Peer};
 use crate::service::problem::Problem;
 use axum::Extension;
@@ -22,8 +22,12 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum size of a live event in bytes.
 const MAX_EVENT_BYTES: u64 = 1 << 20;
 
-/// Maximum kilobytes of all request bodies that are read at once.
+/// Maximum kilobytes of all request bodies with a token that are read at once.
 pub const BODY_BUDGET_KB: usize = 128 * 1024;
+
+/// Maximum kilobytes of all live events that are read at once. They are apart, because a signature is
+/// checked only after its body was read.
+pub const EVENT_BUDGET_KB: usize = 16 * 1024;
 
 /// State of the middleware that guards an operation.
 #[derive(Clone)]
@@ -39,10 +43,11 @@ pub async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.app.access.authorize(request.headers(), guard.permission) {
+    let checked = check_host(&request);
+    match checked.and_then(|()| guard.app.access.authorize(request.headers(), guard.permission)) {
         // A read request is dropped when its client disconnects.
         Ok(()) if request.method().is_safe() => next.run(request).await,
-        Ok(()) => match read_body(&guard, request).await {
+        Ok(()) => match read_permitted_body(&guard, request).await {
             // A write request finishes even if its client disconnects.
             Ok((request, room)) => tokio::spawn(async move {
                 let _room = room;
@@ -67,6 +72,22 @@ pub async fn guard(
     }
 }
 
+/// Reads the body of a client that may send one. A live event needs a signature, if its pipeline has
+/// a secret, otherwise a token; both are required before any room is reserved for it.
+async fn read_permitted_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSemaphorePermit), Problem> {
+    if guard.permission == Permission::Signed {
+        let id = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let pipeline = guard.app.service.slot(id).and_then(|slot| slot.pipeline());
+        let is_signed = pipeline.is_some_and(|it| it.signs_events());
+        if !is_signed {
+            guard.app.access.authorize(request.headers(), Permission::Write)?;
+        } else if !request.headers().contains_key("stripe-signature") {
+            return Err(Problem::new(400, "bad_signature", "the event has no Stripe-Signature"));
+        }
+    }
+    read_body(guard, request).await
+}
+
 /// Reads the body within a timeout and within the memory limit of all bodies.
 async fn read_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSemaphorePermit), Problem> {
     let limits = &guard.app.service.config.limits;
@@ -83,8 +104,10 @@ async fn read_body(guard: &Guard, request: Request) -> Result<(Request, OwnedSem
         return Err(too_large());
     }
     let room = u32::try_from(declared.unwrap_or(most).div_ceil(1024)).unwrap_or(u32::MAX);
+    let is_event = guard.permission == Permission::Signed;
+    let budget = if is_event { &guard.app.events } else { &guard.app.bodies };
     let busy = || Problem::new(503, "busy", "the service is reading too many request bodies: retry later").after(2);
-    let room = tokio::time::timeout(BODY_TIMEOUT, Arc::clone(&guard.app.bodies).acquire_many_owned(room));
+    let room = tokio::time::timeout(BODY_TIMEOUT, Arc::clone(budget).acquire_many_owned(room));
     let room = room.await.ok().and_then(Result::ok).ok_or_else(busy)?;
     let read = axum::body::to_bytes(body, usize::try_from(most).unwrap_or(usize::MAX));
     match tokio::time::timeout(BODY_TIMEOUT, read).await {

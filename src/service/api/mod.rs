@@ -23,7 +23,7 @@ mod webhooks;
 
 pub use access::Access;
 pub use app::{App, Peer};
-pub use guard::BODY_BUDGET_KB;
+pub use guard::{BODY_BUDGET_KB, EVENT_BUDGET_KB};
 pub use readers::Readers;
 pub use router::router;
 pub use waits::Waits;

@@ -6,7 +6,7 @@ use crate::service::api::app::{App, Peer, Shared, ok, page};
 use crate::service::api::guard;
 use crate::service::problem::Problem;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -151,7 +151,7 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
-async fn health(State(app): Shared) -> Response {
+async fn health(State(app): Shared, headers: HeaderMap) -> Response {
     let service = &app.service;
     let slots = service.slots_after("");
     let mut by_status = serde_json::Map::new();
@@ -159,8 +159,10 @@ async fn health(State(app): Shared) -> Response {
         let count = slots.iter().filter_map(|slot| slot.pipeline()).filter(|it| it.life.status() == status).count();
         by_status.insert(status.as_str().into(), count.into());
     }
+    // The name of the machine is for clients with a token.
+    let hostname = app.access.authorize(&headers, Permission::Read).ok().map(|()| hostname());
     ok(&json!({
-        "ok": true, "hostname": hostname(),
+        "ok": true, "hostname": hostname,
         "service": "synctop", "version": env!("CARGO_PKG_VERSION"),
         "pipelines": by_status,
         "running": service.config.limits.runs.saturating_sub(service.permits.available_permits()),

@@ -3,6 +3,7 @@
 use crate::service::api::access::Permission;
 use crate::service::api::app::{ApiResult, Shared, answer};
 use crate::service::api::body;
+use crate::service::api::pipelines::digest;
 use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
 use crate::service::secrets::{self, References};
@@ -34,11 +35,15 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
         None => app.access.authorize(&headers, Permission::Write)?,
     }
     let slot = slot?;
+    let is_signed = pipeline.as_ref().is_some_and(|it| it.signs_events());
     if body.is_empty() {
         return Err(Problem::invalid(&[], "expected the event as a JSON object"));
     }
     let event = Value::Object(body::json(&body)?);
     let most = app.service.config.limits.inputs;
+    let event_id =
+        event.get("id").and_then(Value::as_str).filter(|_| is_signed).map(|id| digest(&format!("event {id}")));
+    let event_id = event_id.or_else(|| is_signed.then(|| digest(&String::from_utf8_lossy(&body))));
     let input = json!({"type": "source_input", "source_input": event}).to_string();
     let own = slot.clone();
     let waiting = app
@@ -50,6 +55,14 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
             if pipeline.life.desired == synctop_core::fleet::DesiredStatus::Deleted {
                 return Err(Problem::refused(&own.id, crate::service::lifecycle::Refusal::Deleted));
             }
+            // A signature may be sent again while its time is recent: an event counts once.
+            if let Some(id) = &event_id {
+                let scope = format!("webhook {} {}", own.id, own.incarnation);
+                if tx.stored_answer(id, &scope)?.is_some() {
+                    return Ok(None);
+                }
+                tx.put_answer(id, &scope, "", "")?;
+            }
             let (waiting, bytes) = tx.put_input(&own.id, &input)?;
             if waiting > most || bytes > MAX_QUEUE_BYTES {
                 let sentence =
@@ -57,10 +70,13 @@ pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: Header
                 return Err(Problem::new(429, "queue_full", sentence).after(30));
             }
             tx.on_commit(move || own.inputs.notify_one());
-            Ok(waiting)
+            Ok(Some(waiting))
         })
         .await?;
-    Ok(answer(StatusCode::ACCEPTED, &json!({"received": true, "waiting": waiting})))
+    Ok(match waiting {
+        Some(waiting) => answer(StatusCode::ACCEPTED, &json!({"received": true, "waiting": waiting})),
+        None => answer(StatusCode::OK, &json!({"received": true, "duplicate": true})),
+    })
 }
 
 /// Returns the secret that signs the events of a pipeline; `None` if it has none.

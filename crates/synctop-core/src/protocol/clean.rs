@@ -9,8 +9,9 @@ use std::borrow::Cow;
 /// True for invisible characters, and for those that change the order or direction of text.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}')
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn is_unsafe(c: char) -> bool {
@@ -77,6 +78,17 @@ pub fn lines(text: &str) -> String {
     out
 }
 
+/// Cleans text of several lines: line ends, tabs and all visible characters remain.
+#[must_use]
+pub fn text(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|c| is_unsafe(c) && !matches!(c, '\n' | '\t')) {
+        return Cow::Borrowed(text);
+    }
+    let clean = |part: &str| part.split('\t').map(line).collect::<Vec<_>>().join("\t");
+    let lines: Vec<_> = text.split('\n').map(|part| clean(part.strip_suffix('\r').unwrap_or(part))).collect();
+    Cow::Owned(lines.join("\n"))
+}
+
 /// Escapes the unsafe characters of JSON text as `\uXXXX`. They can only occur in strings.
 #[must_use]
 pub fn json(text: String) -> String {
@@ -120,6 +132,8 @@ mod tests {
         assert_eq!(line("é ✓ 日本"), "é ✓ 日本");
         assert_eq!(lines("a \r\n\u{1b}[Hb"), "a\nb");
         assert_eq!(line("cut \u{1b}["), "cut ");
+        assert_eq!(line("a\u{e0041}b\u{3164}c\u{ffa0}d\u{ad}"), "abcd");
+        assert_eq!(text("a\tb \r\n\u{1b}]0;x\u{7}c\rd\n"), "a\tb \nc d\n");
     }
 
     #[test]

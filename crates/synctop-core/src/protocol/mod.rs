@@ -56,7 +56,7 @@ pub use message::{
     ProgressReport, Range, Record, Relayed, Retry, Risk, Side, State, Status, StreamClaim, StreamCursor, StreamReport,
 };
 pub use remedy::Remedy;
-pub use scan::framer::LineFramer;
+pub use scan::framer::{LineFramer, MAX_LINE_BYTES};
 pub use scan::lines::{HEAD_LENGTH, LINE_LIMIT, Line, LineEnd, Splitter};
 pub use scan::validate::Validator;
 pub use stripe::{CLIENT_EMITTER, SERVICE_EMITTER, source_state};

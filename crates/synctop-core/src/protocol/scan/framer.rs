@@ -6,8 +6,8 @@
 use super::lines::LineEnd;
 use memchr::{memchr, memrchr};
 
-/// Default maximum bytes of a line. No state is as large.
-const MAX_LINE_BYTES: usize = 512 << 20;
+/// Default maximum bytes of a line, far above any state. The rest of a longer line is passed over.
+pub const MAX_LINE_BYTES: usize = 16 << 20;
 
 /// Line framer. Holds the bytes of the incomplete last line.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct LineFramer {
     limit: usize,
     /// True while an overlong line is skipped.
     skipping: bool,
+    /// Number of skipped lines that were not reported yet.
+    skipped: u64,
 }
 
 impl Default for LineFramer {
@@ -28,7 +30,7 @@ impl LineFramer {
     /// Creates a framer that holds at most `limit` bytes of a line.
     #[must_use]
     pub fn with_limit(limit: usize) -> Self {
-        Self { partial: Vec::new(), limit, skipping: false }
+        Self { partial: Vec::new(), limit, skipping: false, skipped: 0 }
     }
 
     /// Appends bytes and passes every complete line to `each`, without its newline. A line over the
@@ -40,7 +42,10 @@ impl LineFramer {
             if std::mem::take(&mut self.skipping) {
                 continue;
             }
-            if self.partial.is_empty() {
+            if self.partial.len().saturating_add(head.len()) > self.limit {
+                self.partial = Vec::new();
+                self.skipped += 1;
+            } else if self.partial.is_empty() {
                 each(head);
             } else {
                 let mut line = std::mem::take(&mut self.partial);
@@ -49,11 +54,22 @@ impl LineFramer {
             }
         }
         if self.skipping || self.partial.len().saturating_add(bytes.len()) > self.limit {
-            self.skipping = true;
-            self.partial = Vec::new();
+            self.skip_line();
         } else {
             self.partial.extend_from_slice(bytes);
         }
+    }
+
+    /// Drops the incomplete last line, and passes over its rest.
+    pub fn skip_line(&mut self) {
+        self.skipped += u64::from(!self.skipping);
+        self.skipping = true;
+        self.partial = Vec::new();
+    }
+
+    /// Returns the number of lines that were passed over since the last call.
+    pub fn take_skipped(&mut self) -> u64 {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Ends the input: passes a last line without a newline to `each`. Returns true if that line
