@@ -7,7 +7,7 @@ use super::lines::LineEnd;
 use memchr::{memchr, memrchr};
 
 /// Default maximum bytes of a line, far above any state. The rest of a longer line is passed over.
-pub const MAX_LINE_BYTES: usize = 16 << 20;
+pub const MAX_LINE_BYTES: usize = 32 << 20;
 
 /// Line framer. Holds the bytes of the incomplete last line.
 #[derive(Debug)]
