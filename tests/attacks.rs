@@ -484,3 +484,67 @@ fn l3_l4_and_l5_closed_and_full_outputs_and_new_files() {
     assert_eq!(code, Some(0), "{words}");
     assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+/// Serves one connection after another with `answer`, until the test ends.
+fn serve(answer: impl Fn(&mut std::net::TcpStream, &str) + Send + 'static) -> std::net::SocketAddr {
+    use std::io::Read;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten().take(2_000) {
+            let mut stream = stream;
+            let mut head = [0; 8192];
+            let length = stream.read(&mut head).unwrap_or(0);
+            answer(&mut stream, &String::from_utf8_lossy(&head[..length]));
+        }
+    });
+    address
+}
+
+#[test]
+fn l9_pages_that_go_back_end_the_list() {
+    use std::io::Write;
+    let page = std::sync::atomic::AtomicU64::new(0);
+    let address = serve(move |stream, head| {
+        let number = page.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let body = if head.starts_with("GET /pipelines") {
+            json!({"data": [{"id": format!("pipe_{}", number % 3), "status": "ready", "desired_status": "active"}], "has_more": true})
+        } else if head.starts_with("GET /health") {
+            json!({"ok": true, "service": "synctop", "version": "0.1.0"})
+        } else {
+            json!({})
+        };
+        let body = body.to_string();
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+    });
+    let begin = Instant::now();
+    ran(&["pipelines", "list", "--url", &format!("http://{address}")], &[]);
+    assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn l11_single_bytes_are_no_sign_of_life() {
+    use std::io::Write;
+    let address = serve(|stream, _| {
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n");
+        for _ in 0..60 {
+            if stream.write_all(b"x").and_then(|()| stream.flush()).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
+    let folder = folder();
+    let pipeline = folder.path().join("pipeline.json");
+    std::fs::write(&pipeline, json!({"source": {"type": "x"}, "destination": {"type": "x"}}).to_string()).unwrap();
+    let begin = Instant::now();
+    let url = format!("http://{address}/pipeline_sync");
+    let file = pipeline.to_str().unwrap();
+    let (code, text) = ran(&["backfill", &url, "--pipeline", file, "--stall-timeout", "2s", "--retries", "0"], &[]);
+    assert!(begin.elapsed() < Duration::from_secs(12), "{:?} {text}", begin.elapsed());
+    assert_ne!(code, Some(0), "{text}");
+}

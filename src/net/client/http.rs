@@ -29,6 +29,9 @@ const LARGEST: usize = 256 << 20;
 /// Pipelines per page of a list.
 const PAGE: &str = "1000";
 
+/// Maximum number of listed pipelines: a service could send pages without end.
+const MAX_LISTED: usize = 500_000;
+
 /// Optional capabilities of a service.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -364,7 +367,11 @@ impl Client {
             let more = reply.get("has_more").and_then(Value::as_bool).unwrap_or(false);
             let last = data.last().and_then(|it| it.get("id")).and_then(Value::as_str).map(str::to_owned);
             all.extend(data);
-            match last.filter(|last| more && capabilities.pages && before.as_ref() != Some(last)) {
+            if all.len() > MAX_LISTED {
+                return Err(ClientError::Odd(format!("its list has more than {MAX_LISTED} pipelines")));
+            }
+            // Pages are in order of the ids: one that goes back would never end.
+            match last.filter(|last| more && capabilities.pages && before.as_ref().is_none_or(|before| last > before)) {
                 Some(last) => (before, after) = (Some(last.clone()), Some(last)),
                 None => return Ok(all),
             }

@@ -14,6 +14,9 @@ const MAX_REASON_BYTES: usize = 64 * 1024;
 /// Description of an HTML page without a title.
 const UNTITLED_PAGE: &str = "a web page";
 
+/// Bytes of an unfinished line that count as a sign of life.
+const MIN_PART: usize = 64 * 1024;
+
 /// Outcome of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallOutcome {
@@ -129,15 +132,22 @@ pub async fn call(
             CallOutcome::Refused { status: status.as_u16(), says: refusal.says, retry_after: refusal.retry_after }
         };
     }
+    // Single bytes are no sign of life: a line is, or a part of a long one.
+    let (mut alive_at, mut partial) = (tokio::time::Instant::now(), 0);
     loop {
+        let left = stall.map(|stall| stall.saturating_sub(alive_at.elapsed()));
         let chunk = tokio::select! {
             biased;
             () = stop.notified() => return CallOutcome::Stopped,
-            () = silence(stall) => return CallOutcome::Silent(stall.unwrap_or_default()),
+            () = silence(left) => return CallOutcome::Silent(stall.unwrap_or_default()),
             chunk = response.chunk() => chunk,
         };
         match chunk {
             Ok(Some(bytes)) => {
+                partial += bytes.len();
+                if partial >= MIN_PART || memchr::memchr(b'\n', &bytes).is_some() {
+                    (alive_at, partial) = (tokio::time::Instant::now(), 0);
+                }
                 if each(&bytes).is_break() {
                     return CallOutcome::Stopped;
                 }
