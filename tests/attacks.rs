@@ -419,7 +419,10 @@ fn l2_and_l15_host_rules_and_health() {
 
 /// Runs the program and returns its exit code and its output.
 fn ran(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    // A command may create the file that an argument names.
+    let folder = folder();
     let output = Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .current_dir(folder.path())
         .args(arguments)
         .envs(environment.iter().copied())
         .stdin(std::process::Stdio::null())

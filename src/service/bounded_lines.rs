@@ -58,6 +58,8 @@ impl Drop for BoundedLines {
 /// Returns the log line of the service about lines that were passed over.
 pub(super) fn skipped_line(number: u64) -> String {
     let lines = plural(usize::try_from(number).unwrap_or(usize::MAX), "line");
-    let message = format!("{lines} of the engine passed over: more than {} MiB", MAX_LINE_BYTES >> 20);
+    let (line_limit, sum_limit) = (MAX_LINE_BYTES >> 20, MAX_PENDING_BYTES >> 20);
+    let message =
+        format!("{lines} of the engine passed over: more than {line_limit} MiB, or {sum_limit} MiB with other calls");
     line("log", &json!({"level": "error", "message": message}))
 }

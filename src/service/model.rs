@@ -189,18 +189,19 @@ impl StoredPipeline {
     }
 
     /// Returns the body of an answer, with secrets masked. `state` is the last one that the engine
-    /// returned, and `known` are the pipeline's secrets.
+    /// returned, `known` are the pipeline's secrets, and `fields` are those that its engine declares.
     #[must_use]
     pub fn body(
         &self,
         state: Option<&str>,
         known: &secrets::KnownSecrets,
+        fields: &[String],
         task: Option<&Task>,
         cursor: Cursor,
     ) -> PipelineBody<Value, Value> {
         let PipelineConfig { source, destination, streams } = self.config.as_ref().clone();
         let masked = |mut value: Value| {
-            secrets::mask(&mut value);
+            secrets::mask_config(&mut value, fields);
             value
         };
         // A retry whose time has passed is already in progress.

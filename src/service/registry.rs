@@ -529,7 +529,7 @@ impl Slot {
     ) -> Result<(Value, Arc<KnownSecrets>), ReferenceError> {
         let fields = service.engines.secret_fields(pipeline.config.engine());
         let config = pipeline.config.resolved(&pipeline.id, &service.config.secrets, fields).await?;
-        let mut known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id));
+        let mut known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id), fields);
         let mut kept = lock(&self.secrets);
         if let Some((_, before)) = &*kept {
             known = known.with(before);
@@ -551,7 +551,8 @@ impl Slot {
             return known;
         }
         let config = pipeline.config.unresolved(&pipeline.id);
-        Arc::new(KnownSecrets::of(&config, &config))
+        let fields = service.engines.secret_fields(pipeline.config.engine());
+        Arc::new(KnownSecrets::of(&config, &config, fields))
     }
 
     /// Returns the last committed pipeline; `None` once deleted.

@@ -185,14 +185,38 @@ pub struct SecretNeeded {
     pub secret: String,
 }
 
-/// Restores the secrets of `old` in a masked copy that a client sent back.
+/// Masks the secrets of a configuration: those of [`mask`], and the fields that the engine declares.
+pub fn mask_config(config: &mut Value, fields: &[String]) {
+    mask_declared(config, fields, false);
+    mask(config);
+}
+
+/// Masks the declared fields with all that is nested in them, except references.
+fn mask_declared(value: &mut Value, fields: &[String], is_declared: bool) {
+    match value {
+        Value::Object(all) => {
+            for (key, value) in all.iter_mut() {
+                mask_declared(value, fields, is_declared || fields.contains(key));
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(|value| mask_declared(value, fields, is_declared)),
+        Value::String(text) if is_declared && !text.is_empty() && SecretRef::parse(text).is_none() => {
+            *value = text::MASK.into();
+        }
+        Value::Number(_) if is_declared => *value = text::MASK.into(),
+        _ => {}
+    }
+}
+
+/// Restores the secrets of `old` in a masked copy that a client sent back. `fields` are those that
+/// the engine declares as secret.
 ///
 /// # Errors
 /// Returns [`SecretNeeded`] if the copy changes an endpoint: a client that cannot read a secret must
 /// not send it elsewhere.
-pub fn unmask(new: &mut Value, old: &Value) -> Result<(), SecretNeeded> {
+pub fn unmask(new: &mut Value, old: &Value, fields: &[String]) -> Result<(), SecretNeeded> {
     let mut shown = old.clone();
-    mask(&mut shown);
+    mask_config(&mut shown, fields);
     let endpoint = changed_endpoint(new, &shown, "");
     let mut restored = None;
     restore(new, &shown, old, "", &mut restored);
@@ -286,11 +310,12 @@ pub struct KnownSecrets {
 }
 
 impl KnownSecrets {
-    /// Collects the secrets of a resolved configuration. `config` is the same with references.
+    /// Collects the secrets of a resolved configuration. `config` is the same with references, and
+    /// `fields` are those that the engine declares as secret.
     #[must_use]
-    pub fn of(resolved: &Value, config: &Value) -> Self {
+    pub fn of(resolved: &Value, config: &Value, fields: &[String]) -> Self {
         let mut forms = BTreeSet::new();
-        collect(resolved, config, false, &mut forms);
+        collect(resolved, config, fields, false, &mut forms);
         Self::of_forms(forms)
     }
 
@@ -454,7 +479,7 @@ fn base64_forms(bytes: &[u8]) -> impl Iterator<Item = String> {
 
 /// Collects secrets: values of secret fields, resolved references, values that look like secrets,
 /// and passwords in URLs.
-fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<String>) {
+fn collect(resolved: &Value, config: &Value, fields: &[String], secret: bool, known: &mut BTreeSet<String>) {
     match resolved {
         Value::String(found) => {
             let from_reference = config.as_str().is_some_and(|text| text != found);
@@ -471,12 +496,13 @@ fn collect(resolved: &Value, config: &Value, secret: bool, known: &mut BTreeSet<
         }
         Value::Array(all) => {
             for (at, value) in all.iter().enumerate() {
-                collect(value, config.get(at).unwrap_or(&Value::Null), secret, known);
+                collect(value, config.get(at).unwrap_or(&Value::Null), fields, secret, known);
             }
         }
         Value::Object(all) => {
             for (key, value) in all {
-                collect(value, config.get(key).unwrap_or(&Value::Null), secret || is_secret_field(key), known);
+                let secret = secret || is_secret_field(key) || fields.contains(key);
+                collect(value, config.get(key).unwrap_or(&Value::Null), fields, secret, known);
             }
         }
         _ => {}
@@ -507,12 +533,12 @@ mod tests {
         assert_eq!(shown["stripe"]["account_id"], "acct_1");
         let mut back = shown.clone();
         back["stripe"]["account_id"] = "acct_2".into();
-        unmask(&mut back, &config).unwrap();
+        unmask(&mut back, &config, &[]).unwrap();
         assert_eq!(back["stripe"]["api_key"], "sk_test_fake_ok");
         assert_eq!(back["url"], "postgres://me:hunter22@db/x");
         assert_eq!(back["stripe"]["account_id"], "acct_2");
         let mut other = json!({"stripe": {"api_key": "sk_test_another"}});
-        unmask(&mut other, &config).unwrap();
+        unmask(&mut other, &config, &[]).unwrap();
         assert_eq!(other["stripe"]["api_key"], "sk_test_another");
     }
 
@@ -520,7 +546,7 @@ mod tests {
     fn output_is_masked_and_otherwise_unchanged() {
         let config = json!({"source": {"stripe": {"api_key": "file:/x", "base_url": "http://a"}}});
         let resolved = json!({"source": {"stripe": {"api_key": "abcdef123456", "base_url": "http://a"}}});
-        let known = KnownSecrets::of(&resolved, &config);
+        let known = KnownSecrets::of(&resolved, &config, &[]);
         let same = br#"{"type":"source_state","source_state":{"data":{"next_page_token":"tok","n":1.50}}}"#;
         assert!(matches!(known.masked(same), Cow::Borrowed(_)));
         let plain = br#"{"type":"log","log":{"level":"info","message":"all is well"} }"#;
@@ -543,15 +569,15 @@ mod tests {
         {
             let mut moved = shown.clone();
             moved["stripe"][field] = value;
-            let refused = unmask(&mut moved.clone(), &config).unwrap_err();
+            let refused = unmask(&mut moved.clone(), &config, &[]).unwrap_err();
             assert_eq!((refused.endpoint, refused.secret), (format!("stripe.{field}"), "stripe.api_key".to_owned()));
             moved["stripe"]["api_key"] = "sk_test_mine".into();
-            unmask(&mut moved, &config).unwrap();
+            unmask(&mut moved, &config, &[]).unwrap();
             assert_eq!(moved["stripe"]["api_key"], "sk_test_mine");
         }
         let mut renamed = shown;
         renamed["stripe"]["account"] = "b".into();
-        unmask(&mut renamed, &config).unwrap();
+        unmask(&mut renamed, &config, &[]).unwrap();
         assert_eq!(renamed["stripe"]["api_key"], "sk_test_fake_ok");
     }
 
@@ -561,7 +587,7 @@ mod tests {
         let lines = "-----FIRST LINE-----\nsecond+line/of=it\nthird one";
         let config = json!({"source": {"password": "env:A", "private_key": "file:/b"}});
         let resolved = json!({"source": {"password": secret, "private_key": lines}});
-        let known = KnownSecrets::of(&resolved, &config);
+        let known = KnownSecrets::of(&resolved, &config, &[]);
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         let hex = crate::util::sys::hex(secret.as_bytes());
         let quoted = Value::from(secret).to_string();
@@ -614,5 +640,17 @@ mod tests {
         }
         let many: Vec<Value> = (0..33).map(|_| json!({"token": reference})).collect();
         assert_eq!(resolve(json!({"all": many}), &allowed, &[]), Err(ReferenceError::TooMany));
+    }
+
+    #[test]
+    fn declared_fields_are_masked_and_restored() {
+        let fields = ["connection".to_owned()];
+        let config = json!({"connection": "abc def ghi", "other": "env:X", "n": {"connection": {"pin": 12_345}}});
+        let mut shown = config.clone();
+        mask_config(&mut shown, &fields);
+        assert_eq!(shown, json!({"connection": "***", "other": "env:X", "n": {"connection": {"pin": "***"}}}));
+        unmask(&mut shown, &config, &fields).unwrap();
+        assert_eq!(shown, config);
+        assert_eq!(KnownSecrets::of(&config, &config, &fields).mask("bad abc def ghi"), "bad ***");
     }
 }

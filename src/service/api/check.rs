@@ -46,7 +46,7 @@ async fn call_engine(app: &App, pipeline: &StoredPipeline, action: EngineAction)
     let fields = app.service.engines.secret_fields(name);
     let config = pipeline.config.resolved(&pipeline.id, &app.service.config.secrets, fields).await;
     let config = config.map_err(|why| Problem::new(400, "secret_missing", why))?;
-    let known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id));
+    let known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id), fields);
     // These calls do not wait for runs, but their number is limited as well.
     let turn = tokio::time::timeout(MAX_PERMIT_WAIT, app.service.action_permits.acquire());
     let Ok(Ok(_permit)) = turn.await else {

@@ -45,7 +45,8 @@ pub async fn pipeline_body(
         Some(_) => slot.known_secrets(&app.service, pipeline).await,
         None => Arc::default(),
     };
-    Ok(pipeline.body(kept.as_deref(), &known, task.as_ref(), slot.cursor(pipeline)))
+    let fields = app.service.engines.secret_fields(pipeline.config.engine());
+    Ok(pipeline.body(kept.as_deref(), &known, fields, task.as_ref(), slot.cursor(pipeline)))
 }
 
 /// Returns the engine's sections of a stored state, without the service's own data.
@@ -196,6 +197,8 @@ pub async fn update(
         app.service.engines.validate(source).map_err(bad_source)?;
     }
     let client = ip.to_string();
+    let engine = slot.pipeline().map(|it| it.config.engine().to_owned()).unwrap_or_default();
+    let fields = app.service.engines.secret_fields(&engine).to_vec();
     let (pipeline, ()) = app
         .service
         .change(&slot, move |tx, pipeline| {
@@ -213,7 +216,7 @@ pub async fn update(
                 let mut config = pipeline.config.as_ref().clone();
                 for (own, new) in [(&mut config.source, source), (&mut config.destination, destination)] {
                     if let Some(mut new) = new {
-                        secrets::unmask(&mut new, own)
+                        secrets::unmask(&mut new, own, &fields)
                             .map_err(|needed| Problem::invalid(&[needed.secret.as_str()], needed.to_string()))?;
                         *own = new;
                     }
