@@ -170,6 +170,7 @@ fn h6_secrets_are_masked_in_every_form_and_in_states() {
         it["run"]["status"].as_str().is_some_and(|it| it != "RUNNING" && it != "PENDING")
     });
     let all = [
+        client.post("/pipelines/pipe_leaky/sync", &json!({})).text(),
         client.get("/pipelines/pipe_leaky").text(),
         client.get("/pipelines").text(),
         client.get("/pipelines/pipe_leaky/runs").text(),

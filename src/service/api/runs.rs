@@ -161,7 +161,12 @@ pub async fn sync_batch(
     // The next call continues from the stored state, not from the one in the end message.
     let kept = app.service.store.read(|it| store::state(it, &slot.id))?.state;
     let sections = kept.as_deref().and_then(super::pipelines::engine_sections);
-    if let Some(mut state) = sections.and_then(|state| serde_json::from_str::<Value>(&state).ok()) {
+    let known = match slot.pipeline() {
+        Some(pipeline) => slot.known_secrets(&app.service, &pipeline).await,
+        None => Arc::default(),
+    };
+    let shown = sections.map(|state| known.mask_values(&state).into_owned());
+    if let Some(mut state) = shown.and_then(|state| serde_json::from_str::<Value>(&state).ok()) {
         secrets::mask(&mut state);
         end.insert("ending_state".into(), state);
     }
