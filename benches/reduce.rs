@@ -102,12 +102,14 @@ fn main() {
         let mut group = criterion.benchmark_group(*name);
         group.throughput(Throughput::Bytes(log.len() as u64));
         group.bench_function("decode decode_all_slowly", |b| b.iter(|| decode_all_slowly(log)));
-        group.bench_function("decode", |b| b.iter(|| Batch::of(&decoder, log)));
+        group.bench_function("decode", |b| b.iter(|| Batch::all(&decoder, log).count()));
         group.bench_function("apply", |b| {
             b.iter_batched(
-                || (Progress::default(), Batch::of(&decoder, log)),
-                |(mut progress, batch)| {
-                    progress.apply_batch(batch, &decoder);
+                || (Progress::default(), Batch::all(&decoder, log).collect::<Vec<_>>()),
+                |(mut progress, batches)| {
+                    for batch in batches {
+                        progress.apply_batch(batch, &decoder);
+                    }
                     progress
                 },
                 BatchSize::LargeInput,

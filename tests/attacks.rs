@@ -355,6 +355,56 @@ fn m1_unauthenticated_bodies_reserve_no_room() {
     drop(open);
 }
 
+/// Summarizes `parts` of input from a pipe; returns the output and the peak of the memory in MB.
+fn summarized(parts: impl Iterator<Item = Vec<u8>>, arguments: &[&str]) -> (std::process::Output, u64) {
+    use std::io::Write;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .args(["summary", "-"])
+        .args(arguments)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for part in parts {
+        input.write_all(&part).unwrap();
+    }
+    // All but the last chunk is reduced by now.
+    let peak = peak_mb(child.id());
+    drop(input);
+    (child.wait_with_output().unwrap(), peak)
+}
+
+#[test]
+fn m2_streams_and_short_lines_are_bounded() {
+    let record = |at: u32| format!("{{\"type\":\"RECORD\",\"stream\":\"stream_{at:07}\",\"record\":{{\"id\":1}}}}\n");
+    let failed = "{\"type\":\"TRACE\",\"trace\":{\"type\":\"STREAM_STATUS\",\"emitted_at\":1763600000000.0,\
+                  \"stream_status\":{\"stream_descriptor\":{\"name\":\"last\"},\"status\":\"INCOMPLETE\"}}}\n";
+    let log = || (0..120).map(|part| (part * 1_000..(part + 1) * 1_000).map(record).collect::<String>().into_bytes());
+    let (output, peak) = summarized(log(), &["--json"]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["streams"].as_array().unwrap().len(), 100_000);
+    assert_eq!(summary["records"]["cumulative"], 120_000);
+    assert_eq!(summary["doubts"][0]["kind"], "streams_beyond");
+    assert!(peak < 100, "{peak} MB");
+    // The limit is an option, and a failure beyond it is still a failure.
+    let airbyte = "{\"type\":\"RECORD\",\"record\":{\"stream\":\"one\",\"emitted_at\":1763600000000,\"data\":{}}}\n";
+    let parts = [airbyte, failed].map(|line| line.as_bytes().to_vec());
+    let (output, _) = summarized(parts.into_iter(), &["--json", "--max-streams", "1"]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["streams"].as_array().unwrap().len(), 1);
+    assert_eq!(summary["errors"][0]["streams"][0], "(streams beyond the limit)", "{}", summary["errors"]);
+    assert_ne!(output.status.code(), Some(0));
+    // Short lines, equal ones and others.
+    let (output, peak) = summarized((0..40).map(|_| vec![b'\n'; 100_000]), &["--quiet"]);
+    assert_eq!(output.status.code(), Some(65));
+    assert!(peak < 50, "{peak} MB of empty lines");
+    let letters = |at: usize| b"a\nb\nc\nd\n".repeat(25_000 + at % 2);
+    let (_, peak) = summarized((0..10).map(letters), &["--quiet"]);
+    assert!(peak < 80, "{peak} MB of short lines");
+}
+
 #[test]
 fn m9_pages_of_other_ports_may_not_write() {
     let folder = folder();

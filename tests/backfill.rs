@@ -279,8 +279,10 @@ fn later_calls_repeat_the_failed_and_skipped_streams_of_the_first() {
         // The second call alone, before its end message, shows the errors of the first call.
         let until_its_end = later.len() - later.split_inclusive(|byte| *byte == b'\n').next_back().unwrap().len();
         let progress = reduced(&later[..until_its_end]);
-        let failed =
-            progress.streams.iter().filter(|stream| stream.failed_in.is_some() || stream.status == Status::Errored);
+        let failed = progress
+            .streams
+            .iter()
+            .filter(|stream| stream.details.failed_in.is_some() || stream.status == Status::Errored);
         assert_eq!(failed.count(), 2, "{form}");
         assert_eq!(progress.streams.iter().filter(|stream| stream.status == Status::Skipped).count(), 2, "{form}");
     }

@@ -573,7 +573,7 @@ fn each_scenario_has_its_documented_outcome() {
         let everything = ran("everything");
         let wanted = if form == "trace" { Outcome::CompletedWithErrors } else { Outcome::Failed };
         assert_eq!(outcome(&everything), wanted);
-        assert_eq!(everything.streams.iter().filter(|stream| stream.failed_in.is_some()).count(), 2);
+        assert_eq!(everything.streams.iter().filter(|stream| stream.details.failed_in.is_some()).count(), 2);
         for log in [&limited, &flaky, &everything] {
             assert_eq!((log.input.malformed, log.input.unknown, log.input.raw), (0, 0, 0));
             assert!(log.anomalies.is_empty(), "{form}: {:?}", log.anomalies);
@@ -658,7 +658,7 @@ fn every_fault_has_its_documented_effect() {
         let progress = ran(&every("reset", "stream = \"charge\"\nafter = 300\ntimes = 100"));
         assert_eq!(outcome(&progress), Outcome::Failed, "{form}");
         let charge = progress.stream("charge").unwrap();
-        assert!(charge.failed_in.is_some() && charge.coverage().unwrap() < 1.0, "{form}: {charge:?}");
+        assert!(charge.details.failed_in.is_some() && charge.coverage().unwrap() < 1.0, "{form}: {charge:?}");
         assert_eq!(progress.stream("customer").unwrap().status, Status::Completed);
         for (kind, more, status) in [
             ("denied", "stream = \"charge\"", Status::Errored),

@@ -513,7 +513,7 @@ fn rate_limit_is_one_wait_until_a_record_or_plain_running() {
     let mut reducer = Reducer::new(Decoder::default());
     reducer.push((lines.join("\n") + "\n").as_bytes());
     let stream = Arc::clone(&reducer.progress.streams[0]);
-    assert_eq!(stream.limited.map(|limited| limited.times), Some(3));
+    assert_eq!(stream.details.limited.map(|limited| limited.times), Some(3));
     let waits = synctop_core::reduce::waiting(&stream, begin + 5_000).unwrap();
     assert_eq!((waits.rate_limited, waits.for_ms, waits.left_ms), (true, Some(5_000), None));
     assert_eq!(synctop_core::reduce::stall_verdict(&stream, begin + 500_000), None);

@@ -22,7 +22,7 @@ use synctop::net::timeline::indexer::{Indexer, SavedLog};
 use synctop::net::timeline::seek::{Seeker, Step};
 use synctop_core::protocol::{Decoder, Line, LineEnd};
 use synctop_core::reduce::history::{History, LogPosition, Mark};
-use synctop_core::reduce::{EncodedSnapshot, Progress, Target, outcome};
+use synctop_core::reduce::{Batch, EncodedSnapshot, Progress, Target, outcome};
 use synctop_core::report::summary;
 
 /// Indexes a log with a snapshot every `spacing` bytes.
@@ -212,9 +212,9 @@ fn history_memory_is_bounded() {
                 number % 60,
             ));
         }
-        progress.apply_batch_with(synctop_core::reduce::Batch::of(&decoder, text.as_bytes()), &decoder, |now, run| {
-            history.note(now, run);
-        });
+        for batch in Batch::all(&decoder, text.as_bytes()) {
+            progress.apply_batch_with(batch, &decoder, |now, run| history.note(now, run));
+        }
         if history.due(&progress) {
             let base = history.base();
             let packed =

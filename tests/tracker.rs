@@ -292,7 +292,7 @@ fn error_survives_a_later_complete_and_a_resume() {
     for ran in [&first, &attempt(&first.state, &[eof("complete")])] {
         let a = &ran.eof()["stream_progress"]["a"];
         assert_eq!((&a["status"], &a["errors"][0]["failure_type"]), (&json!("error"), &json!("auth_error")));
-        assert_eq!(reduced(&ran.out).streams.iter().filter(|stream| stream.failed_in.is_some()).count(), 1);
+        assert_eq!(reduced(&ran.out).streams.iter().filter(|stream| stream.details.failed_in.is_some()).count(), 1);
     }
     // A later attempt without the error clears it.
     let made_up = attempt(&first.state, &[status("a", "started"), record("a"), status("a", "complete")]);

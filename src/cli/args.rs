@@ -10,9 +10,9 @@ use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::sync::Arc;
 use synctop_core::ResultClass;
-use synctop_core::protocol::ProtocolSelection;
 use synctop_core::protocol::catalog::{self, Catalog};
 use synctop_core::protocol::quantity::{size, span};
+use synctop_core::protocol::{Decoder, MAX_STREAMS, ProtocolSelection};
 use synctop_core::reduce::Exit;
 
 /// top for data syncs: watch live syncs, replay saved logs, triage parked pipelines.
@@ -181,11 +181,15 @@ pub struct FeedArgs {
     /// Protocol of the feed; `auto` detects it by the first message
     #[arg(long, global = true, default_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(ProtocolSelection::names()))]
     pub dialect: String,
+    /// Maximum number of streams; the records and errors of further ones are only counted
+    #[arg(long, global = true, value_name = "N", default_value_t = MAX_STREAMS, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
+    pub max_streams: usize,
 }
 
 impl FeedArgs {
-    pub(super) fn dialect(&self) -> ProtocolSelection {
-        ProtocolSelection::from_name(&self.dialect).unwrap_or_default()
+    pub(super) fn decoder(&self) -> Decoder {
+        let selection = ProtocolSelection::from_name(&self.dialect).unwrap_or_default();
+        Decoder::new(selection).with_max_streams(self.max_streams)
     }
 }
 
@@ -550,11 +554,12 @@ pub struct GeneratorArgs {
 
 /// Global options of the screen and of the decoder, with the commands that use them. Every command
 /// accepts them; only the help of `synctop` and of these commands lists them.
-const USED_BY: [(&str, &[&str]); 4] = [
+const USED_BY: [(&str, &[&str]); 5] = [
     ("theme", &["replay", "run", "tee", "backfill", "connect"]),
     ("glyphs", &["replay", "run", "tee", "backfill", "connect"]),
     ("no_mouse", &["replay", "run", "backfill", "connect"]),
     ("dialect", &["summary", "replay", "run", "tee", "backfill"]),
+    ("max_streams", &["summary", "replay", "run", "tee", "backfill"]),
 ];
 
 /// Builds the clap command for parsing, help, man page and completions.

@@ -26,7 +26,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
-use synctop_core::protocol::{Decoder, mask};
+use synctop_core::protocol::mask;
 use synctop_core::reduce::Progress;
 use synctop_core::reduce::Reducer;
 use tokio::sync::Notify;
@@ -244,7 +244,7 @@ fn run_inline(
             std::process::exit(128 + number);
         })?;
     }
-    let reducer = Reducer::new(Decoder::new(feed.dialect()));
+    let reducer = Reducer::new(feed.decoder());
     let copy = args.output.as_deref().map(|path| open_copy(path, run.attempts > 0)).transpose()?;
     let mut sink = Stdout {
         copy: copy.clone(),

@@ -7,7 +7,6 @@ use crate::cli::screen::{leave, need_a_terminal, resolve_look};
 use crate::net::source::error::SourceError;
 use crate::net::timeline::indexer::{self, Indexing, SavedLog};
 use std::io::{self, IsTerminal};
-use synctop_core::protocol::Decoder;
 
 pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     if let Some(text) = &args.at
@@ -20,7 +19,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
     let first = args.files.first().map(|file| file.display().to_string()).unwrap_or_default();
     need_a_terminal(&format!("synctop summary {first}"))?;
     let session = Session::new()?;
-    let decoder = Decoder::new(feed.dialect());
+    let decoder = feed.decoder();
     let source = match args.files.as_slice() {
         [one] if one.as_os_str() == "-" => "stdin".to_owned(),
         [one] => one.display().to_string(),

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use synctop_core::protocol::{Decoder, mask};
+use synctop_core::protocol::mask;
 use synctop_core::reduce::Progress;
 
 pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
@@ -38,7 +38,7 @@ pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
 /// Runs the engine without a screen: copies its stdout to stdout, and writes its stderr and a line
 /// for each change to stderr.
 fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
-    let mut ingest = Ingest::new(Decoder::new(feed.dialect()));
+    let mut ingest = Ingest::new(feed.decoder());
     if let Some(catalog) = args.catalog.read()? {
         ingest.expect(&catalog);
     }

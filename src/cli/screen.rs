@@ -11,7 +11,6 @@ use crate::net::source::ingest::RewindData;
 use crate::views::Theme;
 use std::io::{self, IsTerminal};
 use synctop_core::ResultClass;
-use synctop_core::protocol::Decoder;
 use synctop_core::report::text;
 
 /// True if there is a terminal to draw on and one to read keys from.
@@ -49,7 +48,7 @@ pub(super) fn show(
     panic_for_test: Option<String>,
     strict: bool,
 ) -> Result<u8, CommandError> {
-    let decoder = Decoder::new(feed.dialect());
+    let decoder = feed.decoder();
     let past = RewindData::default();
     let snapshots = net::spawn_ingest(decoder, events, past.clone())?;
     let mouse = !look.no_mouse;

@@ -26,8 +26,8 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
         [one] => one.display().to_string(),
         _ => "these files".to_owned(),
     };
-    let decoder = Decoder::new(feed.dialect());
-    let mut progress = Progress::default();
+    let decoder = feed.decoder();
+    let mut progress = Progress::new(&decoder);
     let mut place = None;
     let read = match &args.at {
         None => read(logs, args.beside.read()?, &mut progress, &decoder),

@@ -30,7 +30,7 @@ const INTERRUPTED: &str = "INTERRUPTED: the rest of the input was not read";
 struct Shared(Arc<Mutex<Progress>>);
 
 impl Sink for Shared {
-    fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
         lock(&self.0).apply_batch(batch, decoder);
         true
     }
@@ -51,7 +51,7 @@ pub(super) fn tee(args: &TeeArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
             Some(Arc::new(Mutex::new(copy_file)))
         }
     };
-    let progress = Arc::new(Mutex::new(Progress::default()));
+    let progress = Arc::new(Mutex::new(Progress::new(&feed.decoder())));
     if let Some(catalog) = args.catalog.read()? {
         lock(&progress).expect_streams(&catalog);
     }
@@ -121,7 +121,7 @@ fn code(args: &TeeArgs, progress: &Progress, read: io::Result<()>) -> u8 {
 }
 
 fn reduce(input: TeeReader, feed: &FeedArgs, progress: &Arc<Mutex<Progress>>) -> io::Result<()> {
-    let decoder = Decoder::new(feed.dialect());
+    let decoder = feed.decoder();
     let (_, input) = decompress::open(input)?;
     parallel::reduce(Chunks::new(input, 0).live(), &decoder, &mut Shared(Arc::clone(progress)), parallel::workers())
 }

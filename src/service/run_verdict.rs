@@ -82,7 +82,7 @@ fn global(progress: &Progress) -> Option<&Arc<ErrorGroup>> {
     if started.is_empty() {
         return permanent().next();
     }
-    let all_failed = started.iter().all(|stream| stream.failed_in == Some(now));
+    let all_failed = started.iter().all(|stream| stream.details.failed_in == Some(now));
     let first = permanent().next()?;
     let same = |group: &Arc<ErrorGroup>| group.fingerprint == first.fingerprint;
     let every = started

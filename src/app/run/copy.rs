@@ -63,7 +63,7 @@ fn error_text(screen: &Screen, id: u64) -> Option<String> {
 fn stream_text(screen: &Screen, key: &str) -> Option<String> {
     let stream = screen.progress.stream(key)?;
     let records = synctop_core::format::known(stream.records.cumulative);
-    let message = stream.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+    let message = stream.details.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
     Some(format!("{} {} {records} records{message}", stream.label, stream.status.as_str()))
 }
 

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use synctop_core::protocol::Decoder;
 use synctop_core::protocol::catalog::Catalog;
 use synctop_core::reduce::Progress;
 
@@ -195,8 +196,8 @@ impl ByteStore {
 
     /// Returns the progress before the first byte.
     #[must_use]
-    pub fn initial_progress(&self) -> Progress {
-        let mut progress = Progress::default();
+    pub fn initial_progress(&self, decoder: &Decoder) -> Progress {
+        let mut progress = Progress::new(decoder);
         let expected = self.lock().expected.clone();
         if let Some(catalog) = expected {
             progress.expect_streams(&catalog);

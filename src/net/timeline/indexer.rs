@@ -100,7 +100,7 @@ struct LogWithSidecar<'p> {
 }
 
 impl Sink for LogWithSidecar<'_> {
-    fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
         let Self { progress, sidecar_data } = self;
         if sidecar_data.stderr.is_empty() {
             progress.apply_batch(batch, decoder);
@@ -183,7 +183,7 @@ pub fn spawn(logs: Vec<SavedLog>, sidecar_data: Sidecar, decoder: Decoder) -> io
 }
 
 impl Sink for Indexer {
-    fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
         let due;
         {
             let mut history = lock(&self.history);
@@ -253,6 +253,7 @@ impl Indexer {
     /// Returns an error if a log cannot be read to its end; earlier data are applied.
     pub fn run(&mut self, logs: Vec<SavedLog>, sidecar_data: Sidecar, decoder: &Decoder) -> io::Result<()> {
         let mut result = Ok(());
+        self.progress = Progress::new(decoder);
         if let Some(catalog) = &sidecar_data.catalog {
             self.store.expect(catalog);
             self.progress.expect_streams(catalog);

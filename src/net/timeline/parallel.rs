@@ -24,13 +24,12 @@ const SPINS: u32 = 400;
 
 /// Consumer of decoded lines, in order.
 pub trait Sink: Send {
-    /// Applies the lines at offset `at` of the input, `length` bytes long. Returns `false` to stop
-    /// reading.
-    fn take(&mut self, batch: Batch, decoder: &Decoder, at: u64, length: u64) -> bool;
+    /// Applies the next lines. Returns `false` to stop reading.
+    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool;
 }
 
 impl Sink for Progress {
-    fn take(&mut self, batch: Batch, decoder: &Decoder, _: u64, _: u64) -> bool {
+    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
         self.apply_batch(batch, decoder);
         true
     }
@@ -99,8 +98,12 @@ fn work<R: Read, S: Sink>(
     let _guard = Guard { source, turn, turned };
     loop {
         let Some(number) = next(source, &mut chunk) else { return };
+        let mut rest: &[u8] = &[];
         let batch = match chunk.huge() {
-            None => Batch::of(decoder, chunk.bytes()),
+            None => {
+                rest = chunk.bytes();
+                Batch::take_lines(decoder, &mut rest)
+            }
             Some(line) => Batch::of_line(decoder, line),
         };
         for _ in 0..SPINS {
@@ -116,7 +119,11 @@ fn work<R: Read, S: Sink>(
         if turn.stopped {
             return;
         }
-        let go_on = turn.sink.take(batch, decoder, chunk.at, chunk.length);
+        let mut go_on = turn.sink.take(batch, decoder);
+        // Many short lines are decoded in several parts, which bounds the memory of decoded lines.
+        while go_on && !rest.is_empty() {
+            go_on = turn.sink.take(Batch::take_lines(decoder, &mut rest), decoder);
+        }
         turn.next += 1;
         due.store(turn.next, Ordering::Relaxed);
         turn.stopped = !go_on;

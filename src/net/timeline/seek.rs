@@ -51,7 +51,7 @@ impl Seeker {
     /// Creates a seeker at the start of the log.
     #[must_use]
     pub fn new(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
-        let progress = store.initial_progress();
+        let progress = store.initial_progress(&decoder);
         Self { store, history, decoder, progress, sides: 0, short: false }
     }
 
@@ -191,7 +191,7 @@ impl Seeker {
                 if here == 0 && self.sides == 0 {
                     // The expected streams may have become known since.
                     drop(history);
-                    self.progress = self.store.initial_progress();
+                    self.progress = self.store.initial_progress(&self.decoder);
                 }
                 return Ok(());
             }
@@ -211,7 +211,7 @@ impl Seeker {
                     opened.ok_or_else(|| io::Error::other("a snapshot cannot be read: please report this"))?;
                 (progress, key.sides)
             }
-            None => (self.store.initial_progress(), 0),
+            None => (self.store.initial_progress(&self.decoder), 0),
         };
         Ok(())
     }

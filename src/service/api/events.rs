@@ -163,12 +163,12 @@ fn snapshot(progress: &Progress) -> String {
     let rows = progress.streams_by_name().map(|stream| TotalsRow {
         name: &stream.name,
         status: stream.status,
-        states: stream.checkpoints,
+        states: stream.details.checkpoints,
         records: stream.records.cumulative.unwrap_or(0),
-        total: stream.total_range,
-        ranges: &stream.ranges,
+        total: stream.details.total_range,
+        ranges: &stream.details.ranges,
         errors: &[],
-        reason: stream.message.as_deref(),
+        reason: stream.details.message.as_deref(),
     });
     let end = progress.attempt.end.as_ref();
     let word = run_status(end.and_then(|end| match end.word {

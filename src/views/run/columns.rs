@@ -51,13 +51,13 @@ impl Columns {
             fits
         };
         let has_records = take(any(&|s| s.records.cumulative.is_some()), NUMBER);
-        let has_committed = take(any(&|s| s.committed.is_some()), NUMBER);
+        let has_committed = take(any(&|s| s.details.committed.is_some()), NUMBER);
         let has_bar = take(covered, PERCENT + 9);
         let has_rate = take(moving && any(&|s| s.rate.per_second(ONE_MINUTE, now).is_some()), RATE);
-        let has_age = take(moving && any(&|s| s.last_checkpoint_at.is_some()), AGE);
+        let has_age = take(moving && any(&|s| s.details.last_checkpoint_at.is_some()), AGE);
         let has_attempt = take(screen.progress.attempts > 1 && any(&|s| s.records.attempt.is_some()), ATTEMPT);
         let has_sparks = take(has_rate, 14);
-        let has_checkpoints = take(width >= 100 && any(&|s| s.checkpoints > 0), 9);
+        let has_checkpoints = take(width >= 100 && any(&|s| s.details.checkpoints > 0), 9);
         // The remaining width extends the bars.
         let bar = if has_bar { 8 + room.min(12) } else { 0 };
         let mut place = |shown: bool, wide: u16| {

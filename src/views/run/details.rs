@@ -63,7 +63,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     let since = stream.changed_at.map(|at| format!(" since {}", clock(at, now))).unwrap_or_default();
     let settling = if stream.settling { ", its counts are still to come" } else { "" };
     sheet.fact("status", format!("{glyph} {}{since}{settling}", stream.status.as_str()), style);
-    if let Some(word) = &stream.odd_status {
+    if let Some(word) = &stream.details.odd_status {
         sheet.fact("", format!("unknown status of the engine: {word}"), look.warn());
     }
     let activity_text = activity_text(stream, screen);
@@ -81,20 +81,22 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
         sheet.fact("record lines", format!("{} counted in this attempt", count(stream.counted)), look.plain());
     }
     counts_beside(&mut sheet, screen, stream);
-    let changes = [("inserted", stream.inserted), ("updated", stream.updated), ("deleted", stream.deletions())];
+    let changes =
+        [("inserted", stream.details.inserted), ("updated", stream.details.updated), ("deleted", stream.deletions())];
     for (label, value) in changes.into_iter().filter(|(_, value)| value.is_some()) {
         sheet.fact(label, number(value), look.plain());
     }
-    if let Some(rows) = stream.unwritten.filter(|rows| *rows > 0) {
+    if let Some(rows) = stream.details.unwritten.filter(|rows| *rows > 0) {
         let text = format!("up to {} of its records since the last checkpoint", count(rows));
         sheet.fact("not written", text, look.warn());
     }
-    let last = stream.last_checkpoint_at.map(|at| match screen.stall_clock() {
+    let last = stream.details.last_checkpoint_at.map(|at| match screen.stall_clock() {
         Some(now) => format!(", last {} ago", age(now - at)),
         None => format!(", last {}", clock(at, now)),
     });
-    let usual = stream.gaps.quantile(0.5).map(|gap| format!(", usual gap {}", synctop_core::format::span(gap)));
-    let checkpoints = format!("{}{}{}", count(stream.checkpoints), last.unwrap_or_default(), usual.unwrap_or_default());
+    let usual = stream.details.gaps.quantile(0.5).map(|gap| format!(", usual gap {}", synctop_core::format::span(gap)));
+    let checkpoints =
+        format!("{}{}{}", count(stream.details.checkpoints), last.unwrap_or_default(), usual.unwrap_or_default());
     sheet.fact("checkpoints", checkpoints, look.plain());
     let at = now.unwrap_or(0);
     let window = |ms| stream.rate.per_second(ms, at).map_or_else(|| dash.to_owned(), rate);
@@ -104,7 +106,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     if stream.rate.history(30, at).iter().flatten().any(|rate| *rate > 0.0) {
         (0..CHART).for_each(|level| sheet.picture(Picture::Chart(level)));
     }
-    if let Some(message) = &stream.message {
+    if let Some(message) = &stream.details.message {
         sheet.head("message");
         sheet.text(message, look.plain());
     }
@@ -121,7 +123,7 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
 /// Adds further counts of a stream: metrics, committed records, estimate, bytes, rate limits.
 fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     let look = screen.look;
-    if let Some(metered) = stream.metered {
+    if let Some(metered) = stream.details.metered {
         let agree = stream.counted == 0 || stream.hidden || metered == stream.counted;
         let words = if stream.hidden { ", in files" } else { "" };
         sheet.fact(
@@ -130,21 +132,21 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
             if agree { look.plain() } else { look.doubt() },
         );
     }
-    if let Some(committed) = stream.committed {
+    if let Some(committed) = stream.details.committed {
         sheet.fact("committed", format!("{} confirmed by the destination", count(committed)), look.plain());
     }
-    if let Some((rows, bytes)) = stream.estimate {
+    if let Some((rows, bytes)) = stream.details.estimate {
         let known = |number: Option<u64>| number.map_or_else(|| look.glyphs.dash.to_owned(), count);
         let share = screen.progress.share(stream).map(|share| format!(", {} read", percent(share))).unwrap_or_default();
         sheet.fact("estimate", format!("{} rows, {} bytes{share}", known(rows), known(bytes)), look.plain());
     }
-    if let Some(measure) = stream.measure {
+    if let Some(measure) = stream.details.measure {
         sheet.fact("bytes", format!("{} in record lines", count(stream.bytes)), look.plain());
         sheet.fact("", format!("{} characters of record.data (Airbyte's own figure)", count(measure)), look.plain());
     }
-    if stream.limits.0 > 0 {
-        let long = synctop_core::format::span(i64::try_from(stream.limits.1).unwrap_or(i64::MAX));
-        sheet.fact("rate limits", format!("{}, {long} in all", count(stream.limits.0)), look.plain());
+    if stream.details.limits.0 > 0 {
+        let long = synctop_core::format::span(i64::try_from(stream.details.limits.1).unwrap_or(i64::MAX));
+        sheet.fact("rate limits", format!("{}, {long} in all", count(stream.details.limits.0)), look.plain());
     }
     if stream.assumed {
         sheet.fact("", "assumed: no status reports its end", look.dim());
@@ -199,12 +201,12 @@ fn stream_doubts(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
 
 fn ranges(sheet: &mut StreamSheet, stream: &Stream) {
     let look = sheet.look;
-    let Some(total) = stream.total_range else { return };
+    let Some(total) = stream.details.total_range else { return };
     sheet.head("ranges");
     sheet.fact("total", dates(total), look.plain());
     sheet.fact("completed", stream.coverage().map_or_else(|| look.glyphs.dash.to_owned(), percent), look.strong());
     sheet.picture(Picture::Coverage);
-    let list = stream.ranges.list();
+    let list = stream.details.ranges.list();
     for range in list.iter().take(RANGES_LISTED) {
         sheet.parts(vec![(format!("{} ", look.glyphs.good), look.good()), (dates(*range), look.plain())]);
     }

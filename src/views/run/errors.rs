@@ -39,7 +39,7 @@ impl ErrorItem<'_> {
                 format!("{} {} {}", group.kind(), streams.join(" "), group.message)
             }
             Self::Retry(stream) => {
-                let error = stream.retry.as_ref().and_then(|retry| retry.error.as_deref());
+                let error = stream.details.retry.as_ref().and_then(|retry| retry.error.as_deref());
                 format!("transient {} {}", stream.label, error.unwrap_or_default())
             }
         }
@@ -57,13 +57,13 @@ pub fn items<'a>(screen: &Screen<'a>) -> Vec<ErrorItem<'a>> {
     } else {
         screen.progress.streams.iter().filter(|stream| is_retrying(stream)).collect()
     };
-    retries.sort_by_key(|stream| stream.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
+    retries.sort_by_key(|stream| stream.details.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
     let all = groups.into_iter().map(ErrorItem::Error).chain(retries.into_iter().map(ErrorItem::Retry));
     all.filter(|item| !filter.active() || filter.keeps(&item.text())).collect()
 }
 
 fn is_retrying(stream: &Stream) -> bool {
-    stream.retry.is_some() && stream.status == Status::Started
+    stream.details.retry.is_some() && stream.status == Status::Started
 }
 
 /// Returns the position of the selected item, 0 without a selection.
@@ -96,12 +96,10 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
             count(errors.total)
         );
     }
-    let (retrying, retries) = screen
-        .progress
-        .streams
-        .iter()
-        .filter(|stream| is_retrying(stream))
-        .fold((0, 0), |(n, sum), stream| (n + 1, sum + stream.retry.as_ref().map_or(0, |retry| retry.count)));
+    let (retrying, retries) =
+        screen.progress.streams.iter().filter(|stream| is_retrying(stream)).fold((0, 0), |(n, sum), stream| {
+            (n + 1, sum + stream.details.retry.as_ref().map_or(0, |retry| retry.count))
+        });
     if retrying > 0 {
         about.push_str(&format!(", {retrying} retrying {}{}", look.glyphs.times, count(retries)));
     }
@@ -198,7 +196,7 @@ impl ErrorCells {
                 }
             }
             ErrorItem::Retry(stream) => {
-                let retry = stream.retry.clone().unwrap_or_default();
+                let retry = stream.details.retry.clone().unwrap_or_default();
                 Self {
                     mark: glyphs.warn,
                     style: look.warn(),

@@ -73,7 +73,8 @@ fn shown_coverage(screen: &Screen) -> Option<f64> {
     let share = screen.progress.coverage()?;
     let open = |stream: &&Arc<Stream>| {
         stream.has_ranges_left()
-            || (stream.total_range.is_some() && (stream.failed_in.is_some() || stream.status == Status::Started))
+            || (stream.details.total_range.is_some()
+                && (stream.details.failed_in.is_some() || stream.status == Status::Started))
     };
     Some(if screen.progress.streams.iter().any(|stream| open(&stream)) { share.min(0.99) } else { share })
 }
@@ -88,7 +89,7 @@ fn time_left(screen: &Screen) -> Option<String> {
     let mut pending = false;
     for stream in &screen.progress.streams {
         pending |= stream.status == Status::NotStarted;
-        if stream.status != Status::Started || stream.failed_in.is_some() {
+        if stream.status != Status::Started || stream.details.failed_in.is_some() {
             continue;
         }
         let (share, since) = stream.coverage().zip(stream.started_at)?;

@@ -71,7 +71,7 @@ fn is(stream: &Stream, key: &str) -> bool {
 #[must_use]
 pub fn group_of(stream: &Stream, screen: &Screen) -> StreamGroup {
     match stream.status {
-        _ if stream.failed_in.is_some() => StreamGroup::Errored,
+        _ if stream.details.failed_in.is_some() => StreamGroup::Errored,
         Status::Errored => StreamGroup::Errored,
         Status::NotStarted => StreamGroup::Pending,
         Status::Completed => StreamGroup::Completed,
@@ -129,8 +129,8 @@ pub fn rows(screen: &Screen) -> Rows {
 
 /// True if the filter keeps a stream, by all text of its row.
 fn is_kept(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen) -> bool {
-    let error = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
-    let retry = stream.retry.as_ref();
+    let error = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id));
+    let retry = stream.details.retry.as_ref();
     let status = retry.and_then(|retry| retry.status).map(|status| status.to_string());
     let searched_texts = [
         stream.namespace.as_deref(),
@@ -147,8 +147,9 @@ fn is_kept(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen
 
 /// Returns a stream's own error text. Its group may hold another stream's wording of the same error.
 pub(super) fn failure_message<'s>(stream: &'s Stream, progress: &'s Progress) -> Option<&'s str> {
-    let of_group = || stream.failed_group.and_then(|id| progress.errors.get(id)).map(|group| group.message.as_ref());
-    stream.message.as_deref().or_else(of_group)
+    let of_group =
+        || stream.details.failed_group.and_then(|id| progress.errors.get(id)).map(|group| group.message.as_ref());
+    stream.details.message.as_deref().or_else(of_group)
 }
 
 /// True if a row has a note: the cause below each stalled or waiting stream, the next step below
@@ -159,7 +160,8 @@ fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup
         StreamGroup::Stalled => screen.silent().is_none(),
         StreamGroup::Started => screen.stall_clock().is_some_and(|now| waiting(stream, now).is_some()),
         StreamGroup::Errored => {
-            stream.failed_group.is_some() && next.is_none_or(|next| next.failed_group != stream.failed_group)
+            stream.details.failed_group.is_some()
+                && next.is_none_or(|next| next.details.failed_group != stream.details.failed_group)
         }
         _ => false,
     }
@@ -176,9 +178,9 @@ fn sort(list: &mut [u32], screen: &Screen) {
         Column::Records => number(stream.records.cumulative),
         Column::Attempt => number(stream.records.attempt),
         Column::Rate => scaled(stream.rate.per_second(ONE_MINUTE, now)),
-        Column::Checkpoint => stream.last_checkpoint_at.map_or(i64::MIN, |at| -at),
+        Column::Checkpoint => stream.details.last_checkpoint_at.map_or(i64::MIN, |at| -at),
         Column::Coverage => scaled(progress.share(stream)),
-        Column::Errors => number(Some(stream.errors)),
+        Column::Errors => number(Some(stream.details.errors)),
     };
     if ui.sort != Column::Name {
         // For numbers, larger first.

@@ -182,7 +182,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
         return cause(pen, row, columns.text_column(), stream, screen);
     }
     if group == StreamGroup::Skipped
-        && let Some(reason) = &stream.message
+        && let Some(reason) = &stream.details.message
     {
         pen.put(columns.text_column(), row, reason, look.dim());
         return;
@@ -193,8 +193,8 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
     }
     if let Some(end) = columns.committed {
         // Green once the destination has confirmed all records.
-        let all = stream.committed.is_some() && stream.committed == stream.records.cumulative;
-        match stream.committed {
+        let all = stream.details.committed.is_some() && stream.details.committed == stream.records.cumulative;
+        match stream.details.committed {
             Some(number) => pen.put_right(end, row, &count(number), if all { look.good() } else { look.plain() }),
             None => pen.put_right(end, row, dash, look.dim()),
         };
@@ -220,7 +220,8 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
     }
     if let Some(end) = columns.checkpoint {
         let style = if group == StreamGroup::Stalled { look.warn().patch(look.strong()) } else { look.dim() };
-        let text = stream.last_checkpoint_at.filter(|_| moving).map_or_else(|| dash.to_owned(), |at| age(now - at));
+        let text =
+            stream.details.last_checkpoint_at.filter(|_| moving).map_or_else(|| dash.to_owned(), |at| age(now - at));
         pen.put_right(end, row, &text, style);
     }
     if let (Some((begin, width)), Some(end)) = (columns.bar, columns.percent) {
@@ -229,7 +230,7 @@ fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, colu
         pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
     }
     if let Some(end) = columns.checkpoints {
-        pen.put_right(end, row, &count(stream.checkpoints), look.dim());
+        pen.put_right(end, row, &count(stream.details.checkpoints), look.dim());
     }
     if let Some((begin, width)) = columns.sparks
         && moving
@@ -266,7 +267,8 @@ fn bucket_means(values: &[Option<f64>], each: usize) -> Vec<Option<f64>> {
 /// completed.
 pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
-    let bounds = stream.total_range.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
+    let bounds =
+        stream.details.total_range.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
     let Some((gte, lt)) = bounds else { return guess(pen, begin, row, width, stream, screen) };
     if width == 0 {
         return;
@@ -275,7 +277,7 @@ pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
         return pen.fill(begin, row, width, glyphs.bar, look.good());
     }
     let part = |cell: u16| gte + (lt - gte) / Millis::from(width.max(1)) * Millis::from(cell);
-    let mut ranges = stream.ranges.list().iter().peekable();
+    let mut ranges = stream.details.ranges.list().iter().peekable();
     let mut cells: Vec<(u16, Millis)> = Vec::with_capacity(width.into());
     for cell in 0..width {
         let (from, to) = (part(cell), if cell + 1 == width { lt } else { part(cell + 1) });
@@ -315,11 +317,11 @@ fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, scree
 /// Draws the error of a stream: `auth_error 08:31:07  The provided key lacks ...`.
 fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) {
     let look = screen.look;
-    let group = stream.failed_group.and_then(|id| screen.progress.errors.get(id));
-    let kind = match (group, &stream.message) {
+    let group = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id));
+    let kind = match (group, &stream.details.message) {
         (Some(group), _) => group.kind(),
         // The stream did not fail itself: the end of the run stopped it.
-        (None, Some(_)) if stream.failed_in.is_none() => "stopped",
+        (None, Some(_)) if stream.details.failed_in.is_none() => "stopped",
         (None, _) => "error",
     };
     let column = pen.put(begin, row, kind, look.bad().patch(look.strong()));
@@ -339,7 +341,7 @@ fn note(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, screen: &S
     let look = screen.look;
     let (text, style) = match group {
         StreamGroup::Errored => {
-            let Some(group) = stream.failed_group.and_then(|id| screen.progress.errors.get(id)) else { return };
+            let Some(group) = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id)) else { return };
             if pen.width() < NARROW {
                 pen.put(4, row, &core(failure_message(stream, screen.progress).unwrap_or_default()), look.bad());
                 return;
@@ -361,7 +363,7 @@ pub(crate) fn activity_text(stream: &Stream, screen: &Screen) -> String {
             stall.usual_ms.map(|gap| format!(" (usual gap {})", synctop_core::format::span(gap))).unwrap_or_default();
         parts.push(format!("no checkpoint or record for {}{usual}", age(stall.silent_ms)));
     }
-    if let Some(limited) = &stream.limited
+    if let Some(limited) = &stream.details.limited
         && let Some(wait) = waiting(stream, now)
     {
         let long = wait.for_ms.map(|ms| format!(" for {}", age(ms))).unwrap_or_default();
@@ -370,7 +372,7 @@ pub(crate) fn activity_text(stream: &Stream, screen: &Screen) -> String {
             if limited.times > 1 { format!(" ({}{})", screen.look.glyphs.times, limited.times) } else { String::new() };
         parts.push(format!("RATE LIMITED{long}{times}{}", left.unwrap_or_default()));
     }
-    if let Some(retry) = &stream.retry {
+    if let Some(retry) = &stream.details.retry {
         let what = match retry.status {
             Some(429) => "rate limited (429)".to_owned(),
             Some(status) => format!("HTTP {status}"),

@@ -11,14 +11,13 @@ use super::{Decoded, Decoder, Line, LineEnd};
 pub fn begins_run(head: &[u8], decoder: &Decoder) -> bool {
     let mut found = None;
     decoder.each(head, |line, decoded| {
-        if found.is_none() {
-            let mut scratch = String::new();
-            found = match decoded.unwrap_or_else(|| decoder.decode(&line, &mut scratch)) {
-                Decoded::Message { message, .. } => kind_begins_run(&message.kind),
-                Decoded::Wrapped(opened) => opened_begins_run(&opened, decoder),
-                _ => None,
-            };
-        }
+        let mut scratch = String::new();
+        found = match decoded.unwrap_or_else(|| decoder.decode(&line, &mut scratch)) {
+            Decoded::Message { message, .. } => kind_begins_run(&message.kind),
+            Decoded::Wrapped(opened) => opened_begins_run(&opened, decoder),
+            _ => None,
+        };
+        found.is_none()
     });
     found.unwrap_or(true)
 }

@@ -101,9 +101,10 @@ pub enum Decoded<'a> {
 }
 
 /// Decoder for the lines of one input. It has no state, so that lines may be decoded in parallel.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Decoder {
     selection: ProtocolSelection,
+    max_streams: usize,
     /// Protocol of the library's user, tried before all others.
     added: Option<&'static Protocol>,
 }
@@ -112,11 +113,32 @@ pub struct Decoder {
 /// other text on its line.
 const MAX_STARTS_TRIED: usize = 64;
 
+/// Default of the maximum number of streams; messages about further ones are only counted.
+pub const MAX_STREAMS: usize = 100_000;
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new(ProtocolSelection::default())
+    }
+}
+
 impl Decoder {
     /// Creates a decoder for the selected protocols.
     #[must_use]
     pub fn new(selection: ProtocolSelection) -> Self {
-        Self { selection, added: None }
+        Self { selection, max_streams: MAX_STREAMS, added: None }
+    }
+
+    /// Sets the maximum number of streams that the reducer of the input stores.
+    #[must_use]
+    pub fn with_max_streams(self, max_streams: usize) -> Self {
+        Self { max_streams, ..self }
+    }
+
+    /// Returns the maximum number of streams.
+    #[must_use]
+    pub fn max_streams(&self) -> usize {
+        self.max_streams
     }
 
     /// Adds a protocol, which is tried before all others. A second one replaces the first.
@@ -187,8 +209,9 @@ impl Decoder {
     }
 
     /// Classifies every line of `bytes` and passes it to `each`, with `None` for a line that needs
-    /// a repair. Bytes after the last newline are the last line of the input.
-    pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, Option<Decoded<'a>>)) {
+    /// a repair, until `each` returns false. Bytes after the last newline are the last line of the
+    /// input. Returns the number of bytes of the passed lines.
+    pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, Option<Decoded<'a>>) -> bool) -> usize {
         // UTF-8 is checked for all lines at once, and line by line only if that fails.
         let valid_text = simdutf8::basic::from_utf8(bytes).ok();
         let mut start = 0;
@@ -203,15 +226,19 @@ impl Decoder {
                 Some(message) => Some(Decoded::Message { message, glued: None }),
                 None => self.decode_slowly(&line),
             };
-            each(line, decoded);
+            each(line, decoded)
         };
         for newline in memchr::memchr_iter(b'\n', bytes) {
-            one(start, newline, LineEnd::Newline);
+            let goes_on = one(start, newline, LineEnd::Newline);
             start = newline + 1;
+            if !goes_on {
+                return start;
+            }
         }
         if start < bytes.len() {
             one(start, bytes.len(), LineEnd::Input);
         }
+        bytes.len()
     }
 
     /// Decodes a line by the fast path; `None` if it needs the slow path.

@@ -41,6 +41,8 @@ pub enum DoubtKind {
     LinesLost,
     /// A resumed stream may count rows twice that it read again.
     RecountAfterResume,
+    /// Streams beyond the maximum number were only counted.
+    StreamsBeyond,
 }
 
 impl DoubtKind {
@@ -123,6 +125,13 @@ pub enum Finding {
     LinesLost(u64),
     /// A resumed stream may count rows twice.
     RecountAfterResume,
+    /// Streams beyond the maximum number were only counted.
+    StreamsBeyond {
+        /// Times that messages named such a stream.
+        mentions: u64,
+        /// Maximum number of streams.
+        max: usize,
+    },
 }
 
 impl Finding {
@@ -145,6 +154,7 @@ impl Finding {
             Self::RowsLeftOut(..) => DoubtKind::RowsLeftOut,
             Self::LinesLost(_) => DoubtKind::LinesLost,
             Self::RecountAfterResume => DoubtKind::RecountAfterResume,
+            Self::StreamsBeyond { .. } => DoubtKind::StreamsBeyond,
         }
     }
 }
@@ -208,12 +218,15 @@ pub fn doubts(progress: &Progress) -> Vec<Doubt> {
 /// checkpoint.
 #[must_use]
 pub fn rows_may_be_missing(progress: &Progress) -> bool {
-    progress.streams.iter().any(|stream| stream.resumed_after_cut || stream.ahead.is_some_and(|ahead| !ahead.kept))
+    progress
+        .streams
+        .iter()
+        .any(|stream| stream.resumed_after_cut || stream.details.ahead.is_some_and(|ahead| !ahead.kept))
 }
 
 fn ranges_left(progress: &Progress, all: &mut Doubts) {
-    let ranges: usize = progress.streams.iter().map(|stream| stream.left).sum();
-    for stream in progress.streams_by_name().filter(|stream| stream.left > 0) {
+    let ranges: usize = progress.streams.iter().map(|stream| stream.details.left).sum();
+    for stream in progress.streams_by_name().filter(|stream| stream.details.left > 0) {
         all.add(Some(&stream.label), Finding::RangesLeft(ranges));
     }
     for stream in progress.streams_by_name().filter(|stream| stream.left_out) {
@@ -223,9 +236,9 @@ fn ranges_left(progress: &Progress, all: &mut Doubts) {
 
 fn missing_rows(progress: &Progress, all: &mut Doubts) {
     for kept in [false, true] {
-        let ahead = |stream: &&Arc<Stream>| stream.ahead.is_some_and(|ahead| ahead.kept == kept);
+        let ahead = |stream: &&Arc<Stream>| stream.details.ahead.is_some_and(|ahead| ahead.kept == kept);
         let streams: Vec<_> = progress.streams_by_name().filter(ahead).collect();
-        let rows: u64 = streams.iter().filter_map(|stream| stream.ahead).map(|ahead| ahead.rows).sum();
+        let rows: u64 = streams.iter().filter_map(|stream| stream.details.ahead).map(|ahead| ahead.rows).sum();
         for stream in streams {
             all.add(Some(&stream.label), Finding::StateAhead { kept, rows });
         }
@@ -246,15 +259,15 @@ fn add_stream_doubts(progress: &Progress, stream: &Stream, all: &mut Doubts) {
     if let Some(reported) = reported.filter(|_| ended && stream.reported && stream.counted > 0) {
         doubt(Finding::ReportedCount { reported, counted: stream.counted });
     }
-    if let Some((reported, counted)) = stream.miscounted {
+    if let Some((reported, counted)) = stream.details.miscounted {
         doubt(Finding::CheckpointCount { reported, counted, all: false });
     }
-    let metered = stream.metered.filter(|metered| *metered != stream.counted);
+    let metered = stream.details.metered.filter(|metered| *metered != stream.counted);
     if let Some(metered) = metered.filter(|_| ended && stream.counted > 0 && !stream.hidden) {
         doubt(Finding::MetricsCount { metered, counted: stream.counted });
     }
     if ended && !progress.is_delivered(stream) {
-        doubt(Finding::CommittedCount { emitted: stream.seen, committed: stream.committed.unwrap_or(0) });
+        doubt(Finding::CommittedCount { emitted: stream.seen, committed: stream.details.committed.unwrap_or(0) });
     }
     if progress.closed && end.is_none() && stream.asked && stream.status == Status::NotStarted {
         doubt(Finding::NeverMentioned);
@@ -310,6 +323,10 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     }
     if outcome == Outcome::Succeeded && synced_nothing(progress) {
         all.add(None, Finding::NothingSynced);
+    }
+    let mentions = progress.counters.beyond.mentions;
+    if mentions > 0 {
+        all.add(None, Finding::StreamsBeyond { mentions, max: progress.max_streams() });
     }
     let Some(end) = end else { return };
     if end.word == EndReason::Unknown || (end.word == EndReason::Unsaid && end.has_more.is_none()) {

@@ -39,7 +39,9 @@ pub fn outcome(progress: &Progress) -> Outcome {
 
 /// True if any error stands.
 fn has_standing_error(progress: &Progress) -> bool {
-    progress.errors.groups().iter().any(|group| group.stands()) || progress.errors.beyond_in(progress.attempts).0
+    progress.errors.groups().iter().any(|group| group.stands())
+        || progress.errors.beyond_in(progress.attempts).0
+        || progress.counters.beyond.failed > 0
 }
 
 /// True if an error stands that tells more than that there was one.
@@ -54,7 +56,8 @@ fn without_end(progress: &Progress) -> Outcome {
     let traits = progress.traits();
     let exit_zero = progress.exit == Some(Exit::Code(0));
     let left = |stream: &Arc<Stream>| stream.left_by_warning;
-    let synced = |stream: &Arc<Stream>| stream.status == Status::Completed || stream.seen > 0 || stream.checkpoints > 0;
+    let synced =
+        |stream: &Arc<Stream>| stream.status == Status::Completed || stream.seen > 0 || stream.details.checkpoints > 0;
     if progress.streams.iter().any(left) && !progress.streams.iter().any(synced) {
         return Outcome::Failed;
     }
@@ -64,7 +67,8 @@ fn without_end(progress: &Progress) -> Outcome {
     if has_unreported_ending(progress) {
         return Outcome::Unknown;
     }
-    let cut = progress.input.truncated_line || open(progress).next().is_some() || progress.streams.is_empty();
+    let is_open = open(progress).next().is_some() || progress.counters.beyond.are_open();
+    let cut = progress.input.truncated_line || is_open || progress.streams.is_empty();
     if cut || (traits.reports_end && !exit_zero) {
         return Outcome::Truncated;
     }
@@ -130,7 +134,7 @@ fn failed(progress: &Progress) -> bool {
     if attempt.end.as_ref().is_some_and(|end| end.word == EndReason::Failed) || attempt.connection == Some(false) {
         return true;
     }
-    let fell = |stream: &Stream| stream.failed_in == Some(now) || stream.status == Status::Errored;
+    let fell = |stream: &Stream| stream.details.failed_in == Some(now) || stream.status == Status::Errored;
     if attempt.roll_up.is_some() && progress.streams.iter().any(|stream| fell(stream)) {
         return true;
     }
@@ -149,7 +153,7 @@ fn failed(progress: &Progress) -> bool {
     if struck {
         let mut started = progress.streams.iter().filter(|stream| stream.took_part()).peekable();
         let none_started = started.peek().is_none();
-        if !none_started && started.all(|stream| stream.failed_in == Some(now)) {
+        if !none_started && started.all(|stream| stream.details.failed_in == Some(now)) {
             return true;
         }
         if none_started && !progress.streams.iter().any(|stream| stream.ever_started) {

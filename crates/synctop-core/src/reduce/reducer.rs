@@ -27,7 +27,7 @@ impl Reducer {
     /// Creates a reducer with a decoder.
     #[must_use]
     pub fn new(decoder: Decoder) -> Self {
-        Self { decoder, ..Self::default() }
+        Self { progress: Progress::new(&decoder), decoder, ..Self::default() }
     }
 
     /// Merges the saved stderr of the engine into the log, by the times of both.

@@ -27,13 +27,13 @@ pub struct Waiting {
 /// Returns the wait of a stream for its next retry at this moment.
 #[must_use]
 pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
-    if let Some(limited) = &stream.limited
+    if let Some(limited) = &stream.details.limited
         && stream.status == Status::Started
     {
         let left_ms = limited.until.map(|until| until.saturating_sub(now)).filter(|left| *left > 0);
         return Some(Waiting { rate_limited: true, left_ms, for_ms: limited.since.map(|since| (now - since).max(0)) });
     }
-    let retry = stream.retry.as_ref()?;
+    let retry = stream.details.retry.as_ref()?;
     let left_ms = retry.until.saturating_sub(now);
     let alive_since = stream.last_sign_at.is_some_and(|at| at > retry.last_at);
     (stream.status == Status::Started && left_ms > 0 && !alive_since).then_some(Waiting {
@@ -51,9 +51,10 @@ pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
         return None;
     }
     let sign = stream.last_sign_at.max(stream.started_at)?;
-    let until = stream.retry.as_ref().map_or(sign, |retry| retry.until.max(sign));
-    let threshold = FLOOR_MS.max(3 * stream.gaps.quantile(0.95).unwrap_or(0));
-    (now - until.min(now) > threshold).then(|| Stall { silent_ms: now - sign, usual_ms: stream.gaps.quantile(0.5) })
+    let until = stream.details.retry.as_ref().map_or(sign, |retry| retry.until.max(sign));
+    let threshold = FLOOR_MS.max(3 * stream.details.gaps.quantile(0.95).unwrap_or(0));
+    (now - until.min(now) > threshold)
+        .then(|| Stall { silent_ms: now - sign, usual_ms: stream.details.gaps.quantile(0.5) })
 }
 
 #[cfg(test)]
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn waiting_for_a_retry_suspends_it_and_life_ends_it() {
         let mut stream = moving(1_000);
-        stream.retry =
+        stream.details.retry =
             Some(Retrying { status: Some(429), count: 3, last_at: 100_000, until: 200_000, ..Retrying::default() });
         assert_eq!(verdict(&stream, 190_000), None);
         assert_eq!(

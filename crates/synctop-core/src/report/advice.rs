@@ -284,7 +284,7 @@ impl ReadAgain {
         let mut all =
             Self { open: progress.attempt.end.as_ref().is_some_and(|end| !end.claims_complete()), ..Self::default() };
         for stream in progress.streams_by_name() {
-            if stream.ahead.is_some_and(|ahead| !ahead.kept) {
+            if stream.details.ahead.is_some_and(|ahead| !ahead.kept) {
                 all.ahead.push(Arc::clone(&stream.label));
             } else if stream.resumed_after_cut {
                 all.cut.push(Arc::clone(&stream.label));

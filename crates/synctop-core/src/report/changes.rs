@@ -78,7 +78,7 @@ impl Changes {
         let mut changed: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (at, stream) in progress.streams.iter().enumerate() {
             // A stream that completed despite an error was already reported with that error.
-            let failed = stream.failed_in.is_some() && stream.status == Status::Completed;
+            let failed = stream.details.failed_in.is_some() && stream.status == Status::Completed;
             let now = if failed { (Status::Errored, false) } else { (stream.status, stream.settling) };
             if let Some(before) = self.statuses.get_mut(at).filter(|before| **before != now) {
                 *before = now;
@@ -112,8 +112,8 @@ impl Changes {
             let named: Vec<_> = streams.iter().map(|stream| stream.label.as_ref()).collect();
             let detail = match streams.as_slice() {
                 [one] if word == "completed" => format!("  {} records", known(one.records.cumulative)),
-                [one] if word == "retrying" && one.limited.is_some() => "  rate limited".into(),
-                [one] if word == "retrying" => one.retry.as_ref().map_or_else(String::new, |retry| {
+                [one] if word == "retrying" && one.details.limited.is_some() => "  rate limited".into(),
+                [one] if word == "retrying" => one.details.retry.as_ref().map_or_else(String::new, |retry| {
                     let status =
                         retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
                     format!("  {status}, try {}", retry.attempt + 1)
@@ -121,7 +121,7 @@ impl Changes {
                 _ => String::new(),
             };
             let done = |stream: &&std::sync::Arc<Stream>| {
-                stream.status == Status::Completed && !stream.settling && stream.failed_in.is_none()
+                stream.status == Status::Completed && !stream.settling && stream.details.failed_in.is_none()
             };
             let done = progress.streams.iter().filter(done).count();
             let share =

@@ -68,6 +68,14 @@ impl fmt::Display for Finding {
             Self::LinesLost(lines) => {
                 write!(f, "{} of the feed cannot be read: what they said is not counted", many(*lines, "line"))
             }
+            Self::StreamsBeyond { mentions, max } => {
+                let (times, max) = (many(*mentions, "time"), count(*max as u64));
+                write!(
+                    f,
+                    "more streams than the limit of {max}: messages named others {times}, of which only record lines \
+                     and errors are counted; --max-streams raises the limit"
+                )
+            }
             Self::RecountAfterResume => f.write_str("resumed from a checkpoint: rows read twice may be counted twice"),
         }
     }

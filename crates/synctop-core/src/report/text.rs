@@ -98,7 +98,8 @@ fn write_report(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if let Some(text) = &progress.attempt.roll_up {
         writeln!(out, "roll-up      the engine's final error repeats these: {}", short(text, 110))?;
     }
-    let measure: Vec<_> = progress.streams.iter().filter_map(|stream| Some((stream.bytes, stream.measure?))).collect();
+    let measure: Vec<_> =
+        progress.streams.iter().filter_map(|stream| Some((stream.bytes, stream.details.measure?))).collect();
     if !measure.is_empty() {
         let (lines, data) = measure.iter().fold((0, 0), |sum, (lines, data)| (sum.0 + lines, sum.1 + data));
         let (lines, data) = (count(lines), count(data));
@@ -171,9 +172,10 @@ fn stream_counts(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if progress.streams.is_empty() {
         return writeln!(out, "streams      none");
     }
-    let of =
-        |status| progress.streams.iter().filter(|stream| stream.failed_in.is_none() && stream.status == status).count();
-    let failed = progress.streams.iter().filter(|stream| stream.failed_in.is_some()).count();
+    let of = |status| {
+        progress.streams.iter().filter(|stream| stream.details.failed_in.is_none() && stream.status == status).count()
+    };
+    let failed = progress.streams.iter().filter(|stream| stream.details.failed_in.is_some()).count();
     let parts = [
         (failed, "with an error"),
         (of(Status::Errored), "errored"),
@@ -194,17 +196,17 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
     rows.sort_by_key(|stream| rank(stream));
     let width = rows.iter().take(STREAMS_LISTED).map(|s| s.label.chars().count()).max().unwrap_or(0).min(40);
     for stream in rows.iter().take(STREAMS_LISTED) {
-        let mark = if stream.failed_in.is_some() { 'x' } else { glyph(stream.status) };
+        let mark = if stream.details.failed_in.is_some() { 'x' } else { glyph(stream.status) };
         let records = known(stream.records.cumulative);
         let name = clean::line(&stream.label);
         write!(out, "  {mark} {name:<width$}  {:<11} {records:>13}", stream.status.as_str())?;
-        if let Some(committed) = stream.committed {
+        if let Some(committed) = stream.details.committed {
             write!(out, "  committed {}", count(committed))?;
         }
         if let Some(deletions) = stream.deletions() {
             write!(out, "  deleted {}", count(deletions))?;
         }
-        if let Some(rows) = stream.unwritten.filter(|rows| *rows > 0) {
+        if let Some(rows) = stream.details.unwritten.filter(|rows| *rows > 0) {
             write!(out, "  up to {} not written", count(rows))?;
         }
         if let Some(share) = progress.share(stream).filter(|_| stream.status != Status::Completed) {
@@ -221,10 +223,10 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
         if progress.only_in_earlier_run(stream) {
             write!(out, "  (of an earlier run)")?;
         }
-        if stream.limits.0 > 0 {
+        if stream.details.limits.0 > 0 {
             write!(out, "  rate limited {}", duration(stream.limited_ms(progress.last_at)))?;
         }
-        if let Some(message) = &stream.message {
+        if let Some(message) = &stream.details.message {
             write!(out, "  {}", short(message, 90))?;
         }
         writeln!(out)?;
@@ -235,7 +237,7 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
 /// Returns the sort rank of a stream: failed ones first.
 fn rank(stream: &Stream) -> u8 {
     match stream.status {
-        _ if stream.failed_in.is_some() => 0,
+        _ if stream.details.failed_in.is_some() => 0,
         Status::Errored => 1,
         Status::Started => 2,
         Status::NotStarted => 3,

@@ -175,7 +175,7 @@ fn with_program_exit(progress: &Progress, text: String) -> String {
 /// Names the streams that were left out, with the warning of the first.
 fn left_by_warning(progress: &Progress) -> Option<String> {
     let left: Vec<_> = progress.streams_by_name().filter(|stream| stream.left_by_warning).collect();
-    let reason = short(left.first()?.message.as_deref().unwrap_or_default(), 200);
+    let reason = short(left.first()?.details.message.as_deref().unwrap_or_default(), 200);
     let names: Vec<_> = left.iter().take(3).map(|stream| clean::line(&stream.label).into_owned()).collect();
     let more = if left.len() > 3 { format!(" and {} more", left.len() - 3) } else { String::new() };
     Some(format!("{}{more} left out: {reason}", names.join(", ")))
@@ -315,7 +315,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
             (None, None) if progress.attempt.stopping => Advice::StartWhenReady,
             (None, None) if left_by_warning(progress).is_some() => {
                 let left = progress.streams_by_name().find(|stream| stream.left_by_warning);
-                let text = left.and_then(|stream| stream.message.as_deref()).unwrap_or_default();
+                let text = left.and_then(|stream| stream.details.message.as_deref()).unwrap_or_default();
                 Advice::for_message(None, text, false)
             }
             (None, None) if progress.exit.is_some_and(Exit::failed) => Advice::SeeStderrOrLog,

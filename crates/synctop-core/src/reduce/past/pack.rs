@@ -85,16 +85,7 @@ impl EncodedSnapshot {
         }
         progress.errors = decode(&self.errors)?;
         progress.feed = self.feed.unpack()?;
-        let known = progress.streams.len();
-        if known == latest.streams.len() {
-            progress.lookup.index = Arc::clone(&latest.lookup.index);
-            progress.lookup.by_name = Arc::clone(&latest.lookup.by_name);
-        } else {
-            let names = latest.lookup.index.iter().filter(|(_, at)| **at < known);
-            progress.lookup.index = Arc::new(names.map(|(name, at)| (name.clone(), *at)).collect());
-            let order = latest.lookup.by_name.iter().copied().filter(|at| (*at as usize) < known);
-            progress.lookup.by_name = Arc::new(order.collect());
-        }
+        progress.lookup.share(&latest.lookup);
         Some(progress)
     }
 
@@ -189,23 +180,4 @@ fn decode<T: DeserializeOwned>(packed: &[u8]) -> Option<T> {
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let plain = DECOMPRESSOR.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(packed, length).ok())?;
     postcard::from_bytes(&plain).ok()
-}
-
-/// Serde functions for a ring buffer, stored without its trailing zeros. (Serde supports arrays of
-/// at most 32 elements.)
-pub(crate) mod ring {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<const N: usize, S: Serializer>(ring: &[u32; N], to: S) -> Result<S::Ok, S::Error> {
-        let filled = ring.iter().rposition(|value| *value != 0).map_or(0, |last| last + 1);
-        ring.get(..filled).unwrap_or_default().serialize(to)
-    }
-
-    pub fn deserialize<'de, const N: usize, D: Deserializer<'de>>(from: D) -> Result<[u32; N], D::Error> {
-        let mut ring = [0; N];
-        for (slot, value) in ring.iter_mut().zip(Vec::<u32>::deserialize(from)?) {
-            *slot = value;
-        }
-        Ok(ring)
-    }
 }

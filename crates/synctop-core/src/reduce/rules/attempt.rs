@@ -41,6 +41,7 @@ impl Progress {
         self.counters.requests.begin_attempt();
         self.counters.elapsed.begin_attempt();
         self.counters.sums.begin_attempt();
+        self.counters.beyond.begin_attempt();
         if let (Some(at), Some(count)) = (at, self.cumulative_records()) {
             self.counters.rate.mark(at, count);
         }
@@ -102,7 +103,7 @@ impl Progress {
                 self.forget_anomaly(Anomaly::DuplicateStart, stream);
             }
             self.begin_attempt();
-            if let Some(at) = start.and_then(|(stream, _)| self.lookup.index.get(stream.as_ref()).copied()) {
+            if let Some(at) = start.and_then(|(stream, _)| self.find_key(stream.as_ref())) {
                 let now = self.last_at;
                 self.change(at, |stream| {
                     stream.resumed = stream.unfinished_before;

@@ -2,7 +2,8 @@
 //! independent of earlier lines (decoding, masking, fingerprints of log lines) is done when a batch
 //! is built, possibly on another thread; the rest when it is applied.
 
-use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Origin, Record};
+use crate::protocol::python::Traceback;
+use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Origin, RawLine, Record};
 use crate::reduce::past::history::GAP_MS;
 use crate::reduce::rules::notes::{Note, log_note};
 use crate::reduce::state::input::Anomaly;
@@ -10,7 +11,11 @@ use crate::reduce::state::progress::Progress;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Decoded lines in order. Consecutive records of one stream are folded to their times.
+/// Maximum number of steps of a batch: a chunk of very short lines is several batches.
+const MAX_STEPS: usize = 8_192;
+
+/// Decoded lines in order. Consecutive records of one stream are folded to their times, and
+/// consecutive equal lines of text to their number.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     steps: Vec<Step<'a>>,
@@ -24,6 +29,8 @@ enum Step<'a> {
     Records(Records<'a>),
     /// A decoded line, with its feed text if it is a log line.
     Line(Line<'a>, Decoded<'a>, Option<Note<'a>>),
+    /// A line of text, and the number of consecutive lines with the same bytes.
+    Raw(Line<'a>, RawLine<'a>, u64),
     /// A line that needs repair: decoded when it is applied.
     Slow(Line<'a>),
 }
@@ -45,13 +52,22 @@ struct Records<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Builds a batch of every line of `bytes`. A rest after the last newline counts as the last
-    /// line of the input.
+    /// Takes the first lines of `bytes` into a batch: all of them, unless they are many and short.
+    /// A rest after the last newline counts as the last line of the input.
     #[must_use]
-    pub fn of(decoder: &Decoder, bytes: &'a [u8]) -> Self {
+    pub fn take_lines(decoder: &Decoder, bytes: &mut &'a [u8]) -> Self {
         let mut batch = Self::default();
-        decoder.each(bytes, |line, decoded| batch.take(line, decoded));
+        let taken = decoder.each(bytes, |line, decoded| {
+            batch.take(line, decoded);
+            batch.steps.len() < MAX_STEPS
+        });
+        *bytes = bytes.get(taken..).unwrap_or_default();
         batch
+    }
+
+    /// Returns the batches of every line of `bytes`.
+    pub fn all(decoder: &Decoder, mut bytes: &'a [u8]) -> impl Iterator<Item = Self> {
+        std::iter::from_fn(move || (!bytes.is_empty()).then(|| Self::take_lines(decoder, &mut bytes)))
     }
 
     /// Builds a batch of one line of any length.
@@ -70,6 +86,12 @@ impl<'a> Batch<'a> {
             }) if !record.partial => {
                 self.record(at, from, dialect, record, line);
             }
+            Some(Decoded::Raw(raw)) => match self.steps.last_mut() {
+                Some(Step::Raw(before, _, times)) if before.bytes == line.bytes && before.length == line.length => {
+                    *times += 1;
+                }
+                _ => self.steps.push(Step::Raw(line, raw, 1)),
+            },
             Some(decoded) => {
                 let note = match &decoded {
                     Decoded::Message { message: Message { kind: Kind::Log(log), .. }, .. } => Some(log_note(log)),
@@ -142,6 +164,10 @@ impl Progress {
                     times = rest;
                     self.records(records, mine, decoder, &mut each);
                 }
+                Step::Raw(line, raw, times) => {
+                    run = times > 1;
+                    self.raw_lines(&line, &raw, times, decoder, &mut each);
+                }
                 Step::Line(line, decoded, note) => self.apply_noted(&line, decoded, note, decoder),
                 Step::Slow(line) => {
                     let mut scratch = String::new();
@@ -150,6 +176,38 @@ impl Progress {
                 }
             }
             each(self, run);
+        }
+    }
+
+    /// Applies consecutive lines with the same text. `each` sees all but the last, unless they only
+    /// repeat it.
+    fn raw_lines(
+        &mut self,
+        line: &Line,
+        raw: &RawLine,
+        times: u64,
+        decoder: &Decoder,
+        each: &mut impl FnMut(&mut Self, bool),
+    ) {
+        for number in 1..=times {
+            let before = self.evidence.raw_traceback;
+            self.apply_noted(line, Decoded::Raw(raw.clone()), None, decoder);
+            if number == times {
+                return;
+            }
+            // The second line has shown the effect of a repetition, if the text changes no state.
+            let is_plain = raw.of.is_none()
+                && !self.dialect.is_some_and(|dialect| dialect.traits().errors_on_stderr)
+                && (before, self.evidence.raw_traceback) == (Traceback::None, Traceback::None);
+            each(self, false);
+            if is_plain && number > 1 {
+                let rest = times - number;
+                self.input.lines += rest;
+                self.input.raw += rest;
+                self.input.bytes += line.length * rest;
+                self.feed.repeat(rest, self.input.lines);
+                return;
+            }
         }
     }
 
@@ -195,7 +253,11 @@ impl Progress {
         let (count, bytes, measure) = (rest.len() as u64, records.bytes - records.first.length, records.rest);
         let late = self.traits().states_may_follow_complete && !self.traits().first_status_is_final;
         // The first record opened the attempt and started the stream, as the others need it.
-        let Some(stream) = self.streams.get_mut(self.lookup.last_stream).map(Arc::make_mut) else { return };
+        let Some(stream) = self.streams.get_mut(self.lookup.last_stream).map(Arc::make_mut) else {
+            self.last_at = rest.iter().copied().fold(self.last_at, Ord::max);
+            self.counters.beyond.mentions += count;
+            return self.count_beyond(count);
+        };
         stream.add_record_lines(count, bytes, measure);
         let after_complete = stream.complete_reported && !stream.early && !late;
         let label = after_complete.then(|| stream.label.clone());

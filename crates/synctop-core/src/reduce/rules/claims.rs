@@ -9,6 +9,7 @@ use crate::reduce::rules::failures::{SILENT_ERROR, UNAVAILABLE};
 use crate::reduce::state::commits::StateDirection;
 use crate::reduce::state::feed::FeedOrigin;
 use crate::reduce::state::input::Anomaly;
+use crate::reduce::state::lookup::BEYOND;
 use crate::reduce::state::position::StateOrigin;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stderr::HeldFact;
@@ -50,7 +51,7 @@ impl Progress {
                 if listed.deselected {
                     // A deselected stream takes no part; no status will be reported.
                     stream.status = Status::Skipped;
-                    stream.message = Some("not selected in the catalog".into());
+                    stream.details.message = Some("not selected in the catalog".into());
                 }
             });
         }
@@ -94,10 +95,10 @@ impl Progress {
         let now = self.last_at;
         self.change(at, |stream| {
             if loaded {
-                stream.committed = Some(stream.committed.unwrap_or(0).saturating_add(records));
+                stream.details.committed = Some(stream.details.committed.unwrap_or(0).saturating_add(records));
                 return;
             }
-            stream.metered = Some(stream.metered.unwrap_or(0).saturating_add(records));
+            stream.details.metered = Some(stream.details.metered.unwrap_or(0).saturating_add(records));
             if stream.counted == 0 || stream.hidden {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
@@ -116,7 +117,7 @@ impl Progress {
         let at = self.place_of_message(name);
         let now = self.last_at;
         self.change(at, |stream| {
-            stream.deletions += 1;
+            stream.details.deletions += 1;
             stream.sign_of_life(now);
             stream.mark_started(now);
         });
@@ -143,6 +144,9 @@ impl Progress {
             stream.mark_started(now);
             (fresh, after_complete.then(|| stream.label.clone()))
         });
+        if at == BEYOND {
+            self.count_beyond(1);
+        }
         self.count_stream(at);
         self.count_total();
         let Some((fresh, after_complete)) = fresh else { return };
@@ -187,8 +191,8 @@ impl Progress {
                     let at = self.place(&name);
                     let now = self.last_at;
                     self.change(at, |stream| {
-                        stream.checkpoints += 1;
-                        stream.last_checkpoint_at = now.or(stream.last_checkpoint_at);
+                        stream.details.checkpoints += 1;
+                        stream.details.last_checkpoint_at = now.or(stream.details.last_checkpoint_at);
                     });
                 }
             }
@@ -203,14 +207,14 @@ impl Progress {
         let now = self.last_at;
         let late = late || self.traits().states_may_follow_complete;
         let odd = self.change(at, |stream| {
-            if let Some(before) = stream.ahead_before.take() {
+            if let Some(before) = stream.details.ahead_before.take() {
                 stream.compare_with_earlier_end(before, &state);
             }
-            stream.checkpoint.assign(&state.position);
+            stream.details.checkpoint.assign(&state.position);
             stream.checkpoint_here = true;
             stream.checkpoint_uncounted = true;
-            stream.checkpoints += 1;
-            stream.last_checkpoint_at = now.or(stream.last_checkpoint_at);
+            stream.details.checkpoints += 1;
+            stream.details.last_checkpoint_at = now.or(stream.details.last_checkpoint_at);
             let after_complete = stream.complete_reported && !stream.early && !late;
             let before_start = !stream.started_here() && !stream.complete_reported;
             if before_start {
@@ -246,8 +250,8 @@ impl Progress {
         }
         let is_table_edge = claim.is_table_edge;
         self.apply_claim(claim, line);
-        if is_table_edge && let Some(at) = self.lookup.index.get(name.key().as_ref()).copied() {
-            self.change(at, |stream| stream.table_edge = Some(stream.seen));
+        if is_table_edge && let Some(at) = self.find(&name) {
+            self.change(at, |stream| stream.details.table_edge = Some(stream.seen));
         }
         if !self.stderr.parser.is_beside_feed {
             self.apply_held_facts(&name);
@@ -274,7 +278,7 @@ impl Progress {
         self.started_in_part(&claim);
         self.stream_message();
         if self.run.mark.undecided {
-            self.decide_run_by_stream(self.lookup.index.get(claim.stream.key().as_ref()).copied(), claim.records);
+            self.decide_run_by_stream(self.find(&claim.stream), claim.records);
         }
         let at = self.place_of_message(&claim.stream);
         let now = self.last_at;
@@ -304,7 +308,7 @@ impl Progress {
                 Some(status) if stands => doubled = status == Status::Started,
                 // The stream failed without a start and without an error.
                 Some(Status::Errored)
-                    if traits.first_status_is_final && silent && !stream.ever_started && stream.errors == 0 =>
+                    if traits.first_status_is_final && silent && !stream.ever_started && stream.details.errors == 0 =>
                 {
                     stream.set_status(Status::Skipped, now);
                 }
@@ -341,7 +345,7 @@ impl Progress {
                 stream.destination_failed();
             }
             if let Some(text) = claim.error.as_ref().or(claim.reason.as_ref()) {
-                stream.message = Some(mask::secrets(text).into());
+                stream.details.message = Some(mask::secrets(text).into());
             }
             let clears = !stands && claim.status == Some(Status::Completed) && stream.has_recovered(attempt);
             (doubled, clears, stream.label.clone(), stands)
@@ -365,6 +369,9 @@ impl Progress {
         if let Some(activity) = claim.activity {
             self.note_rate_limit(at, activity);
         }
+        if let Some(status) = claim.status.filter(|_| at == BEYOND) {
+            self.counters.beyond.status(status);
+        }
         if claim.status == Some(Status::Errored) && !stood {
             self.apply_failed_status(at, claim, line);
         }
@@ -381,11 +388,12 @@ impl Progress {
         if silent && traits.errors_on_stderr {
             return self.unexplained(at);
         }
-        let Some(stream) = self.streams.get(at) else { return };
-        if silent && stream.failed_in == Some(self.attempts) {
+        let stream = self.streams.get(at);
+        if silent && stream.is_some_and(|stream| stream.details.failed_in == Some(self.attempts)) {
             return;
         }
-        let silence = if stream.status == Status::Skipped { UNAVAILABLE } else { SILENT_ERROR };
+        let is_skipped = stream.is_some_and(|stream| stream.status == Status::Skipped);
+        let silence = if is_skipped { UNAVAILABLE } else { SILENT_ERROR };
         let message = claim.error.or(claim.reason).unwrap_or(silence.into());
         self.status_failure(Failure::of(ErrorLevel::Stream, Some(claim.stream), message), line);
         if silent {
@@ -396,7 +404,8 @@ impl Progress {
     /// Notes the first report of a rate limit in the feed log, not its repetitions.
     fn note_rate_limit(&mut self, at: usize, activity: Activity) {
         let Some(stream) = self.streams.get(at) else { return };
-        if matches!(activity, Activity::Limited(_)) && stream.limited.is_some_and(|limited| limited.times == 1) {
+        if matches!(activity, Activity::Limited(_)) && stream.details.limited.is_some_and(|limited| limited.times == 1)
+        {
             let label = stream.label.clone();
             self.note(Level::Warn, FeedOrigin::Log, None, Some(&label), "rate limited: it waits");
         }
@@ -474,10 +483,12 @@ impl Progress {
                 }
             }
             let odd_status = report.odd_status.as_deref();
-            let odd = odd_status.is_some() && odd_status != stream.odd_status.as_deref();
-            stream.odd_status = odd_status.map(Into::into);
+            let odd = odd_status.is_some() && odd_status != stream.details.odd_status.as_deref();
+            if odd || stream.details.odd_status.is_some() {
+                stream.details.odd_status = odd_status.map(Into::into);
+            }
             if report.status == Some(Status::Completed) {
-                stream.completed_message = report.message.as_deref().map(|text| mask::secrets(text).into());
+                stream.details.completed_message = report.message.as_deref().map(|text| mask::secrets(text).into());
             }
             let mut shrank = false;
             if report.records.said() {
@@ -491,28 +502,38 @@ impl Progress {
                 stream.resumed |= resumed && stream.status == Status::Started && stream.records.before() > 0;
             }
             if let Some(text) = &report.message
-                && stream.message.as_deref() != Some(text)
+                && stream.details.message.as_deref() != Some(text)
             {
-                stream.message = Some(mask::secrets(text).into());
+                stream.details.message = Some(mask::secrets(text).into());
             }
             // A report that repeats an earlier attempt's failure is not new.
             if report.from_destination && stream.took_part() {
                 stream.destination_failed();
             }
             stream.total_reported |= report.total.is_some();
-            stream.inserted = report.inserted.or(stream.inserted);
-            stream.updated = report.updated.or(stream.updated);
-            stream.deleted = report.deleted.or(stream.deleted);
+            if report.inserted.is_some() || report.updated.is_some() || report.deleted.is_some() {
+                let details = &mut *stream.details;
+                details.inserted = report.inserted.or(details.inserted);
+                details.updated = report.updated.or(details.updated);
+                details.deleted = report.deleted.or(details.deleted);
+            }
             let clears = report.status == Some(Status::Completed) && stream.has_recovered(attempt);
             // An error carried over from an earlier attempt is not new, unless the stream took
             // part.
-            let news = stream.failed_in.is_none() || (stream.failed_in != Some(attempt) && stream.took_part());
+            let news =
+                stream.details.failed_in.is_none() || (stream.details.failed_in != Some(attempt) && stream.took_part());
             (clears, report.status == Some(Status::Errored) && news, odd, shrank, stream.label.clone())
         });
         if counted {
             self.count_stream(at);
         }
-        let Some((clears, unheard, odd, shrank, name)) = outcome else { return };
+        let Some((clears, unheard, odd, shrank, name)) = outcome else {
+            if report.status == Some(Status::Errored) {
+                let message = report.message.unwrap_or(SILENT_ERROR.into());
+                self.status_failure(Failure::of(ErrorLevel::Stream, Some(identity.clone()), message), line);
+            }
+            return;
+        };
         if shrank {
             self.anomaly(Anomaly::CountShrank, Some(name.clone()));
         }
@@ -530,18 +551,19 @@ impl Progress {
             }
         }
         let differs = self.streams.get(at).is_some_and(|stream| {
-            report.total.is_some_and(|total| stream.total_range != Some(total))
-                || report.completed.as_ref().is_some_and(|list| list.as_slice() != stream.ranges.list())
+            report.total.is_some_and(|total| stream.details.total_range != Some(total))
+                || report.completed.as_ref().is_some_and(|list| list.as_slice() != stream.details.ranges.list())
         });
         if differs {
             self.change(at, |stream| {
-                stream.total_range = report.total.or(stream.total_range);
+                let details = &mut *stream.details;
+                details.total_range = report.total.or(details.total_range);
                 if let Some(completed) = report.completed {
-                    stream.ranges.assign(&completed);
+                    details.ranges.assign(&completed);
                     // A resumed stream keeps the ranges of earlier attempts.
-                    let before = if stream.resumed { stream.ranges_before.list() } else { &[] };
+                    let before = if stream.resumed { details.ranges_before.list() } else { &[] };
                     for range in before {
-                        stream.ranges.add(*range);
+                        details.ranges.add(*range);
                     }
                 }
             });

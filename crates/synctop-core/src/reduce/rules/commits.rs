@@ -16,7 +16,7 @@ impl Progress {
     /// Decides the direction of a state and applies its commits or marks.
     pub(crate) fn apply_emitted_state(&mut self, stream: Option<&Name>, handed: &EmittedState) -> StateDirection {
         let slots: Vec<usize> = match stream {
-            Some(name) => self.lookup.index.get(name.key().as_ref()).copied().into_iter().collect(),
+            Some(name) => self.find(&name).into_iter().collect(),
             None => (0..self.streams.len()).collect(),
         };
         let of = |slot: &usize| self.streams.get(*slot);
@@ -41,7 +41,7 @@ impl Progress {
             if let (Some(name), Some(records)) = (stream, reported_count) {
                 let at = self.place(name);
                 self.change(at, |stream| {
-                    stream.committed = Some(stream.committed.unwrap_or(0).saturating_add(records));
+                    stream.details.committed = Some(stream.details.committed.unwrap_or(0).saturating_add(records));
                 });
             }
             return StateDirection::Alone;
@@ -60,12 +60,13 @@ impl Progress {
             marks.push((u32::try_from(*slot).unwrap_or(u32::MAX), seen));
             let counted = handed.records.filter(|reported_count| one && *reported_count != since);
             // A log that starts in the middle of a run lacks records before its first checkpoint.
-            let whole = self.streams.get(*slot).is_some_and(|stream| stream.start_reported || stream.checkpoints > 0);
+            let whole =
+                self.streams.get(*slot).is_some_and(|stream| stream.start_reported || stream.details.checkpoints > 0);
             if seen != before || counted.is_some() {
                 self.change(*slot, |stream| {
                     stream.marked = seen;
                     if let Some(reported_count) = counted.filter(|_| whole) {
-                        stream.miscounted = Some((reported_count, since));
+                        stream.details.miscounted = Some((reported_count, since));
                     }
                 });
             }
@@ -90,7 +91,9 @@ impl Progress {
         for sent in sent {
             self.commits.marks -= sent.marks.len();
             for (slot, seen) in sent.marks {
-                self.change(slot as usize, |stream| stream.committed = stream.committed.max(Some(seen)));
+                self.change(slot as usize, |stream| {
+                    stream.details.committed = stream.details.committed.max(Some(seen))
+                });
             }
         }
         self.commits.has_destination = true;
@@ -131,7 +134,7 @@ impl Progress {
     /// Returns the records confirmed by a destination, if one in the feed reports them.
     #[must_use]
     pub fn committed(&self) -> Option<u64> {
-        let known = self.streams.iter().filter_map(|stream| stream.committed);
+        let known = self.streams.iter().filter_map(|stream| stream.details.committed);
         known.reduce(u64::saturating_add)
     }
 
@@ -139,6 +142,6 @@ impl Progress {
     /// destination is observed.
     #[must_use]
     pub fn is_delivered(&self, stream: &crate::reduce::state::stream::Stream) -> bool {
-        !self.commits.has_destination || stream.seen == 0 || stream.committed.unwrap_or(0) >= stream.marked
+        !self.commits.has_destination || stream.seen == 0 || stream.details.committed.unwrap_or(0) >= stream.marked
     }
 }

@@ -53,7 +53,7 @@ impl Progress {
         }
         self.decide_run(&end.progress);
         for (name, stream) in &end.progress.streams {
-            self.decide_run_by_stream(self.lookup.index.get(name.key().as_ref()).copied(), stream.records);
+            self.decide_run_by_stream(self.find(&name), stream.records);
         }
         // No report of the whole call carried totals on.
         self.settle_run();
@@ -107,14 +107,14 @@ impl Progress {
             self.counters.elapsed.report_attempt(millis);
         }
         for (name, stream) in &report.streams {
-            let Some(at) = self.lookup.index.get(name.key().as_ref()).copied() else { continue };
+            let Some(at) = self.find(&name) else { continue };
             self.change(at, |known| {
                 if let Some(count) = said(&stream.records) {
                     known.reported = true;
                     known.records.report_attempt(count);
                 }
                 if let Some(text) = stream.message.as_deref().filter(|_| stream.status == Some(Status::Completed)) {
-                    known.completed_message = Some(mask::secrets(text).into());
+                    known.details.completed_message = Some(mask::secrets(text).into());
                 }
             });
         }
@@ -125,8 +125,8 @@ impl Progress {
         for at in 0..self.streams.len() {
             let Some(stream) = self.streams.get(at) else { continue };
             if stream.status == Status::Completed
-                && stream.failed_in.is_none()
-                && let Some(text) = stream.completed_message.clone()
+                && stream.details.failed_in.is_none()
+                && let Some(text) = stream.details.completed_message.clone()
             {
                 let name = stream.identity();
                 self.stream_failure(&name, None, &text, line);
@@ -137,14 +137,14 @@ impl Progress {
     /// Compares the state of an end with the last checkpoint of the same call. If they differ, a
     /// client that continues from the end skips the rows between them.
     fn compare_end_state(&mut self, name: &Name, state: &State) {
-        let Some(at) = self.lookup.index.get(name.key().as_ref()).copied() else { return };
+        let Some(at) = self.find(&name) else { return };
         let Some(after) = state.position.known() else { return };
         self.change(at, |stream| {
-            let before = stream.checkpoint.known().filter(|_| stream.checkpoint_here);
+            let before = stream.details.checkpoint.known().filter(|_| stream.checkpoint_here);
             if before.is_some_and(|before| before.id != after.id) {
-                let before = stream.ahead.unwrap_or_default();
+                let before = stream.details.ahead.unwrap_or_default();
                 let rows = before.rows.max(u64::from(after.page_rows));
-                stream.ahead = Some(Ahead { rows, kept: before.kept, read: state.read() });
+                stream.details.ahead = Some(Ahead { rows, kept: before.kept, read: state.read() });
             }
         });
     }
@@ -179,9 +179,9 @@ impl Progress {
             let at = self.place(&one.stream);
             self.change(at, |stream| match one.risk {
                 Risk::StateAhead => {
-                    let before = stream.ahead.unwrap_or_default();
+                    let before = stream.details.ahead.unwrap_or_default();
                     let rows = one.rows.unwrap_or(0).max(before.rows);
-                    stream.ahead = Some(Ahead { rows, kept: before.kept || one.kept, ..before });
+                    stream.details.ahead = Some(Ahead { rows, kept: before.kept || one.kept, ..before });
                 }
                 Risk::ResumedAfterCut => stream.resumed_after_cut = true,
             });
@@ -189,18 +189,18 @@ impl Progress {
     }
 
     fn returned_state(&mut self, name: &Name, state: &State, complete: bool, line: &Line) {
-        let known = self.lookup.index.get(name.key().as_ref()).copied();
+        let known = self.find(&name);
         // A stream unknown to the log counts if its state reports trouble.
         let troubled = state.failure.is_some() || (complete && state.left > 0);
         let Some(at) = known.or_else(|| troubled.then(|| self.place(name))) else { return };
         if let Some(failure_type) = &state.failure
-            && self.streams.get(at).is_some_and(|stream| stream.failed_in.is_none())
+            && self.streams.get(at).is_some_and(|stream| stream.details.failed_in.is_none())
         {
             self.stream_failure(name, Some(failure_type), ONLY_IN_STATE, line);
         }
         self.change(at, |stream| stream.state_ranges(state.clone(), StateOrigin::End));
         if complete && state.left > 0 {
-            self.change(at, |stream| stream.left = state.left as usize);
+            self.change(at, |stream| stream.details.left = state.left as usize);
         }
     }
 

@@ -15,7 +15,7 @@ impl Progress {
         };
         self.counters.estimate.by_stream = true;
         let at = self.place_of_message(name);
-        self.change(at, |stream| stream.estimate = guess);
+        self.change(at, |stream| stream.details.estimate = guess);
     }
 
     /// True if estimates of streams and of the whole sync are mixed. Then none counts, as in
@@ -27,7 +27,7 @@ impl Progress {
     /// Returns the estimated rows of a stream.
     #[must_use]
     pub fn estimated_rows(&self, stream: &Stream) -> Option<u64> {
-        stream.estimate.filter(|_| !self.mixed())?.0
+        stream.details.estimate.filter(|_| !self.mixed())?.0
     }
 
     /// Returns the read share of a stream, 0 to 1: by its ranges if it has some, otherwise by the
@@ -37,18 +37,18 @@ impl Progress {
         if let Some(share) = stream.coverage() {
             return Some(share);
         }
-        let (rows, units) = stream.estimate.filter(|_| !self.mixed())?;
+        let (rows, units) = stream.details.estimate.filter(|_| !self.mixed())?;
         match stream.status {
             Status::Completed => Some(1.0),
             Status::NotStarted => None,
-            _ => of(stream.records.attempt, rows).or_else(|| of(stream.measure, units)),
+            _ => of(stream.records.attempt, rows).or_else(|| of(stream.details.measure, units)),
         }
     }
 
     /// True if the estimate covers everything: the whole sync, or each stream of a known list.
     #[must_use]
     pub fn estimates_all(&self) -> bool {
-        let guessed = |stream: &Stream| stream.estimate.is_some() || stream.status == Status::Skipped;
+        let guessed = |stream: &Stream| stream.details.estimate.is_some() || stream.status == Status::Skipped;
         let listed = self.attempt.catalog && self.streams.iter().all(|stream| guessed(stream));
         self.counters.estimate.whole.is_some() || listed || self.closed
     }
@@ -62,14 +62,16 @@ impl Progress {
         }
         let over = !self.streams.is_empty() && self.streams.iter().all(|stream| stream.status == Status::Completed);
         if let Some((rows, units)) = self.counters.estimate.whole {
-            let measure = self.streams.iter().filter_map(|stream| stream.measure).sum();
+            let measure = self.streams.iter().filter_map(|stream| stream.details.measure).sum();
             let share = of(self.attempt_records(), rows).or_else(|| of(Some(measure), units));
             return if over { share.map(|_| 1.0) } else { share };
         }
         let mut sum = (0.0, 0.0);
         for stream in self.streams.iter().filter(|stream| stream.status != Status::Skipped) {
             // A stream that has not started may lack an estimate.
-            let Some(guessed) = stream.estimate.and_then(|(rows, _)| rows).map(|rows| rows as f64) else { continue };
+            let Some(guessed) = stream.details.estimate.and_then(|(rows, _)| rows).map(|rows| rows as f64) else {
+                continue;
+            };
             let there = stream.records.attempt.unwrap_or(0) as f64;
             sum = match stream.status {
                 Status::Completed => (sum.0 + there, sum.1 + there),

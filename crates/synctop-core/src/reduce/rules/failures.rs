@@ -1,7 +1,7 @@
 //! Records each error once, by stream and attempt.
 
 use crate::protocol::{CAUSED_BY, ErrorLevel, Failure, Level, Line, LineEnd, Name, Status, mask};
-use crate::reduce::state::errors::{ErrorPlace, Errors, Occurrence, TEXT_KEPT};
+use crate::reduce::state::errors::{ErrorPlace, Errors, OTHER_STREAMS, Occurrence, TEXT_KEPT};
 use crate::reduce::state::feed::{FeedOrigin, cut};
 use crate::reduce::state::progress::Progress;
 use std::borrow::Cow;
@@ -51,9 +51,9 @@ impl Progress {
     pub(crate) fn clear_stream(&mut self, at: usize, name: &str) {
         self.errors.clear(name, self.attempts);
         self.change(at, |stream| {
-            let of_error = stream.failed_in.take().is_some();
-            stream.failed_group = None;
-            stream.message = stream.message.take().filter(|_| !of_error);
+            let of_error = stream.details.failed_in.take().is_some();
+            stream.details.failed_group = None;
+            stream.details.message = stream.details.message.take().filter(|_| !of_error);
         });
     }
 
@@ -66,7 +66,7 @@ impl Progress {
         for part in std::mem::take(&mut failure.parts) {
             self.explained_by_roll_up(part, line);
         }
-        if failure.roll_up && self.streams.iter().any(|stream| stream.failed_in == Some(self.attempts)) {
+        if failure.roll_up && self.streams.iter().any(|stream| stream.details.failed_in == Some(self.attempts)) {
             let text: Arc<str> = message_of(&failure).into();
             self.note(Level::Error, FeedOrigin::Log, None, None, &text);
             self.attempt.roll_up = Some(text);
@@ -89,7 +89,7 @@ impl Progress {
         // In protocols whose first terminal status stands, a final error already sets it.
         let ends = failure.stream.clone().filter(|_| failure.is_final && self.traits().first_status_is_final);
         let id = self.record_failure(failure, line);
-        if let Some(at) = ends.and_then(|name| self.lookup.index.get(name.key().as_ref()).copied()) {
+        if let Some(at) = ends.and_then(|name| self.find(&name)) {
             let now = self.last_at;
             self.change(at, |stream| {
                 if !stream.terminal && stream.ever_started {
@@ -112,16 +112,16 @@ impl Progress {
             return;
         };
         let Some(stream) = self.stream(&name.key()) else { return };
-        let is_explained = stream.message.is_some() && !stream.reason_missing;
-        if stream.failed_in == Some(self.attempts) && is_explained {
+        let is_explained = stream.details.message.is_some() && !stream.reason_missing;
+        if stream.details.failed_in == Some(self.attempts) && is_explained {
             return;
         }
-        let (label, group) = (stream.label.clone(), stream.failed_group);
+        let (label, group) = (stream.label.clone(), stream.details.failed_group);
         if let Some(id) = group
             && self.errors.forget(id, &label)
-            && let Some(at) = self.lookup.index.get(name.key().as_ref()).copied()
+            && let Some(at) = self.find(&name)
         {
-            self.change(at, |stream| stream.errors = stream.errors.saturating_sub(1));
+            self.change(at, |stream| stream.details.errors = stream.details.errors.saturating_sub(1));
         }
         self.record_failure(Failure { stream: Some(name.into_owned()), ..part }, line);
     }
@@ -214,7 +214,8 @@ impl Progress {
         // Only stored groups need the raw line.
         let raw = if self.errors.is_full() { &[][..] } else { line.bytes.get(..TEXT_KEPT * 2).unwrap_or(line.bytes) };
         let slot = failure.stream.as_ref().map(|name| self.place(name));
-        let stream = slot.and_then(|at| self.streams.get(at)).map(|stream| stream.label.clone());
+        // Errors of all streams beyond the maximum number count together.
+        let stream = slot.map(|at| self.streams.get(at).map_or_else(|| OTHER_STREAMS.into(), |it| it.label.clone()));
         let id = self.errors.add(Occurrence {
             level: failure.level,
             failure_type: failure.failure_type.as_deref().map(|text| mask::secrets(text).into()),
@@ -228,13 +229,13 @@ impl Progress {
         if let Some(slot) = slot {
             let attempt = self.attempts;
             self.change(slot, |stream| {
-                stream.errors += 1;
+                stream.details.errors += 1;
                 if failure.from_destination {
                     stream.destination_failed();
                 }
                 if failure.is_final {
-                    (stream.failed_in, stream.failed_group) = (Some(attempt), Some(id));
-                    stream.message = Some(message);
+                    (stream.details.failed_in, stream.details.failed_group) = (Some(attempt), Some(id));
+                    stream.details.message = Some(message);
                     stream.reason_missing = false;
                 }
             });

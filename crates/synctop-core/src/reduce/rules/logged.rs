@@ -20,8 +20,8 @@ impl Progress {
     pub(crate) fn logged_warning(&mut self, log: &Log, logger: Option<&str>) {
         let may_end_silently = self.dialect.is_none() || self.traits().ends_with_process;
         if may_end_silently && log.retry.is_none() {
-            let stream = logger.and_then(logger_stream).and_then(|name| self.lookup.index.get(name));
-            let label = stream.and_then(|at| self.streams.get(*at)).map(|stream| stream.label.clone());
+            let stream = logger.and_then(logger_stream).and_then(|name| self.find_key(name));
+            let label = stream.and_then(|at| self.streams.get(at)).map(|stream| stream.label.clone());
             self.evidence.warned.add_exactly(log, label, self.attempts.max(1));
         }
     }

@@ -54,20 +54,21 @@ pub(crate) fn log_note<'a>(log: &Log<'a>) -> Note<'a> {
 impl Progress {
     pub(crate) fn log(&mut self, log: &Log, from: Option<&str>, note: Option<Note>) {
         for name in &log.asked {
+            let name = mask::secrets(name);
             if self.requested.asked.len() < MAX_REQUESTED_STREAMS
-                && !self.requested.asked.iter().any(|known| **known == *mask::secrets(name))
+                && !self.requested.asked.iter().any(|known| **known == *name)
             {
-                self.requested.asked.push(mask::secrets(name).into());
+                self.requested.asked.push(name.into());
             }
         }
         if let Some(retry) = &log.retry {
             self.counters.retries += 1;
             let now = self.last_at.unwrap_or(0);
-            let at = log.stream.as_deref().and_then(|name| self.lookup.index.get(name).copied());
+            let at = log.stream.as_deref().and_then(|name| self.find_key(name));
             if let Some(at) = at {
                 self.change(at, |stream| {
-                    let count = stream.retry.as_ref().map_or(0, |retry| retry.count) + 1;
-                    stream.retry = Some(Retrying {
+                    let count = stream.details.retry.as_ref().map_or(0, |retry| retry.count) + 1;
+                    stream.details.retry = Some(Retrying {
                         status: retry.status,
                         count,
                         attempt: retry.attempt,

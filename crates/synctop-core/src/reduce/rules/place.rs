@@ -2,6 +2,7 @@
 
 use crate::protocol::{Name, mask};
 use crate::reduce::state::input::Anomaly;
+use crate::reduce::state::lookup::BEYOND;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
 use crate::reduce::state::sums::Sums;
@@ -9,7 +10,8 @@ use crate::reduce::state::tally::Tally;
 use std::sync::Arc;
 
 impl Progress {
-    /// Returns the index of a stream; adds the stream if it is unknown.
+    /// Returns the index of a stream; adds the stream if it is unknown. Beyond the maximum number
+    /// of streams the index is that of no stream: changes have no effect.
     pub(crate) fn place(&mut self, name: &Name) -> usize {
         let same = |stream: &Arc<Stream>| {
             *stream.name == *name.name && stream.namespace.as_deref() == name.namespace.as_deref()
@@ -17,28 +19,26 @@ impl Progress {
         if self.streams.get(self.lookup.last_stream).is_some_and(same) {
             return self.lookup.last_stream;
         }
-        let key = name.key();
-        if let Some(at) = self.lookup.index.get(key.as_ref()) {
-            self.lookup.last_stream = *at;
-            return *at;
+        if let Some(at) = self.find(name) {
+            self.lookup.last_stream = at;
+            return at;
         }
-        let at = self.streams.len();
+        if self.streams.len() >= self.lookup.max_streams {
+            self.counters.beyond.mentions += 1;
+            self.lookup.last_stream = BEYOND;
+            return BEYOND;
+        }
         let mut stream = Stream::named(&mask::secrets(&name.name));
         if let Some(space) = &name.namespace {
-            stream.namespace = Some(mask::secrets(space).into());
+            let space = mask::secrets(space);
+            // Most streams share the namespace of the one before.
+            let shared = self.streams.last().and_then(|last| last.namespace.clone()).filter(|last| **last == *space);
+            stream.namespace = Some(shared.unwrap_or_else(|| space.into()));
             stream.label = mask::secrets(&name.label()).into();
-        } else {
-            stream.label = Arc::clone(&stream.name);
         }
+        let at = self.streams.len();
         self.streams.push(Arc::new(stream));
-        Arc::make_mut(&mut self.lookup.index).insert(key.into(), at);
-        let order = (name.name.as_ref(), name.namespace.as_deref());
-        let streams = &self.streams;
-        let by_name = Arc::make_mut(&mut self.lookup.by_name);
-        let slot = by_name.partition_point(|at| {
-            streams.get(*at as usize).is_some_and(|s| (s.name.as_ref(), s.namespace.as_deref()) < order)
-        });
-        by_name.insert(slot, u32::try_from(at).unwrap_or(u32::MAX));
+        self.lookup.add_last(&self.streams, name.namespace.as_deref(), &name.name);
         self.lookup.last_stream = at;
         at
     }
@@ -65,12 +65,20 @@ impl Progress {
         Some(result)
     }
 
+    /// Counts record lines of streams beyond the maximum number.
+    pub(crate) fn count_beyond(&mut self, records: u64) {
+        self.counters.beyond.records += records;
+        self.counters.beyond.records_in_attempt += records;
+        self.counters.sums.add(records, records);
+    }
+
     /// Recomputes the sums after changes of many streams.
     pub(crate) fn recount(&mut self) {
         self.counters.sums = Sums::default();
         for stream in &self.streams {
             self.counters.sums.moved(&Tally::default(), &stream.records);
         }
+        self.counters.sums.add(self.counters.beyond.records_in_attempt, self.counters.beyond.records);
     }
 
     /// Reports the stream's count to its rate. An unchanged count is a report too: its rate is

@@ -16,7 +16,7 @@ const STOPPED: &str = "it was not through when the run was stopped";
 const EXITS_WELL: &str = "its metrics say that it failed, and the run exited with 0";
 
 fn stream_hint(progress: &Progress, at: usize) -> Option<Arc<str>> {
-    progress.streams.get(at)?.hint.clone()
+    progress.streams.get(at)?.details.hint.clone()
 }
 
 impl Progress {
@@ -29,12 +29,12 @@ impl Progress {
         let cause = whole.map(|group| (group.id, group.message.clone()));
         self.change(at, |stream| {
             stream.set_status(Status::Errored, now);
-            if stream.failed_in == Some(attempt) {
+            if stream.details.failed_in == Some(attempt) {
                 return;
             }
             match cause {
                 Some((id, message)) => stream.explain(attempt, id, message),
-                None => stream.message = Some("it was not finished when the engine failed".into()),
+                None => stream.details.message = Some("it was not finished when the engine failed".into()),
             }
         });
     }
@@ -64,7 +64,7 @@ impl Progress {
         if !by_name.is_empty() {
             return Some(by_name);
         }
-        let syncing = self.context.syncing.as_deref().and_then(|key| self.lookup.index.get(key).copied());
+        let syncing = self.context.syncing.as_deref().and_then(|key| self.find_key(key));
         // The log of a source without its feed names no current stream: the only one is it.
         let is_only = |_: &usize| self.attempt.source_failed && all().count() == 1;
         Some(all().map(|(at, _)| at).filter(|at| syncing == Some(*at) || (syncing.is_none() && is_only(at))).collect())
@@ -75,7 +75,7 @@ impl Progress {
         let stop_reported =
             self.attempt.stopping || (self.exit == Some(Exit::Code(0)) && self.traits().stopped_exits_zero);
         let silent = |stream: &crate::reduce::state::stream::Stream| {
-            stream.status == Status::Errored && stream.failed_in != Some(self.attempts) && stream.took_part()
+            stream.status == Status::Errored && stream.details.failed_in != Some(self.attempts) && stream.took_part()
         };
         stop_reported && !self.exit.is_some_and(Exit::failed) && self.streams.iter().any(|stream| silent(stream))
     }
@@ -121,14 +121,14 @@ impl Progress {
         let blamed = self.blamed_streams();
         let now = self.last_at;
         for at in 0..self.streams.len() {
-            if self.streams.get(at).is_some_and(|stream| stream.limited.is_some()) {
+            if self.streams.get(at).is_some_and(|stream| stream.details.limited.is_some()) {
                 self.change(at, |stream| stream.end_rate_limit(now));
             }
             let Some(stream) = self.streams.get(at) else { continue };
             // An engine without statuses that exited with 0: the states it emitted are complete.
             let is_covered = done && stream.seen == stream.marked;
-            let at_edge = exit_zero && stream.seen > 0 && stream.table_edge == Some(stream.seen);
-            let is_assumed = quiet && stream.checkpoints == 0 && stream.in_feed;
+            let at_edge = exit_zero && stream.seen > 0 && stream.details.table_edge == Some(stream.seen);
+            let is_assumed = quiet && stream.details.checkpoints == 0 && stream.in_feed;
             let is_through = blamed.as_ref().is_some_and(|blamed| !blamed.contains(&at)) && stream.is_through();
             if stream.status == Status::Started && (is_covered || at_edge || is_assumed || is_through) {
                 self.change(at, |stream| {
@@ -143,7 +143,7 @@ impl Progress {
                 let hint = stream_hint(self, at);
                 if stopped {
                     let silence = if stop_reported { STOPPED } else { EXITS_WELL };
-                    self.change(at, |stream| stream.message = Some(hint.unwrap_or_else(|| silence.into())));
+                    self.change(at, |stream| stream.details.message = Some(hint.unwrap_or_else(|| silence.into())));
                 } else {
                     match hint {
                         Some(hint) => self.stream_failure(&name, None, &hint, &NO_LINE),

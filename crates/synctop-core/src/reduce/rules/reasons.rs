@@ -115,8 +115,8 @@ impl Progress {
     }
 
     fn syncing_stream(&self) -> Option<Name<'static>> {
-        let at = self.lookup.index.get(self.context.syncing.as_deref()?)?;
-        self.streams.get(*at).map(|stream| stream.identity())
+        let at = self.find_key(self.context.syncing.as_deref()?)?;
+        self.streams.get(at).map(|stream| stream.identity())
     }
 
     /// Settles the words of the log at the end of the process.
@@ -163,22 +163,22 @@ impl Progress {
             Status::NotStarted if stream.asked || stream.in_catalog => {
                 self.change(at, |stream| {
                     stream.set_status(Status::Skipped, now);
-                    stream.message = Some(text.clone());
+                    stream.details.message = Some(text.clone());
                     stream.left_by_warning = true;
                 });
             }
             Status::Skipped | Status::Errored if stream.reason_missing => {
-                let (name, label, group) = (stream.identity(), stream.label.clone(), stream.failed_group);
+                let (name, label, group) = (stream.identity(), stream.label.clone(), stream.details.failed_group);
                 if let Some(id) = group
                     && self.errors.forget(id, &label)
                 {
-                    self.change(at, |stream| stream.errors = stream.errors.saturating_sub(1));
+                    self.change(at, |stream| stream.details.errors = stream.details.errors.saturating_sub(1));
                 }
                 let failure = Failure::of(ErrorLevel::Stream, Some(name), text.to_string().into());
                 self.record_failure(failure, &NO_LINE);
             }
-            Status::Completed if stream.records.cumulative.unwrap_or(0) == 0 && stream.message.is_none() => {
-                self.change(at, |stream| stream.message = Some(text.clone()));
+            Status::Completed if stream.records.cumulative.unwrap_or(0) == 0 && stream.details.message.is_none() => {
+                self.change(at, |stream| stream.details.message = Some(text.clone()));
             }
             _ => {}
         }
@@ -197,7 +197,7 @@ impl Progress {
             .groups()
             .iter()
             .filter(|group| group.is_logged && group.hits.get("").is_some_and(|hit| hit.is_final && !hit.cleared))
-            .filter(|group| !self.streams.iter().any(|stream| stream.failed_group == Some(group.id)))
+            .filter(|group| !self.streams.iter().any(|stream| stream.details.failed_group == Some(group.id)))
             .map(|group| (group.id, group.message.clone()))
             .collect();
         for (id, text) in whole {

@@ -10,7 +10,8 @@ use crate::protocol::{Counts, ProcessEvent, ProgressReport, State, Status};
 use crate::reduce::outcome::outcome;
 use crate::reduce::state::position::Remainder;
 use crate::reduce::state::progress::Progress;
-use crate::reduce::state::runs::{Closing, IDS_KEPT, PastRun, RunMark, StreamMark};
+use crate::reduce::state::rare::Rare;
+use crate::reduce::state::runs::{Closing, IDS_KEPT, PastRun, RunMark};
 use crate::reduce::state::stream::{Ahead, Stream};
 use crate::reduce::state::tally::Tally;
 use std::sync::Arc;
@@ -272,6 +273,7 @@ impl Progress {
         for stream in self.streams.iter_mut().map(Arc::make_mut) {
             stream.start_run(attempt);
         }
+        self.counters.beyond.start_run();
         self.recount();
         let (at, count) = (self.last_at, self.cumulative_records());
         self.counters.rate = crate::reduce::state::rates::Rates::default();
@@ -285,7 +287,7 @@ impl Stream {
     /// Returns the end state of an earlier run that was ahead, if a client that continues from it
     /// skips rows.
     fn ahead_at_risk(&self) -> Option<Ahead> {
-        self.ahead.or(self.ahead_before).filter(|ahead| !ahead.kept)
+        self.details.ahead.or(self.details.ahead_before).filter(|ahead| !ahead.kept)
     }
 
     /// Compares the first checkpoint of a run with such an end of an earlier run. If as much is
@@ -293,61 +295,66 @@ impl Stream {
     /// missing here too. A run that reads anew has read next to nothing by then.
     pub(crate) fn compare_with_earlier_end(&mut self, before: Ahead, state: &State) {
         if before.read.zip(state.read()).is_some_and(|(before, now)| before > 0 && now >= before) {
-            self.ahead = Some(before);
+            self.details.ahead = Some(before);
         }
     }
 
     /// Removes the runs before this attempt, the first one of another run.
     fn start_run(&mut self, attempt: u32) {
-        if !self.took_part() && !self.reported && self.errors == self.mark.errors {
-            let fresh = Self::named(&self.name);
+        if !self.took_part() && !self.reported && self.details.errors == self.details.mark.errors {
+            let ahead = self.ahead_at_risk();
             *self = Self {
+                name: Arc::clone(&self.name),
                 namespace: self.namespace.take(),
                 label: Arc::clone(&self.label),
                 in_catalog: self.in_catalog,
                 asked: self.asked,
-                ahead_before: self.ahead_at_risk(),
-                ..fresh
+                ..Self::default()
             };
+            if ahead.is_some() {
+                self.details.ahead_before = ahead;
+            }
             return;
         }
-        let mark = self.mark;
+        let ahead = self.ahead_at_risk();
         self.records.start_run();
+        let details = &mut *self.details;
+        let mark = std::mem::take(&mut details.mark);
         for (count, before) in [
-            (&mut self.checkpoints, mark.checkpoints),
-            (&mut self.errors, mark.errors),
-            (&mut self.deletions, mark.deletions),
+            (&mut details.checkpoints, mark.checkpoints),
+            (&mut details.errors, mark.errors),
+            (&mut details.deletions, mark.deletions),
             (&mut self.seen, mark.seen),
             (&mut self.bytes, mark.bytes),
         ] {
             *count = count.saturating_sub(before);
         }
         self.marked = self.marked.saturating_sub(mark.seen);
-        self.measure = self.measure.map(|units| units.saturating_sub(mark.measure.unwrap_or(0)));
-        self.limits = (self.limits.0.saturating_sub(mark.limits.0), self.limits.1.saturating_sub(mark.limits.1));
-        if let Some(retry) = &mut self.retry {
+        details.measure = details.measure.map(|units| units.saturating_sub(mark.measure.unwrap_or(0)));
+        details.limits =
+            (details.limits.0.saturating_sub(mark.limits.0), details.limits.1.saturating_sub(mark.limits.1));
+        if let Some(retry) = &mut details.retry {
             retry.count = retry.count.saturating_sub(mark.retries);
         }
-        self.retry = self.retry.take().filter(|retry| retry.count > 0);
-        self.mark = StreamMark::default();
-        if self.checkpoints == 0 {
-            (self.last_checkpoint_at, self.remainder) = (None, Remainder::Unreported);
+        details.retry = details.retry.take().filter(|retry| retry.count > 0);
+        if details.checkpoints == 0 {
+            (details.last_checkpoint_at, details.remainder) = (None, Remainder::Unreported);
         }
-        if self.ranges == self.ranges_before {
-            self.ranges = crate::reduce::state::ranges::Ranges::default();
+        if details.ranges == details.ranges_before {
+            details.ranges = crate::reduce::state::ranges::Ranges::default();
         }
-        self.total_range = self.total_range.filter(|_| self.total_reported);
+        details.total_range = details.total_range.filter(|_| self.total_reported);
         (self.completed_before, self.left_out) = (false, false);
-        self.ranges_before = crate::reduce::state::ranges::Ranges::default();
+        details.ranges_before = crate::reduce::state::ranges::Ranges::default();
         (self.resumed, self.open_before, self.unfinished_before, self.recounted) = (false, false, false, false);
-        self.ahead_before = self.ahead_at_risk();
-        (self.ahead, self.cut_open, self.resumed_after_cut) = (None, false, false);
-        (self.unwritten, self.committed) = (None, None);
-        if self.failed_in != Some(attempt) {
-            (self.failed_in, self.failed_group, self.message) = (None, None, None);
+        details.ahead_before = ahead;
+        (details.ahead, self.cut_open, self.resumed_after_cut) = (None, false, false);
+        (details.unwritten, details.committed) = (None, None);
+        if details.failed_in != Some(attempt) {
+            (details.failed_in, details.failed_group, details.message) = (None, None, None);
         }
-        self.failed_in = self.failed_in.map(|_| 1);
+        details.failed_in = details.failed_in.map(|_| 1);
         self.ever_started = self.started_here();
-        self.rate = crate::reduce::state::rates::Rates::default();
+        self.rate = Rare::default();
     }
 }

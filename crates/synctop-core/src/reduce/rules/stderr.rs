@@ -204,10 +204,8 @@ impl Progress {
         {
             let text: Arc<str> = mask::secrets(cut(&log.message, TEXT_KEPT)).into();
             self.stderr.parser.trace.error = Some(text.clone());
-            if let Some(at) =
-                message.from.as_deref().and_then(logger_stream).and_then(|name| self.lookup.index.get(name).copied())
-            {
-                self.change(at, |stream| stream.hint = Some(text));
+            if let Some(at) = message.from.as_deref().and_then(logger_stream).and_then(|name| self.find_key(name)) {
+                self.change(at, |stream| stream.details.hint = Some(text));
             }
         }
         let failed = matches!(message.kind, Kind::Failure(_));

@@ -9,6 +9,12 @@ use std::sync::Arc;
 /// Maximum number of groups. Occurrences of further ones are only counted.
 pub const GROUPS_KEPT: usize = 200;
 
+/// Maximum number of pairs of a group and a stream. Further streams of a group count together.
+pub const HITS_KEPT: usize = 200_000;
+
+/// Label under which errors of streams beyond a maximum number count together.
+pub(crate) const OTHER_STREAMS: &str = "(streams beyond the limit)";
+
 /// Maximum number of recent occurrences that a group stores with their place.
 pub const PLACES_KEPT: usize = 20;
 
@@ -237,6 +243,7 @@ impl Errors {
                 self.groups.len() - 1
             }
         };
+        let stream = self.hit_label(slot, error.stream);
         let Some(group) = self.groups.get_mut(slot).map(Arc::make_mut) else { return id };
         group.count += 1;
         group.attempt = attempt;
@@ -246,7 +253,7 @@ impl Errors {
         group.message = error.message;
         group.stack = error.stack.or_else(|| group.stack.take());
         group.raw = error.raw.or_else(|| group.raw.take());
-        let hit = group.hits.entry(error.stream.unwrap_or_default()).or_insert(Hit {
+        let hit = group.hits.entry(stream).or_insert(Hit {
             count: 0,
             attempt,
             in_attempt: 0,
@@ -270,6 +277,14 @@ impl Errors {
         }
         group.places.push_back(error.place);
         id
+    }
+
+    /// Returns the label under which an error counts: that of its stream, within the bound.
+    fn hit_label(&self, slot: usize, stream: Option<Arc<str>>) -> Arc<str> {
+        let stream = stream.unwrap_or_default();
+        let is_known = self.groups.get(slot).is_some_and(|group| group.hits.contains_key(&stream));
+        let hits = || self.groups.iter().map(|group| group.hits.len()).sum::<usize>();
+        if is_known || stream.is_empty() || hits() < HITS_KEPT { stream } else { OTHER_STREAMS.into() }
     }
 
     /// Removes the occurrences of a group in a stream, because a better error explains them.

@@ -1,7 +1,7 @@
 //! Everything known about one input.
 
 use crate::protocol::python::Traceback;
-use crate::protocol::{Dialect, Millis};
+use crate::protocol::{Decoder, Dialect, Millis, Name, Status};
 use crate::reduce::state::attempt::Attempt;
 use crate::reduce::state::commits::Commits;
 use crate::reduce::state::errors::{ErrorPlace, Errors};
@@ -9,6 +9,7 @@ use crate::reduce::state::estimate::Estimated;
 use crate::reduce::state::feed::Feed;
 use crate::reduce::state::input::{Anomaly, Exit, Input};
 use crate::reduce::state::logged::LoggedErrors;
+use crate::reduce::state::lookup::StreamLookup;
 use crate::reduce::state::parts::Parts;
 use crate::reduce::state::rates::{Rates, SHORTEST_MS};
 use crate::reduce::state::runs::{PastRuns, RunMark};
@@ -16,7 +17,7 @@ use crate::reduce::state::stderr::StderrParser;
 use crate::reduce::state::stream::Stream;
 use crate::reduce::state::sums::Sums;
 use crate::reduce::state::tally::Tally;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Everything known about one input.
@@ -98,6 +99,48 @@ pub struct Counters {
     pub retries: u64,
     /// Status changes of all streams.
     pub transitions: u64,
+    /// Streams beyond the maximum number.
+    pub beyond: BeyondStreams,
+}
+
+/// Messages about streams beyond the maximum number, which have no state of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BeyondStreams {
+    /// Times that messages named such a stream, in the current run.
+    pub mentions: u64,
+    /// Their `record` lines in the current run, which count in the totals.
+    pub records: u64,
+    /// Their `record` lines in the last attempt.
+    pub(crate) records_in_attempt: u64,
+    /// Starts, ends and failures of such streams in the last attempt, by their statuses.
+    pub(crate) started: u64,
+    pub(crate) ended: u64,
+    pub(crate) failed: u64,
+}
+
+impl BeyondStreams {
+    pub(crate) fn begin_attempt(&mut self) {
+        *self = Self { mentions: self.mentions, records: self.records, ..Self::default() };
+    }
+
+    /// Removes the runs before the last attempt.
+    pub(crate) fn start_run(&mut self) {
+        self.records = self.records_in_attempt;
+    }
+
+    pub(crate) fn status(&mut self, status: Status) {
+        match status {
+            Status::NotStarted => {}
+            Status::Started => self.started += 1,
+            Status::Completed | Status::Skipped => self.ended += 1,
+            Status::Errored => (self.ended, self.failed) = (self.ended + 1, self.failed + 1),
+        }
+    }
+
+    /// True if more of them started than ended.
+    pub(crate) fn are_open(&self) -> bool {
+        self.started > self.ended
+    }
 }
 
 /// Identity and start of the current run.
@@ -107,19 +150,6 @@ pub(crate) struct RunState {
     pub(crate) id: Option<Arc<str>>,
     /// Totals at its start.
     pub(crate) mark: RunMark,
-}
-
-/// Indexes of the streams.
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct StreamLookup {
-    /// By key.
-    #[serde(skip)]
-    pub(crate) index: Arc<HashMap<Box<str>, usize>>,
-    /// Sorted by name.
-    #[serde(skip)]
-    pub(crate) by_name: Arc<Vec<u32>>,
-    /// Index of the stream that was looked up last; consecutive records mostly share a stream.
-    pub(crate) last_stream: usize,
 }
 
 /// Logged and listed errors that are no error groups yet.
@@ -177,22 +207,47 @@ pub(crate) struct MessageContext {
 }
 
 impl Progress {
+    /// Creates the progress of an input before its first line, with the decoder's maximum number of
+    /// streams.
+    #[must_use]
+    pub fn new(decoder: &Decoder) -> Self {
+        let mut progress = Self::default();
+        progress.lookup.max_streams = decoder.max_streams();
+        progress
+    }
+
+    /// Returns the maximum number of streams.
+    #[must_use]
+    pub fn max_streams(&self) -> usize {
+        self.lookup.max_streams
+    }
+
     /// Returns the streams, sorted by name.
     #[must_use]
     pub fn streams_by_name(&self) -> impl ExactSizeIterator<Item = &Arc<Stream>> {
-        self.lookup.by_name.iter().filter_map(|at| self.streams.get(*at as usize)).collect::<Vec<_>>().into_iter()
+        self.name_order().iter().filter_map(|at| self.streams.get(*at as usize)).collect::<Vec<_>>().into_iter()
     }
 
     /// Returns indexes into [`Self::streams`], sorted by name.
     #[must_use]
     pub fn name_order(&self) -> &[u32] {
-        &self.lookup.by_name
+        self.lookup.order(&self.streams)
     }
 
     /// Returns the stream with this key (see [`key_of`]); `None` if it is unknown.
     #[must_use]
     pub fn stream(&self, key: &str) -> Option<&Arc<Stream>> {
-        self.lookup.index.get(key).and_then(|at| self.streams.get(*at))
+        self.find_key(key).and_then(|at| self.streams.get(at))
+    }
+
+    /// Returns the index of a stream; `None` if it is unknown.
+    pub(crate) fn find(&self, name: &Name) -> Option<usize> {
+        self.lookup.find(&self.streams, name.namespace.as_deref(), &name.name)
+    }
+
+    /// Returns the index of the stream with this key.
+    pub(crate) fn find_key(&self, key: &str) -> Option<usize> {
+        self.lookup.find_key(&self.streams, key)
     }
 
     /// Returns the records of the last attempt: the larger of the engine's own total and the sum of

@@ -1,6 +1,8 @@
 //! Rates: count differences spread over the time between two reports.
 
 use crate::protocol::Millis;
+use crate::reduce::state::rare::{Ring, SharedDefault};
+use std::sync::LazyLock;
 
 /// Width of a bucket in milliseconds.
 pub const BUCKET_MS: Millis = 2_000;
@@ -21,21 +23,21 @@ pub const SHORTEST_MS: Millis = 1_000;
 pub(crate) const PARTS: u64 = 256;
 
 /// Differences of one counter in buckets of fixed width and number.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rates {
     /// Amounts in parts: integers, so that the order of reports makes no difference and the
     /// encoding is short.
-    #[serde(with = "crate::reduce::past::pack::ring")]
-    pub(crate) buckets: [u32; BUCKETS],
+    buckets: Ring<BUCKETS>,
     /// Number of the newest bucket (its start divided by the width).
     pub(crate) newest: Millis,
     pub(crate) first_at: Option<Millis>,
     pub(crate) last: Option<(Millis, u64)>,
 }
 
-impl Default for Rates {
-    fn default() -> Self {
-        Self { buckets: [0; BUCKETS], newest: 0, first_at: None, last: None }
+impl SharedDefault for Rates {
+    fn shared() -> &'static Self {
+        static DEFAULT: LazyLock<Rates> = LazyLock::new(Rates::default);
+        &DEFAULT
     }
 }
 
@@ -82,10 +84,10 @@ impl Rates {
 
     pub(crate) fn advance(&mut self, to: Millis) {
         if to - self.newest >= BUCKETS as Millis {
-            self.buckets = [0; BUCKETS];
+            self.buckets.clear();
         } else {
             for bucket in self.newest + 1..=to {
-                self.set(bucket, 0);
+                self.buckets.set(Self::slot(bucket), 0);
             }
         }
         self.newest = self.newest.max(to);
@@ -96,15 +98,9 @@ impl Rates {
     }
 
     pub(crate) fn add(&mut self, bucket: Millis, amount: u64) {
-        if let Some(slot) = self.buckets.get_mut(Self::slot(bucket)) {
-            *slot = slot.saturating_add(u32::try_from(amount).unwrap_or(u32::MAX));
-        }
-    }
-
-    pub(crate) fn set(&mut self, bucket: Millis, amount: u32) {
-        if let Some(slot) = self.buckets.get_mut(Self::slot(bucket)) {
-            *slot = amount;
-        }
+        let slot = Self::slot(bucket);
+        let sum = self.buckets.get(slot).saturating_add(u32::try_from(amount).unwrap_or(u32::MAX));
+        self.buckets.set(slot, sum);
     }
 
     /// Returns the units in a bucket.
@@ -113,7 +109,7 @@ impl Rates {
         if bucket > self.newest || bucket <= self.newest - BUCKETS as Millis {
             return 0.0;
         }
-        f64::from(self.buckets.get(Self::slot(bucket)).copied().unwrap_or(0)) / PARTS as f64
+        f64::from(self.buckets.get(Self::slot(bucket))) / PARTS as f64
     }
 
     /// Returns the time of the last report.

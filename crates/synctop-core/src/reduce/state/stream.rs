@@ -4,15 +4,17 @@ use crate::protocol::{Activity, Millis, Position, Range, State, Status};
 use crate::reduce::state::gaps::Gaps;
 use crate::reduce::state::position::{KeptPosition, Remainder, StateOrigin};
 use crate::reduce::state::ranges::Ranges;
+use crate::reduce::state::rare::{Rare, SharedDefault};
 use crate::reduce::state::rates::Rates;
+use crate::reduce::state::runs::StreamMark;
 use crate::reduce::state::tally::Tally;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Maximum share of a stream that is not completely read.
 pub(crate) const ALMOST: f64 = 0.9999;
 
 /// State of one stream in the current run.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Stream {
     /// Name without the namespace, secrets masked.
     pub name: Arc<str>,
@@ -32,16 +34,90 @@ pub struct Stream {
     pub seen: u64,
     /// Bytes of its `record` lines in this run, newlines included.
     pub bytes: u64,
-    /// UTF-16 units of its record data, which Airbyte calls bytes; `None` in other protocols.
-    pub measure: Option<u64>,
     /// Part of `seen` before its last checkpoint.
     pub(crate) marked: u64,
+    /// True if it has records in files, which only the engine's own counts include.
+    pub hidden: bool,
+    /// Time of the last checkpoint or record.
+    pub last_sign_at: Option<Millis>,
+    /// Time of the start in this attempt.
+    pub started_at: Option<Millis>,
+    /// Time of the last status change.
+    pub changed_at: Option<Millis>,
+    /// True if it started in this attempt or an earlier one.
+    pub ever_started: bool,
+    /// True if completion is assumed from the end of the process and the last checkpoint.
+    pub assumed: bool,
+    /// True if completion is assumed although no checkpoint followed its last record.
+    pub(crate) assumed_open: bool,
+    /// True if a warning is the reason of its absence.
+    pub(crate) left_by_warning: bool,
+    /// True if a run was configured to read it.
+    pub asked: bool,
+    /// True if it has a terminal status.
+    pub(crate) terminal: bool,
+    /// True if it failed and the reason is not known yet.
+    pub(crate) unexplained: bool,
+    /// It failed, and its message is a placeholder until a reason is known.
+    pub(crate) reason_missing: bool,
+    /// True if it started in the feed itself, not only in logs beside it.
+    pub(crate) in_feed: bool,
+    /// True if its status changed.
+    pub(crate) moved: bool,
+    /// True if its status was errored.
+    pub(crate) errored_here: bool,
+    /// True if the last catalog lists it, or if its absence from the catalog is counted already.
+    pub(crate) in_catalog: bool,
+    pub(crate) start_reported: bool,
+    pub(crate) complete_reported: bool,
+    /// True if its "complete" may precede its checkpoints.
+    pub(crate) early: bool,
+    /// True if an engine reported its count; otherwise `record` lines are counted.
+    pub(crate) reported: bool,
+    /// True if "complete" overwrote a failure of this attempt.
+    pub(crate) overwritten: bool,
+    /// True if it continued from an earlier attempt that did not finish it.
+    pub(crate) resumed: bool,
+    pub(crate) open_before: bool,
+    /// True if the attempt before left it unfinished: open, or with an error.
+    pub(crate) unfinished_before: bool,
+    /// True if its cumulative count includes rows of an attempt that may count rows twice.
+    pub(crate) recounted: bool,
+    /// True if it counted rows after its last checkpoint before the attempt before ended, or may
+    /// have.
+    pub(crate) counted_ahead: bool,
+    /// True if its last checkpoint is of this attempt.
+    pub(crate) checkpoint_here: bool,
+    pub(crate) checkpoint_uncounted: bool,
+    /// True if the destination failed in this attempt.
+    pub(crate) destination_failed: bool,
+    /// True if a limit cut it off in this attempt, and the end cannot show its unread rows.
+    pub(crate) cut_open: bool,
+    /// True if the run continued after such a cut.
+    pub resumed_after_cut: bool,
+    /// True if an earlier attempt left ranges unread, and the attempt that ended complete did not
+    /// read the stream.
+    pub(crate) left_out: bool,
+    /// True if it completed with records in an attempt that did not finish: read again, they count
+    /// twice.
+    pub(crate) completed_before: bool,
+    /// True if its total range was reported in this attempt.
+    pub(crate) total_reported: bool,
+    /// Records per second, from its cumulative count.
+    pub rate: Rare<Rates>,
+    /// Counts, texts and positions that a stream without activity does not have.
+    pub details: Rare<StreamDetails>,
+}
+
+/// Part of a [`Stream`] that is stored only once it differs from its default.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StreamDetails {
+    /// UTF-16 units of its record data, which Airbyte calls bytes; `None` in other protocols.
+    pub measure: Option<u64>,
     /// Records that a destination has confirmed.
     pub committed: Option<u64>,
     /// Records in this attempt, as reported by the engine beside its lines.
     pub metered: Option<u64>,
-    /// True if it has records in files, which only the engine's own counts include.
-    pub hidden: bool,
     /// Estimated records (and units of data), as reported by the engine.
     pub estimate: Option<(Option<u64>, Option<u64>)>,
     /// Current rate limit.
@@ -52,12 +128,6 @@ pub struct Stream {
     pub checkpoints: u64,
     /// Time of its last checkpoint; `None` without a checkpoint or without times.
     pub last_checkpoint_at: Option<Millis>,
-    /// Time of the last checkpoint or record.
-    pub last_sign_at: Option<Millis>,
-    /// Time of the start in this attempt.
-    pub started_at: Option<Millis>,
-    /// Time of the last status change.
-    pub changed_at: Option<Millis>,
     /// Latest error, reason or other text beside its status, secrets masked; `None` without one.
     pub message: Option<Arc<str>>,
     /// Inserted records, as the destination reports them; `None` if not reported.
@@ -81,102 +151,41 @@ pub struct Stream {
     pub failed_group: Option<u64>,
     /// Latest gaps between its checkpoints and records.
     pub gaps: Gaps,
-    /// Records per second, from its cumulative count.
-    pub rate: Rates,
     /// Retries of its requests; `None` if the source logged none in this run.
     pub retry: Option<Retrying>,
-
-    /// True if it started in this attempt or an earlier one.
-    pub ever_started: bool,
-
     /// Last unknown status word.
     pub odd_status: Option<Arc<str>>,
-
-    /// True if completion is assumed from the end of the process and the last checkpoint.
-    pub assumed: bool,
-    /// True if completion is assumed although no checkpoint followed its last record.
-    pub(crate) assumed_open: bool,
-    /// True if a warning is the reason of its absence.
-    pub(crate) left_by_warning: bool,
     /// Records seen at the last edge of its table.
     pub(crate) table_edge: Option<u64>,
-    /// True if a run was configured to read it.
-    pub asked: bool,
     /// Record counts of a checkpoint that differ: the reported count, and the counted records.
     pub(crate) miscounted: Option<(u64, u64)>,
-
-    // State of this attempt.
-    /// True if it has a terminal status.
-    pub(crate) terminal: bool,
-    /// True if it failed and the reason is not known yet.
-    pub(crate) unexplained: bool,
-    /// It failed, and its message is a placeholder until a reason is known.
-    pub(crate) reason_missing: bool,
     /// Last logged text about an error of the stream.
     pub(crate) hint: Option<Arc<str>>,
-    /// True if it started in the feed itself, not only in logs beside it.
-    pub(crate) in_feed: bool,
-    /// True if its status changed.
-    pub(crate) moved: bool,
-    /// True if its status was errored.
-    pub(crate) errored_here: bool,
     /// Message beside "completed".
     pub(crate) completed_message: Option<Arc<str>>,
-    /// True if the last catalog lists it, or if its absence from the catalog is counted already.
-    pub(crate) in_catalog: bool,
-    pub(crate) start_reported: bool,
-    pub(crate) complete_reported: bool,
-    /// True if its "complete" may precede its checkpoints.
-    pub(crate) early: bool,
-    /// True if an engine reported its count; otherwise `record` lines are counted.
-    pub(crate) reported: bool,
-    /// True if "complete" overwrote a failure of this attempt.
-    pub(crate) overwritten: bool,
-    /// True if it continued from an earlier attempt that did not finish it.
-    pub(crate) resumed: bool,
-    pub(crate) open_before: bool,
-    /// True if the attempt before left it unfinished: open, or with an error.
-    pub(crate) unfinished_before: bool,
-    /// True if its cumulative count includes rows of an attempt that may count rows twice.
-    pub(crate) recounted: bool,
-    /// True if it counted rows after its last checkpoint before the attempt before ended, or may
-    /// have.
-    pub(crate) counted_ahead: bool,
     /// Number of ranges left at a complete end.
     pub(crate) left: usize,
-
-    // Rows that may be missing.
     /// Deletions in the feed, which do not count as records.
     pub(crate) deletions: u64,
     pub(crate) checkpoint: KeptPosition,
-    /// True if its last checkpoint is of this attempt.
-    pub(crate) checkpoint_here: bool,
     /// Count in the first report after its last checkpoint. Rows counted later may not be written.
     pub(crate) count_at_checkpoint: Option<u64>,
-    pub(crate) checkpoint_uncounted: bool,
     /// Counted rows that may not be written, because the destination failed in this run.
     pub unwritten: Option<u64>,
-    /// True if the destination failed in this attempt.
-    pub(crate) destination_failed: bool,
     /// Set if the state of an end in this run was ahead of its last checkpoint.
     pub ahead: Option<Ahead>,
     /// State ahead in an earlier run of the log, until the first checkpoint of this run shows
     /// whether it continues from that end.
     pub(crate) ahead_before: Option<Ahead>,
-    /// True if a limit cut it off in this attempt, and the end cannot show its unread rows.
-    pub(crate) cut_open: bool,
-    /// True if the run continued after such a cut.
-    pub resumed_after_cut: bool,
-    /// True if an earlier attempt left ranges unread, and the attempt that ended complete did not
-    /// read the stream.
-    pub(crate) left_out: bool,
-    /// True if it completed with records in an attempt that did not finish: read again, they count
-    /// twice.
-    pub(crate) completed_before: bool,
-    /// True if its total range was reported in this attempt.
-    pub(crate) total_reported: bool,
     /// Totals at the start of this attempt.
-    pub(crate) mark: crate::reduce::state::runs::StreamMark,
+    pub(crate) mark: StreamMark,
+}
+
+impl SharedDefault for StreamDetails {
+    fn shared() -> &'static Self {
+        static DEFAULT: LazyLock<StreamDetails> = LazyLock::new(StreamDetails::default);
+        &DEFAULT
+    }
 }
 
 /// Lead of an end state over a stream's last checkpoint.
@@ -223,87 +232,8 @@ impl Stream {
     /// Creates a stream without a namespace, which has not started.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            namespace: None,
-            label: name.into(),
-            status: Status::NotStarted,
-            settling: false,
-            records: Tally::default(),
-            counted: 0,
-            seen: 0,
-            bytes: 0,
-            measure: None,
-            marked: 0,
-            committed: None,
-            metered: None,
-            hidden: false,
-            estimate: None,
-            limited: None,
-            limits: (0, 0),
-            checkpoints: 0,
-            last_checkpoint_at: None,
-            last_sign_at: None,
-            started_at: None,
-            changed_at: None,
-            message: None,
-            inserted: None,
-            updated: None,
-            deleted: None,
-            total_range: None,
-            ranges: Ranges::default(),
-            ranges_before: Ranges::default(),
-            errors: 0,
-            failed_in: None,
-            failed_group: None,
-            gaps: Gaps::default(),
-            rate: Rates::default(),
-            retry: None,
-            ever_started: false,
-            odd_status: None,
-            assumed: false,
-            assumed_open: false,
-            left_by_warning: false,
-            table_edge: None,
-            asked: false,
-            miscounted: None,
-            terminal: false,
-            unexplained: false,
-            reason_missing: false,
-            hint: None,
-            in_feed: false,
-            moved: false,
-            errored_here: false,
-            completed_message: None,
-            in_catalog: false,
-            start_reported: false,
-            complete_reported: false,
-            early: false,
-            reported: false,
-            overwritten: false,
-            resumed: false,
-            open_before: false,
-            unfinished_before: false,
-            recounted: false,
-            counted_ahead: false,
-            left: 0,
-            remainder: Remainder::Unreported,
-            deletions: 0,
-            checkpoint: KeptPosition::default(),
-            checkpoint_here: false,
-            count_at_checkpoint: None,
-            checkpoint_uncounted: false,
-            unwritten: None,
-            destination_failed: false,
-            ahead: None,
-            ahead_before: None,
-            cut_open: false,
-            resumed_after_cut: false,
-            left_out: false,
-            completed_before: false,
-            total_reported: false,
-            mark: crate::reduce::state::runs::StreamMark::default(),
-        }
+        let name: Arc<str> = name.into();
+        Self { label: Arc::clone(&name), name, ..Self::default() }
     }
 
     /// Starts a new attempt. Completed, skipped and errored carry over; a started stream waits
@@ -311,9 +241,9 @@ impl Stream {
     pub(crate) fn begin_attempt(&mut self, at: Option<Millis>, finished: bool) {
         self.recounted = self.may_count_twice();
         let attempt = self.records.attempt.unwrap_or(0);
-        self.counted_ahead = self.count_at_checkpoint.map_or(attempt > 0, |at| attempt > at);
+        self.counted_ahead = self.details.count_at_checkpoint.map_or(attempt > 0, |at| attempt > at);
         self.open_before = self.status == Status::Started;
-        self.unfinished_before = self.open_before || self.status == Status::Errored || self.failed_in.is_some();
+        self.unfinished_before = self.open_before || self.status == Status::Errored || self.details.failed_in.is_some();
         self.completed_before = !finished && self.status == Status::Completed && self.records.cumulative > Some(0);
         (self.left_out, self.total_reported) = (false, false);
         if self.open_before {
@@ -323,46 +253,54 @@ impl Stream {
         if let (Some(at), Some(count)) = (at, self.records.cumulative) {
             self.rate.mark(at, count);
         }
-        self.ranges_before = self.ranges.clone();
         self.resumed_after_cut |= std::mem::take(&mut self.cut_open);
         self.checkpoint_here = false;
-        (self.count_at_checkpoint, self.checkpoint_uncounted) = (None, false);
+        self.checkpoint_uncounted = false;
         self.destination_failed = false;
-        self.mark = crate::reduce::state::runs::StreamMark {
-            checkpoints: self.checkpoints,
-            errors: self.errors,
-            deletions: self.deletions,
-            seen: self.seen,
-            bytes: self.bytes,
-            measure: self.measure,
-            retries: self.retries(),
-            limits: self.limits,
-        };
+        self.set_mark();
         self.counted = 0;
         self.started_at = None;
         self.settling = false;
         // Rows that an earlier attempt read after its last checkpoint are not part of this one.
         self.marked = self.seen;
-        self.miscounted = None;
-        self.estimate = None;
         self.terminal = false;
         self.unexplained = false;
-        self.hint = None;
         self.in_feed = false;
         (self.assumed, self.assumed_open) = (false, false);
-        self.metered = None;
-        self.limited = None;
         self.moved = false;
         self.errored_here = false;
-        self.completed_message = None;
         self.reported = false;
         self.start_reported = false;
         self.complete_reported = false;
         self.overwritten = false;
         self.resumed = false;
-        self.left = 0;
         self.last_sign_at = None;
-        if let Some(retry) = &mut self.retry {
+    }
+
+    /// Stores the totals at the start of an attempt, and resets the details of the attempt before.
+    fn set_mark(&mut self) {
+        let (seen, bytes) = (self.seen, self.bytes);
+        if seen > 0 {
+            self.details.mark.seen = seen;
+        }
+        let retries = self.retries();
+        let Some(details) = self.details.stored() else { return };
+        details.mark = StreamMark {
+            checkpoints: details.checkpoints,
+            errors: details.errors,
+            deletions: details.deletions,
+            seen,
+            bytes,
+            measure: details.measure,
+            retries,
+            limits: details.limits,
+        };
+        details.ranges_before.clone_from(&details.ranges);
+        (details.count_at_checkpoint, details.miscounted, details.estimate) = (None, None, None);
+        (details.hint, details.completed_message) = (None, None);
+        (details.metered, details.limited) = (None, None);
+        details.left = 0;
+        if let Some(retry) = &mut details.retry {
             retry.until = Millis::MIN;
         }
     }
@@ -390,14 +328,14 @@ impl Stream {
         self.seen += records;
         self.bytes += bytes;
         if let Some(units) = measure {
-            self.measure = Some(self.measure.unwrap_or(0).saturating_add(units));
+            self.details.measure = Some(self.details.measure.unwrap_or(0).saturating_add(units));
         }
     }
 
     /// Returns the counted records of this attempt: lines; for records in files, the engine's count
     /// if it is larger.
     pub(crate) fn count_here(&self) -> u64 {
-        match self.metered {
+        match self.details.metered {
             Some(told) if self.hidden || self.counted == 0 => told.max(self.counted),
             _ => self.counted,
         }
@@ -414,44 +352,48 @@ impl Stream {
     /// Returns the milliseconds held by rate limits up to now.
     #[must_use]
     pub fn limited_ms(&self, now: Option<Millis>) -> u64 {
-        let open = self.limited.and_then(|limited| limited.since).zip(now).map_or(0, |(since, now)| now - since);
-        self.limits.1 + u64::try_from(open).unwrap_or(0)
+        let open =
+            self.details.limited.and_then(|limited| limited.since).zip(now).map_or(0, |(since, now)| now - since);
+        self.details.limits.1 + u64::try_from(open).unwrap_or(0)
     }
 
     /// Applies a reported activity: the stream moves, or a rate limit holds it.
     pub(crate) fn apply_activity(&mut self, activity: Activity, now: Option<Millis>) {
         self.mark_started(now);
         let Activity::Limited(until) = activity else { return self.end_rate_limit(now) };
-        if let Some(limited) = &mut self.limited {
+        let details = &mut *self.details;
+        if let Some(limited) = &mut details.limited {
             limited.times += 1;
             limited.until = until.or(limited.until);
         } else {
-            self.limited = Some(Limited { since: now, until, times: 1 });
-            self.limits.0 += 1;
+            details.limited = Some(Limited { since: now, until, times: 1 });
+            details.limits.0 += 1;
         }
     }
 
     /// Ends the current rate limit.
     pub(crate) fn end_rate_limit(&mut self, now: Option<Millis>) {
-        if let Some(limited) = self.limited.take()
+        let Some(details) = self.details.stored() else { return };
+        if let Some(limited) = details.limited.take()
             && let (Some(since), Some(now)) = (limited.since, now)
         {
-            self.limits.1 += u64::try_from(now - since).unwrap_or(0);
+            details.limits.1 += u64::try_from(now - since).unwrap_or(0);
         }
     }
 
     /// Records the error that explains a failure without a reason.
     pub(crate) fn explain(&mut self, attempt: u32, id: u64, message: Arc<str>) {
         (self.unexplained, self.reason_missing) = (false, false);
-        self.errors += u64::from(self.failed_in != Some(attempt));
-        (self.failed_in, self.failed_group) = (Some(attempt), Some(id));
-        self.message = Some(message);
+        let details = &mut *self.details;
+        details.errors += u64::from(details.failed_in != Some(attempt));
+        (details.failed_in, details.failed_group) = (Some(attempt), Some(id));
+        details.message = Some(message);
     }
 
     /// True if a checkpoint followed its last record, or the edge of its table.
     pub(crate) fn is_through(&self) -> bool {
-        let has_checkpoint = self.checkpoints > 0 && self.seen == self.marked;
-        self.seen > 0 && (has_checkpoint || self.table_edge == Some(self.seen))
+        let has_checkpoint = self.details.checkpoints > 0 && self.seen == self.marked;
+        self.seen > 0 && (has_checkpoint || self.details.table_edge == Some(self.seen))
     }
 
     /// Returns the identity of the stream.
@@ -466,7 +408,7 @@ impl Stream {
         if let (Some(before), Some(at)) = (self.last_sign_at, at)
             && at > before
         {
-            self.gaps.add(at - before);
+            self.details.gaps.add(at - before);
         }
         self.last_sign_at = at.or(self.last_sign_at);
     }
@@ -486,14 +428,14 @@ impl Stream {
 
     /// True if it took part in this attempt without an error, after errors in earlier ones.
     pub(crate) fn has_recovered(&self, attempt: u32) -> bool {
-        self.errors > 0 && self.failed_in != Some(attempt) && self.took_part()
+        self.details.errors > 0 && self.details.failed_in != Some(attempt) && self.took_part()
     }
 
     /// True if the stream has this status, and it is neither settling nor completed beside an
     /// error.
     #[must_use]
     pub fn has_final_status(&self, status: Status) -> bool {
-        self.status == status && !self.settling && !(status == Status::Completed && self.failed_in.is_some())
+        self.status == status && !self.settling && !(status == Status::Completed && self.details.failed_in.is_some())
     }
 
     /// True if it took part in this attempt.
@@ -509,63 +451,67 @@ impl Stream {
     /// True if ranges were left at an end that claimed completion.
     #[must_use]
     pub fn has_ranges_left(&self) -> bool {
-        self.left > 0 || self.left_out
+        self.details.left > 0 || self.left_out
     }
 
     /// Returns the share that earlier attempts completed.
     #[must_use]
     pub fn coverage_before(&self) -> f64 {
-        self.total_range.and_then(|total| self.ranges_before.coverage(total)).unwrap_or(0.0)
+        self.details.total_range.and_then(|total| self.details.ranges_before.coverage(total)).unwrap_or(0.0)
     }
 
     /// Returns the retries of its requests in this run, as the source logged them.
     #[must_use]
     pub fn retries(&self) -> u64 {
-        self.retry.as_ref().map_or(0, |retry| retry.count)
+        self.details.retry.as_ref().map_or(0, |retry| retry.count)
     }
 
     /// Returns the deletions: the engine's count, otherwise the deletions in the feed.
     #[must_use]
     pub fn deletions(&self) -> Option<u64> {
-        self.deleted.or((self.deletions > 0).then_some(self.deletions))
+        self.details.deleted.or((self.details.deletions > 0).then_some(self.details.deletions))
     }
 
     /// Applies a claimed total range or completed range.
     pub(crate) fn range_claimed(&mut self, total: Option<Range>, completed: Option<Range>) {
         self.total_reported |= total.is_some();
-        self.total_range = total.or(self.total_range);
+        if total.is_some() {
+            self.details.total_range = total;
+        }
         if let Some(range) = completed {
-            self.ranges.add(range);
+            self.details.ranges.add(range);
         }
     }
 
     /// Applies the ranges of a source's state.
     pub(crate) fn state_ranges(&mut self, state: State, of: StateOrigin) {
         self.total_reported |= state.total.is_some();
-        self.total_range = state.total.or(self.total_range);
+        if state.total.is_some() {
+            self.details.total_range = state.total;
+        }
         if state.completed.is_some() {
-            self.remainder = Remainder::Unreported;
+            self.details.remainder = Remainder::Unreported;
         }
         match (of, &state.position) {
             (_, Position::Unknown) => {}
-            (StateOrigin::Checkpoint, _) => self.remainder = Remainder::AtCheckpoint,
+            (StateOrigin::Checkpoint, _) => self.details.remainder = Remainder::AtCheckpoint,
             (StateOrigin::End, position) => {
                 if let Some(left) = position.known().and_then(|position| position.remaining) {
-                    self.remainder = Remainder::FromEnd(left);
+                    self.details.remainder = Remainder::FromEnd(left);
                 }
             }
         }
         if let Some(completed) = state.completed {
-            self.ranges.assign(&completed);
+            self.details.ranges.assign(&completed);
         }
     }
 
     /// Returns the milliseconds of the total range that the source's state lists as unread, if it
     /// lists any; the inner value is `None` with an open end.
     pub(crate) fn left_ms(&self) -> Option<Option<Millis>> {
-        match self.remainder {
+        match self.details.remainder {
             Remainder::Unreported => None,
-            Remainder::AtCheckpoint => self.checkpoint.known()?.remaining,
+            Remainder::AtCheckpoint => self.details.checkpoint.known()?.remaining,
             Remainder::FromEnd(left) => Some(left),
         }
     }
@@ -576,12 +522,12 @@ impl Stream {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn coverage(&self) -> Option<f64> {
-        let range = self.total_range?;
+        let range = self.details.total_range?;
         let total = range.lt.zip(range.gte).map(|(lt, gte)| lt - gte).filter(|total| *total > 0);
         let listed = self.left_ms();
         let share = match listed.flatten().zip(total) {
             Some((left, total)) => (1.0 - left as f64 / total as f64).max(0.0),
-            None => self.ranges.coverage(range)?,
+            None => self.details.ranges.coverage(range)?,
         };
         let whole = listed.is_none_or(|left| left == Some(0) && self.status == Status::Completed);
         let rounded = (share * 1e4).round() / 1e4;
@@ -593,15 +539,15 @@ impl Stream {
     pub(crate) fn destination_failed(&mut self) {
         self.destination_failed = true;
         let counted = self.records.attempt.unwrap_or(0);
-        let none_yet = (self.checkpoints == self.mark.checkpoints).then_some(0);
-        let written = self.count_at_checkpoint.or(none_yet);
-        self.unwritten = written.map(|written| counted.saturating_sub(written)).or(self.unwritten);
+        let none_yet = (self.details.checkpoints == self.details.mark.checkpoints).then_some(0);
+        let written = self.details.count_at_checkpoint.or(none_yet);
+        self.details.unwritten = written.map(|written| counted.saturating_sub(written)).or(self.details.unwritten);
     }
 
     /// Applies a reported count. The first one after a checkpoint is the checkpoint's count.
     pub(crate) fn count_reported(&mut self) {
         if std::mem::take(&mut self.checkpoint_uncounted) {
-            self.count_at_checkpoint = self.records.attempt;
+            self.details.count_at_checkpoint = self.records.attempt;
         }
         if self.destination_failed {
             self.destination_failed();

@@ -24,6 +24,13 @@ impl Sums {
         }
     }
 
+    /// Adds records that belong to no stream.
+    pub(crate) fn add(&mut self, attempt: u64, cumulative: u64) {
+        self.known |= cumulative > 0;
+        self.attempt = self.attempt.saturating_add(attempt);
+        self.cumulative = self.cumulative.saturating_add(cumulative);
+    }
+
     pub(crate) fn begin_attempt(&mut self) {
         self.attempt = 0;
     }
