@@ -188,8 +188,13 @@ fn cursor_of_a_wait_survives_a_restart() {
 #[test]
 fn client_is_limited_to_eight_waits_and_frees_them_by_disconnecting() {
     let folder = folder();
-    let server = Server::start(folder.path());
-    let client = server.client();
+    let server = Server::with(folder.path(), &["--behind-proxy"], &[("SYNCTOP_TOKEN", "a-token-of-enough-length")]);
+    // A client may send addresses itself: the proxy appends the right one.
+    let of = |addresses: &str| {
+        let client = server.client().with("Authorization", "Bearer a-token-of-enough-length");
+        client.with("X-Forwarded-For", addresses)
+    };
+    let client = of("10.0.0.8, 10.0.0.9");
     ready(&client, "pipe_limit");
     let path = "/pipelines/pipe_limit/wait?for=backfill&timeout=2m";
     let mut open: Vec<_> = (0..8).map(|_| client.send("GET", path, "").unwrap()).collect();
@@ -197,7 +202,11 @@ fn client_is_limited_to_eight_waits_and_frees_them_by_disconnecting() {
     let refused = client.get(path);
     assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_waits"));
     assert!(refused.header("retry-after").is_some());
-    // Other requests are not limited.
+    // Other requests and other clients are not limited.
+    let other = of("10.0.0.9, 10.0.0.10").send("GET", path, "").unwrap();
+    client.until("/health", |it| it["waits"] == 9);
+    drop(other);
+    client.until("/health", |it| it["waits"] == 8);
     assert_eq!(client.get("/pipelines/pipe_limit").status, 200);
     // Disconnecting frees waits.
     open.truncate(3);

@@ -390,6 +390,19 @@ pub struct ServeArgs {
     /// File with the token for read access (or the variable SYNCTOP_READ_TOKEN)
     #[arg(long, value_name = "FILE")]
     pub read_token_file: Option<PathBuf>,
+    /// Certificate chain of the service, a PEM file: it speaks HTTPS; SIGHUP reads both files again
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Allow plain HTTP off loopback: anyone on the network path can read the token
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub insecure_http: bool,
+    /// Only a proxy reaches this port, and does TLS: the last address of X-Forwarded-For is the
+    /// client's; a token is required
+    #[arg(long)]
+    pub behind_proxy: bool,
     /// Folder of files to which requests may refer as file:/PATH in secret fields (repeatable)
     #[arg(long, value_name = "DIR")]
     pub secret_dir: Vec<PathBuf>,
@@ -411,13 +424,14 @@ Example:
   curl 'localhost:4020/pipelines/demo/wait?for=ready'
   curl -N 'localhost:4020/pipelines/demo/events?from=start' | synctop
 
-Without a token only programs of this machine may connect. TLS is left to a proxy.
+Without a token only programs of this machine may connect. Off loopback the service needs a token, and
+--tls-cert, --behind-proxy or --insecure-http.
 On SIGTERM or SIGINT calls stop at a safe point, waits get 503 with Retry-After, and the exit code is 0.
 
 Exit codes:
   0   stopped on request
   64  wrong usage, or a token is missing or too short
-  65  the configuration is invalid; 66 no such file; 77 it may not be read
+  65  the configuration or the certificate is invalid; 66 no such file; 77 it may not be read
   70  it cannot listen, or the folder is in use or unusable
   130, 143 a second signal";
 

@@ -129,7 +129,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
     };
     let folder = args.data_dir.as_deref().or(own.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
     let config = Config::default();
-    let begun = crate::cli::serve::start(config, ([127, 0, 0, 1], 0).into(), folder, (None, None));
+    let begun = crate::cli::serve::start(config, ([127, 0, 0, 1], 0).into(), folder, (None, None), None);
     let (service, address, serving) = runtime.block_on(begun)?;
     let mut place = ServiceAddress::of_url(&format!("http://{address}"), None, false).map_err(CommandError::usage)?;
     place.title = Some("demo".into());

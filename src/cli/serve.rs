@@ -8,6 +8,7 @@ use crate::cli::output::sentence;
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
 use crate::service::registry::{Service, StartError};
+use crate::service::tls::{Tls, TlsError, TlsFiles};
 use crate::service::{api, server};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,10 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
             class: ResultClass::BadData,
         })?,
     };
+    config.tls_cert = args.tls_cert.clone().or(config.tls_cert);
+    config.tls_key = args.tls_key.clone().or(config.tls_key);
+    config.insecure_http |= args.insecure_http;
+    config.behind_proxy |= args.behind_proxy;
     for folder in &args.secret_dir {
         let folder = std::path::absolute(folder)?;
         if !folder.is_dir() {
@@ -48,10 +53,20 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     };
     let write = token("SYNCTOP_TOKEN", args.token_file.as_ref().or(config.token_file.as_ref()))?;
     let read = token("SYNCTOP_READ_TOKEN", args.read_token_file.as_ref().or(config.read_token_file.as_ref()))?;
-    if !address.ip().is_loopback() && write.is_none() && read.is_none() {
+    let has_token = write.is_some() || read.is_some();
+    if !has_token && (!address.ip().is_loopback() || config.behind_proxy) {
+        let why = if config.behind_proxy { "behind a proxy" } else { "not a loopback address" };
         return Err(CommandError::usage(format!(
-            "{address} is not a loopback address: a token is required. Put one of at least {MIN_TOKEN_LENGTH} \
-             characters into a file and pass it with --token-file, or set SYNCTOP_TOKEN. For TLS, put a proxy in front."
+            "{address} is {why}: a token is required. Put one of at least {MIN_TOKEN_LENGTH} characters into a file \
+             and pass it with --token-file, or set SYNCTOP_TOKEN."
+        )));
+    }
+    let tls = tls(&config)?;
+    if tls.is_none() && !address.ip().is_loopback() && !config.insecure_http && !config.behind_proxy {
+        return Err(CommandError::usage(format!(
+            "{address} is not a loopback address, and plain HTTP shows the token to anyone on the network path. Pass \
+             --tls-cert and --tls-key, or --behind-proxy if only a proxy with TLS reaches the port, or \
+             --insecure-http."
         )));
     }
     if write.is_some() && write == read {
@@ -62,7 +77,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     init_logging(args.quiet);
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(run(config, address, &folder, (write, read)));
+    let code = runtime.block_on(run(config, address, &folder, (write, read), tls));
     // Threads of abandoned engines end by themselves: the exit does not wait for them.
     runtime.shutdown_background();
     code
@@ -73,13 +88,17 @@ async fn run(
     address: SocketAddr,
     folder: &Path,
     (write, read): (Option<String>, Option<String>),
+    tls: Option<Arc<Tls>>,
 ) -> Result<u8, CommandError> {
     // Installed first, so that a signal during the start is not lost.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (service, address, serving) = start(config, address, folder, (write, read)).await?;
-    print(&format!("http://{address}\n"))?;
+    let reloading = tls.clone().map(reload_on_hangup).transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let (service, address, serving) = start(config, address, folder, (write, read), tls).await?;
+    print(&format!("{scheme}://{address}\n"))?;
     tracing::info!(target: "service", "pipelines are kept in {}", folder.display());
     let served = tokio::spawn(serving);
+    let _reloading = reloading.map(tokio::spawn);
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
@@ -109,8 +128,9 @@ pub(super) async fn start(
     address: SocketAddr,
     folder: &Path,
     (write, read): (Option<String>, Option<String>),
+    tls: Option<Arc<Tls>>,
 ) -> Result<(Arc<Service>, SocketAddr, impl Future<Output = ()> + Send + 'static), CommandError> {
-    let limits = config.limits.clone();
+    let (limits, is_behind_proxy) = (config.limits.clone(), config.behind_proxy);
     let service = Service::begin(config, folder, crate::service::reconciler::reconcile).map_err(|error| {
         let class = match error {
             StartError::Engine(_) => ResultClass::BadData,
@@ -125,7 +145,8 @@ pub(super) async fn start(
         class: ResultClass::Output,
     })?;
     let app = Arc::new(App {
-        access: Access::new(write, read, limits.requests_per_second),
+        access: Access::new(write, read, limits.requests_per_second).with_https(tls.is_some()),
+        is_behind_proxy,
         waits: api::Waits::new(limits.waits, limits.waits_per_client),
         readers: api::Readers::new(limits.streams),
         bodies: Arc::new(tokio::sync::Semaphore::new(api::BODY_BUDGET_KB)),
@@ -135,9 +156,41 @@ pub(super) async fn start(
     let router = router(&app).map_err(|why| CommandError { sentence: format!("{why}."), class: ResultClass::Bug })?;
     let address = listener.local_addr()?;
     let serving = async move {
-        let _ = server::serve(listener, app, router).await;
+        let _ = server::serve(listener, app, router, tls).await;
     };
     Ok((service, address, serving))
+}
+
+/// Reads certificate and key of TLS, if the configuration names them.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, CommandError> {
+    let (cert, key) = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => (cert.clone(), key.clone()),
+        (None, None) => return Ok(None),
+        _ => return Err(CommandError::usage("TLS needs both tls_cert and tls_key.")),
+    };
+    Tls::read(TlsFiles { cert, key }).map(|tls| Some(Arc::new(tls))).map_err(|error| {
+        let class = match &error {
+            TlsError::Unreadable(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                ResultClass::NotAllowed
+            }
+            TlsError::Unreadable(..) => ResultClass::NoInput,
+            _ => ResultClass::BadData,
+        };
+        CommandError { sentence: format!("Certificate or key of TLS cannot be used: {error}."), class }
+    })
+}
+
+/// Reads certificate and key again on each SIGHUP.
+fn reload_on_hangup(tls: Arc<Tls>) -> Result<impl Future<Output = ()> + Send + 'static, CommandError> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            match tls.reload() {
+                Ok(()) => tracing::info!(target: "service", "certificate and key were read again"),
+                Err(error) => tracing::warn!(target: "service", "the certificate stays as it was: {error}"),
+            }
+        }
+    })
 }
 
 /// Raises the limit of open files to its maximum: each connection and each open log takes one.

@@ -7,6 +7,7 @@ use crate::cli::output::sentence;
 use crate::cli::remote_args::ServiceArgs;
 use crate::net::client::contexts::{self, Contexts, Token};
 use crate::net::client::{Client, ClientError, ServiceAddress, StateDb};
+use crate::net::source::engine_http::HttpClientError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use synctop_core::ResultClass;
@@ -110,10 +111,12 @@ fn of_url(url: &str) -> Result<ServiceAddress, CommandError> {
 pub(super) fn client(place: ServiceAddress) -> Result<Arc<Client>, CommandError> {
     let shown = place.shown();
     Client::new(place).map(Arc::new).map_err(|why| CommandError {
-        sentence: format!(
-            "No TLS certificates to verify {shown}: {why}. Install the system's certificates (ca-certificates)."
-        ),
-        class: ResultClass::Output,
+        sentence: format!("The certificate of {shown} cannot be verified: {why}."),
+        class: match why {
+            HttpClientError::Build(_) => ResultClass::Output,
+            HttpClientError::UnreadableCa(..) => ResultClass::NoInput,
+            HttpClientError::NoCa(_) => ResultClass::BadData,
+        },
     })
 }
 

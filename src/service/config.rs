@@ -26,6 +26,13 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// File with the token of read access.
     pub read_token_file: Option<PathBuf>,
+    /// Certificate chain and private key of TLS, PEM files.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// Allows plain HTTP off loopback.
+    pub insecure_http: bool,
+    /// Declares that only a proxy reaches the port.
+    pub behind_proxy: bool,
     pub limits: Limits,
     pub calls: Calls,
     pub logs: Logs,
@@ -43,7 +50,7 @@ pub struct Limits {
     pub pipelines: usize,
     /// Maximum open waits.
     pub waits: usize,
-    /// Maximum open waits of one address.
+    /// Maximum open waits of one address, other than loopback.
     pub waits_per_client: usize,
     /// Maximum readers of events.
     pub streams: usize,

@@ -34,9 +34,7 @@ pub struct EngineCall<'a> {
 pub enum EngineError {
     #[error("engines.{name}.url: {error}")]
     Url { name: String, error: String },
-    #[error(
-        "engines.{name}: the HTTPS client cannot be created: {error}. Install the system's certificates (ca-certificates)"
-    )]
+    #[error("engines.{name}: the HTTPS client cannot be created: {error}")]
     Client { name: String, error: String },
 }
 
@@ -88,7 +86,7 @@ impl Engines {
             if let Some(url) = &engine.url {
                 let url = reqwest::Url::parse(url)
                     .map_err(|error| EngineError::Url { name: name.clone(), error: error.to_string() })?;
-                let client = engine_http::client(&url)
+                let client = engine_http::client(&url, None)
                     .map_err(|error| EngineError::Client { name: name.clone(), error: error.to_string() })?;
                 clients.insert(name.clone(), (client, url));
             }

@@ -5,6 +5,7 @@
 //! server.rs -> api/ -> registry.rs (Service, Slot) -> store.rs --committed--> Slot::status -> api/wait.rs, reconciler.rs
 //!                          reconciler.rs (one per pipeline) -> run.rs -> call.rs -> engines.rs, command.rs
 //!                                                           lines -> log.rs -> api/events.rs;  reducer -> Slot::facts
+//! server.rs -> connections.rs (limits), tls.rs (certificate)
 //! lifecycle.rs  next transition      run_verdict.rs  ready, parked, again      model.rs  stored data      secrets.rs
 //! ```
 
@@ -13,6 +14,7 @@ mod bounded_lines;
 mod call;
 mod command;
 pub mod config;
+mod connections;
 mod engine_action;
 pub mod engines;
 pub mod lifecycle;
@@ -27,5 +29,6 @@ pub mod run_verdict;
 pub mod secrets;
 pub mod server;
 pub mod store;
+pub mod tls;
 mod totals;
 mod transitions;

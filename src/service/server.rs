@@ -1,20 +1,23 @@
 //! HTTP server: connection limits, timeouts of clients, graceful shutdown.
 
 use crate::service::api::{App, Peer};
-use crate::util::sys::lock;
+use crate::service::connections::{BusyBody, Connection, Connections, Full};
+use crate::service::tls::Tls;
 use axum::{Extension, Router};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
-/// Timeout of the headers of a request.
+/// Timeout of the headers of a request, and of a TLS handshake.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum number of headers of a request, and their size in bytes.
@@ -31,17 +34,12 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// Returns none at present: connections that cannot be accepted are logged.
-pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::Result<()> {
-    let most = app.service.config.limits.connections;
-    let room = Arc::new(Semaphore::new(most));
-    let per_client = ClientConnections { most: app.service.config.limits.connections_per_client, open: Arc::default() };
+pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router, tls: Option<Arc<Tls>>) -> io::Result<()> {
+    let limits = &app.service.config.limits;
+    let per_client = (!app.is_behind_proxy).then_some(limits.connections_per_client);
+    let connections = Connections::new(limits.connections, per_client);
     let mut words = Words::default();
     loop {
-        let permit = tokio::select! {
-            permit = Arc::clone(&room).acquire_owned() => permit,
-            () = app.service.ends() => break,
-        };
-        let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = app.service.ends() => break,
@@ -59,37 +57,95 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router) -> io::
         };
         // Small messages are sent without delay.
         let _ = stream.set_nodelay(true);
-        let (app, ip) = (Arc::clone(&app), canonical(peer.ip()));
-        let Some(own) = per_client.enter(ip) else {
-            // The limit per client keeps room for other clients.
-            drop(stream);
-            if words.may_say(&ip.to_string()) {
-                tracing::warn!(target: "service", "{ip} has {} connections, which is its limit", per_client.most);
-            }
-            continue;
-        };
+        let ip = canonical(peer.ip());
+        let Some(connection) = admit(&connections, ip, &app, &mut words).await else { continue };
+        let (app, tls) = (Arc::clone(&app), tls.clone());
         let router = router.clone().layer(Extension(Peer(ip)));
         tokio::spawn(async move {
-            let _permit = (permit, own);
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_headers(MAX_HEADERS)
-                .max_buf_size(MAX_HEADER_BYTES)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-            tokio::pin!(connection);
+            let connection = Arc::new(connection);
+            let served = async {
+                match tls {
+                    None => answer(stream, router, &connection, &app).await,
+                    Some(tls) => {
+                        let accepted = tokio::time::timeout(HEADER_TIMEOUT, tls.acceptor().accept(stream)).await;
+                        if let Ok(Ok(stream)) = accepted {
+                            answer(stream, router, &connection, &app).await;
+                        }
+                    }
+                }
+            };
             tokio::select! {
-                _ = connection.as_mut() => return,
-                () = app.service.ends() => {}
+                () = served => {}
+                () = connection.replaced() => {}
             }
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(SHUTDOWN_GRACE, connection).await;
         });
     }
-    // All permits are free once the last connection is closed.
-    let all = u32::try_from(most).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(SHUTDOWN_GRACE, room.acquire_many(all)).await;
+    let _ = tokio::time::timeout(SHUTDOWN_GRACE, connections.all_closed()).await;
     Ok(())
+}
+
+/// Admits a connection; `None` if it is refused, or if the service ends. A full service lets it wait.
+async fn admit(connections: &Connections, ip: IpAddr, app: &App, words: &mut Words) -> Option<Connection> {
+    loop {
+        match connections.enter(ip) {
+            Ok((connection, replaced)) => {
+                if replaced && words.may_say(&format!("replaced {ip}")) {
+                    tracing::warn!(
+                        target: "service",
+                        "too many connections of {ip}: the one without a request for longest is closed for each new one"
+                    );
+                }
+                return Some(connection);
+            }
+            Err(Full::Client) => {
+                // The limit per client keeps room for other clients.
+                if words.may_say(&ip.to_string()) {
+                    tracing::warn!(target: "service", "a connection of {ip} is refused: it has too many open requests");
+                }
+                return None;
+            }
+            Err(Full::Service) => {
+                if words.may_say("full") {
+                    tracing::warn!(target: "service", "connections wait: the service has too many open requests");
+                }
+                tokio::select! {
+                    () = connections.ended() => {}
+                    () = app.service.ends() => return None,
+                }
+            }
+        }
+    }
+}
+
+/// Serves one connection until it closes, or gracefully until the service ends.
+async fn answer<S>(stream: S, router: Router, connection: &Arc<Connection>, app: &App)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = Arc::clone(connection);
+    let router = TowerToHyperService::new(router);
+    let requests = service_fn(move |request: hyper::Request<Incoming>| {
+        let busy = connection.begin_request();
+        let response = router.call(request);
+        async move {
+            let busy = busy.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+            let Ok(response) = response.await;
+            Ok::<_, io::Error>(response.map(|body| BusyBody::new(body, busy)))
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), requests);
+    tokio::pin!(served);
+    tokio::select! {
+        _ = served.as_mut() => return,
+        () = app.service.ends() => {}
+    }
+    served.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(SHUTDOWN_GRACE, served).await;
 }
 
 /// Pause between two log lines about the same trouble.
@@ -113,40 +169,6 @@ impl Words {
             self.0.insert(trouble.to_owned(), Instant::now());
         }
         is_due
-    }
-}
-
-/// Counts the connections of each address, with a limit.
-struct ClientConnections {
-    most: usize,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// Permit of one connection; released when dropped.
-struct ConnectionPermit(IpAddr, Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-impl ClientConnections {
-    /// Admits a connection; `None` if the client has too many.
-    fn enter(&self, ip: IpAddr) -> Option<ConnectionPermit> {
-        let mut open = lock(&self.open);
-        let count = open.entry(ip).or_default();
-        if *count >= self.most {
-            return None;
-        }
-        *count += 1;
-        Some(ConnectionPermit(ip, Arc::clone(&self.open)))
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        let mut open = lock(&self.1);
-        if let Some(count) = open.get_mut(&self.0) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.0);
-            }
-        }
     }
 }
 

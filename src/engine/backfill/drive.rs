@@ -50,14 +50,11 @@ pub async fn drive(
     sink: &mut dyn OutputSink,
     stop: &Notify,
 ) -> io::Result<BackfillResult> {
-    let client = match engine_http::client(&drive.url) {
+    let client = match engine_http::client(&drive.url, None) {
         Ok(client) => client,
         Err(error) => {
-            let next = "Install the system's certificates (ca-certificates), or name a file of them in SSL_CERT_FILE";
-            return Ok(BackfillResult::failed(
-                ResultClass::Output,
-                format!("an https address cannot be trusted here: {error}. {next}"),
-            ));
+            let why = format!("an https address cannot be trusted here: {error}");
+            return Ok(BackfillResult::failed(ResultClass::Output, why));
         }
     };
     let mut url = drive.url.clone();

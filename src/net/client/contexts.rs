@@ -53,6 +53,8 @@ pub struct Context {
     pub poll: Option<Duration>,
     #[serde(default)]
     pub allow_http: bool,
+    /// PEM file of the only authorities whose certificates are accepted.
+    pub ca: Option<PathBuf>,
 }
 
 /// Place of a token: environment variable, file or command.
@@ -177,6 +179,8 @@ pub struct ServiceAddress {
     pub write: bool,
     pub color: Option<String>,
     pub poll: Option<Duration>,
+    /// PEM file of the only authorities whose certificates are accepted.
+    pub ca: Option<PathBuf>,
     /// True if a task profile describes the service.
     pub profile: bool,
 }
@@ -198,6 +202,7 @@ impl ServiceAddress {
             write: false,
             color: None,
             poll: None,
+            ca: None,
             profile: false,
         })
     }
@@ -332,6 +337,7 @@ impl Contexts {
             write: context.write,
             color: context.color.clone(),
             poll: context.poll,
+            ca: context.ca.clone(),
             ..ServiceAddress::of_url(&context.url, token, context.allow_http)
                 .map_err(|error| ContextError::Address(name.to_owned(), error))?
         })

@@ -241,7 +241,7 @@ impl Client {
     /// without root certificates.
     pub fn new(place: ServiceAddress) -> Result<Self, HttpClientError> {
         Ok(Self {
-            http: engine_http::client(&place.url)?,
+            http: engine_http::client(&place.url, place.ca.as_deref())?,
             place: Arc::new(place),
             limiter: Mutex::new(RateLimiter::new(PER_SECOND)),
             started: Instant::now(),

@@ -1,6 +1,7 @@
 //! Calls an engine over HTTP, and classifies the outcome of the call.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 use synctop_core::format::duration;
@@ -67,24 +68,36 @@ impl std::fmt::Display for CallOutcome {
     }
 }
 
-/// HTTP client that cannot be built, with the reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct HttpClientError(String);
+/// Maximum size of a file of authorities.
+const MAX_CA_BYTES: u64 = 4 << 20;
 
-/// Creates a client for the engine at `url`.
+/// Reason that an HTTP client cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpClientError {
+    /// For instance: the address is https, and the system has no root certificates.
+    #[error("{0}: install the system's certificates (ca-certificates), or name a file of them in SSL_CERT_FILE")]
+    Build(String),
+    #[error("the file of authorities {0} cannot be read: {1}")]
+    UnreadableCa(String, String),
+    #[error("the file of authorities {0} holds no certificate in PEM form (BEGIN CERTIFICATE)")]
+    NoCa(String),
+}
+
+/// Creates a client for the engine or service at `url`. `ca` is a PEM file of the only authorities
+/// whose certificates are accepted; without it those of the system are.
 ///
 /// # Errors
-/// Returns [`HttpClientError`], for instance if `url` is https and the system has no root
-/// certificates.
-pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, HttpClientError> {
+/// Returns [`HttpClientError`] if the file cannot be used, or the client cannot be built.
+pub fn client(url: &reqwest::Url, ca: Option<&Path>) -> Result<reqwest::Client, HttpClientError> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Fails if another library installed a provider, which is used then.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut builder = reqwest::Client::builder();
-    if url.scheme() != "https" {
+    if let Some(path) = ca {
+        builder = builder.tls_certs_only(authorities(path)?);
+    } else if url.scheme() != "https" {
         // Plain http needs no certificates, and a minimal system has none.
         builder = builder.tls_certs_only([]);
     }
@@ -94,7 +107,19 @@ pub fn client(url: &reqwest::Url) -> Result<reqwest::Client, HttpClientError> {
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("synctop/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| HttpClientError(cause(&error)))
+        .map_err(|error| HttpClientError::Build(cause(&error)))
+}
+
+/// Reads the certificates of a PEM file.
+fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, HttpClientError> {
+    use std::io::Read;
+    let name = path.display().to_string();
+    let unreadable = |why: String| HttpClientError::UnreadableCa(name.clone(), why);
+    let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut pem = Vec::new();
+    file.take(MAX_CA_BYTES).read_to_end(&mut pem).map_err(|error| unreadable(error.to_string()))?;
+    let all = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(cause(&error)))?;
+    if all.is_empty() { Err(HttpClientError::NoCa(name)) } else { Ok(all) }
 }
 
 /// Sends a JSON body to `url` and passes each chunk of the response to `each`. `stall` is the

@@ -41,6 +41,8 @@ pub struct Access {
     write: Option<String>,
     read: Option<String>,
     per_second: f64,
+    /// True if the service speaks TLS, so that its own pages have https.
+    is_https: bool,
     /// Remaining requests of each address, and the time of the last refill.
     left: Mutex<HashMap<IpAddr, (f64, Instant)>>,
 }
@@ -50,7 +52,13 @@ impl Access {
     /// only. `per_second` is the request rate of one address.
     #[must_use]
     pub fn new(write: Option<String>, read: Option<String>, per_second: f64) -> Self {
-        Self { write, read, per_second, left: Mutex::default() }
+        Self { write, read, per_second, is_https: false, left: Mutex::default() }
+    }
+
+    /// Sets the scheme of the service's own pages.
+    #[must_use]
+    pub fn with_https(self, is_https: bool) -> Self {
+        Self { is_https, ..self }
     }
 
     /// Counts a request of a client against its rate limit.
@@ -107,7 +115,7 @@ impl Access {
     pub fn authorize(&self, headers: &HeaderMap, needed: Permission) -> Result<(), Problem> {
         let open = self.write.is_none() && self.read.is_none();
         if open {
-            require_local(headers)?;
+            require_local(headers, self.is_https)?;
         }
         match (self.permission_of(headers), needed) {
             (_, Permission::Public | Permission::Signed) => Ok(()),
@@ -123,7 +131,7 @@ impl Access {
 
 /// Requires a local Host and the same origin, so that web pages of other sites, also of other ports
 /// of this machine, cannot use a service without a token.
-fn require_local(headers: &HeaderMap) -> Result<(), Problem> {
+fn require_local(headers: &HeaderMap, is_https: bool) -> Result<(), Problem> {
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
     let Some(host) = host.to_str().ok().filter(|host| is_local(host)) else {
         return Err(Problem::new(
@@ -132,7 +140,7 @@ fn require_local(headers: &HeaderMap) -> Result<(), Problem> {
             "without a token the service accepts only its loopback address as Host",
         ));
     };
-    if is_same_origin(headers, host) {
+    if is_same_origin(headers, host, is_https) {
         return Ok(());
     }
     Err(Problem::new(403, "bad_origin", "without a token, requests of foreign pages are rejected"))
@@ -151,14 +159,17 @@ fn is_local(host: &str) -> bool {
 /// True for a request of no page, or of a page of this service: the same scheme, host and port. A
 /// browser says so in Sec-Fetch-Site; an older one sends the Origin alone. Whatever cannot be read
 /// is foreign.
-fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
+fn is_same_origin(headers: &HeaderMap, host: &str, is_https: bool) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return matches!(site.as_bytes(), b"same-origin" | b"none");
     }
     let mut origins = headers.get_all(header::ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => true,
-        (Some(origin), None) => origin.as_bytes().strip_prefix(b"http://").is_some_and(|it| it == host.as_bytes()),
+        (Some(origin), None) => {
+            let scheme: &[u8] = if is_https { b"https://" } else { b"http://" };
+            origin.as_bytes().strip_prefix(scheme).is_some_and(|it| it == host.as_bytes())
+        }
         (Some(_), Some(_)) => false,
     }
 }
@@ -182,6 +193,16 @@ pub fn check_host(request: &Request) -> Result<(), Problem> {
         },
     };
     Err(Problem::new(400, "bad_host", sentence))
+}
+
+/// Returns the address of the client that the nearest proxy names: the last one of X-Forwarded-For,
+/// because a client may send the others itself.
+#[must_use]
+pub fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    let text = last.rsplit(',').next()?.trim();
+    let address = text.parse::<IpAddr>().ok().or_else(|| Some(text.parse::<std::net::SocketAddr>().ok()?.ip()));
+    address.map(|ip| ip.to_canonical())
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ use tokio::sync::Semaphore;
 pub struct App {
     pub service: Arc<Service>,
     pub access: Access,
+    /// True if a proxy is the only client, and names the addresses of the clients.
+    pub is_behind_proxy: bool,
     pub waits: Waits,
     pub readers: Readers,
     /// Memory for request bodies that are read at once, in kilobytes.

@@ -1,7 +1,7 @@
 //! Router, built from the routes and permissions of `assets/openapi.json`, so that code and
 //! document cannot differ.
 
-use crate::service::api::access::Permission;
+use crate::service::api::access::{Permission, forwarded_for};
 use crate::service::api::app::{App, Peer, Shared, ok, page};
 use crate::service::api::guard;
 use crate::service::problem::Problem;
@@ -115,9 +115,12 @@ pub fn router(app: &Arc<App>) -> Result<Router, NoHandler> {
 async fn limit_rate(
     State(app): Shared,
     Extension(Peer(ip)): Extension<Peer>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
+    let named = app.is_behind_proxy.then(|| forwarded_for(request.headers())).flatten();
+    let ip = named.unwrap_or(ip);
+    request.extensions_mut().insert(Peer(ip));
     if *app.service.ending.borrow() {
         return Problem::ending().into_response();
     }
