@@ -423,6 +423,55 @@ fn m9_pages_of_other_ports_may_not_write() {
 }
 
 #[test]
+fn m10_half_requests_shut_no_client_out() {
+    use std::io::Write;
+    let folder = folder();
+    let server =
+        service(folder.path(), "[limits]\nconnections = 60\nconnections_per_client = 50\nrequests_per_second = 1000\n");
+    let client = server.client();
+    let half = |start: &[u8]| {
+        let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+        stream.write_all(start).unwrap();
+        stream
+    };
+    let mut open: Vec<_> = (0..50).map(|_| half(b"GET /health HTTP/1.1\r\nHost: 127")).collect();
+    let begin = Instant::now();
+    for _ in 0..100 {
+        open.push(half(b"GET /he"));
+        client.get("/health").is(200);
+    }
+    // Half requests time out after 5 s: the answers do not wait for that.
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    let log = std::fs::read_to_string(folder.path().join("stderr")).unwrap();
+    assert_eq!(log.matches("too many connections of 127.0.0.1").count(), 1, "{log}");
+    // A request that is being answered gives no place away.
+    let made = simulated("pipe_a", json!({"speed": 0}));
+    client.post("/pipelines", &made).is(201);
+    client.wait("pipe_a", "ready");
+    let waiting = client.send("GET", "/pipelines/pipe_a/wait?for=paused&timeout=30s", "").unwrap();
+    client.until("/health", |it| it["waits"] == 1);
+    for _ in 0..100 {
+        open.push(half(b"GET /he"));
+    }
+    client.patch("/pipelines/pipe_a", &json!({"desired_status": "paused"})).is(200);
+    let answer = serve::read_answer(waiting).unwrap().is(200);
+    assert_eq!(answer["reached"], true, "{answer}");
+}
+
+#[test]
+fn l14_programs_of_one_machine_share_no_limit_of_waits() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    client.post("/pipelines", &simulated("pipe_a", json!({"speed": 0}))).is(201);
+    client.wait("pipe_a", "ready");
+    let path = "/pipelines/pipe_a/wait?for=paused&timeout=1m";
+    let open: Vec<_> = (0..30).map(|_| client.send("GET", path, "").unwrap()).collect();
+    client.until("/health", |it| it["waits"] == 30);
+    drop(open);
+}
+
+#[test]
 fn l1_replayed_events_count_once() {
     let folder = folder();
     let server = Server::start(folder.path());
@@ -537,6 +586,70 @@ fn l3_l4_and_l5_closed_and_full_outputs_and_new_files() {
     let (code, words) = shell(&format!("umask 022; echo '{{}}' | $SYNCTOP tee -o {} >/dev/null", copy.display()));
     assert_eq!(code, Some(0), "{words}");
     assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// Processes whose command line contains `part`.
+fn processes_with(part: &str) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(part)
+    })
+    .collect()
+}
+
+fn until(within: Duration, what: &str, condition: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < within, "not within {within:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn l6_no_process_of_an_engine_outlives_synctop() {
+    let mark = format!("l6-mark-{}", std::process::id());
+    // A grandchild with a session of its own, which ignores the end of its parent.
+    let start = format!(
+        "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600) # {mark}'], \
+         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+    );
+    let run = |rest: &str| {
+        Command::new(env!("CARGO_BIN_EXE_synctop"))
+            .args(["run", "--", "python3", "-c", &format!("{start}{rest}")])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let gone = || processes_with(&mark).is_empty();
+    // The engine ends by itself.
+    let mut ended = run("");
+    ended.wait().unwrap();
+    until(Duration::from_secs(20), "the end of the grandchild", gone);
+    // The engine is stopped, and synctop is killed.
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
+        let mut child = run("time.sleep(600)");
+        until(Duration::from_secs(20), "the start", || processes_with(&mark).len() >= 3);
+        let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+        child.wait().unwrap();
+        until(Duration::from_secs(20), "the end of all processes", gone);
+    }
+    // The service: a command's descendants end with it.
+    let folder = folder();
+    let text = format!("{start}say('eof', reason='complete', has_more=False)\n");
+    let engine = script(folder.path(), "engine", &text);
+    let config = format!("[engines.daemon]\ncommand = [\"python3\", {:?}]\n", engine.display().to_string());
+    let server = service(folder.path(), &config);
+    let client = server.client();
+    client.call("POST", "/pipelines?skip_check=true", &on("pipe_a", "daemon").to_string()).is(201);
+    client.until("/pipelines/pipe_a", |it| {
+        it["run"]["status"].as_str().is_some_and(|it| it != "RUNNING" && it != "PENDING")
+    });
+    until(Duration::from_secs(20), "the end of the grandchild of a command", gone);
 }
 
 /// Serves one connection after another with `answer`, until the test ends.

@@ -4,6 +4,7 @@ use super::args::{Args, Command};
 use super::error::CommandError;
 use super::output::print_error;
 use crate::app::term::output::err;
+use crate::util::process_tag::{GUARD, guard};
 use clap::FromArgMatches;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,6 +12,11 @@ use std::process::ExitCode;
 /// Parses the arguments, runs the command and returns the exit code of the process.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if let (Some(GUARD), Some(tag)) = (words.next().as_deref(), words.next()) {
+        guard(&tag);
+        return ExitCode::SUCCESS;
+    }
     let mut command = crate::cli::args::command();
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let args = match matches.and_then(|it| Args::from_arg_matches(&it).map_err(|error| error.format(&mut command))) {

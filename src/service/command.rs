@@ -4,6 +4,7 @@
 use crate::net::source::engine_http::CallOutcome;
 use crate::service::engine_action::EngineAction;
 use crate::service::secrets::KnownSecrets;
+use crate::util::process_tag::ProcessTag;
 use crate::util::sys::lock;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
@@ -38,8 +39,11 @@ pub async fn run(
     let Some((program, arguments)) = command.split_first() else {
         return CallOutcome::Unreachable("it has no command".into());
     };
+    let tag = ProcessTag::random();
+    let (variable, value) = tag.variable();
     let spawned = tokio::process::Command::new(program)
         .args(arguments)
+        .env(variable, value)
         .env("SYNCTOP_ACTION", action.as_str())
         // The service's own variables are withheld.
         .env_remove("SYNCTOP_TOKEN")
@@ -59,7 +63,8 @@ pub async fn run(
         body.insert("action".into(), action.as_str().into());
     }
     let words = Arc::new(Mutex::new(String::new()));
-    let group = ProcessGroup::new(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), children);
+    let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let group = ProcessGroup::new(leader, tag.clone(), children);
     if let Some(mut stdin) = child.stdin.take() {
         tokio::spawn(async move {
             // A command may ignore its stdin.
@@ -107,8 +112,8 @@ pub async fn run(
         group.signal(Signal::KILL);
         child.wait().await.ok()
     };
-    // Descendants must not outlive the command.
-    group.signal(Signal::KILL);
+    // Descendants must not outlive the command, also those with a session of their own.
+    let _ = tokio::task::spawn_blocking(move || drop(group)).await;
     if let Some(stderr_task) = stderr_task {
         let _ = tokio::time::timeout(grace, stderr_task).await;
     }
@@ -139,17 +144,18 @@ fn exit(status: std::process::ExitStatus) -> String {
 /// Process group of a command; killed when dropped.
 struct ProcessGroup {
     leader: Option<Pid>,
+    tag: ProcessTag,
     /// File in the children folder that records the process.
     file: Option<PathBuf>,
 }
 
 impl ProcessGroup {
-    fn new(leader: Option<Pid>, children: &Path) -> Self {
+    fn new(leader: Option<Pid>, tag: ProcessTag, children: &Path) -> Self {
         let file = leader.map(|pid| children.join(pid.as_raw_nonzero().to_string()));
         if let (Some(pid), Some(file)) = (leader, &file) {
-            let _ = std::fs::write(file, start_time(pid).unwrap_or_default());
+            let _ = std::fs::write(file, format!("{} {}", start_time(pid).unwrap_or_default(), tag.as_str()));
         }
-        Self { leader, file }
+        Self { leader, tag, file }
     }
 
     fn signal(&self, signal: Signal) {
@@ -162,6 +168,7 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+        self.tag.kill();
         if let Some(file) = &self.file {
             let _ = std::fs::remove_file(file);
         }
@@ -181,7 +188,11 @@ pub fn kill_leftovers(children: &Path) {
     for entry in std::fs::read_dir(children).into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
         let recorded = std::fs::read_to_string(entry.path()).unwrap_or_default();
-        if let Some(pid) = pid.filter(|pid| !recorded.is_empty() && start_time(*pid).as_ref() == Some(&recorded)) {
+        let (recorded, tag) = recorded.split_once(' ').unwrap_or((&recorded, ""));
+        if !tag.is_empty() {
+            ProcessTag::from_text(tag).kill();
+        }
+        if let Some(pid) = pid.filter(|pid| !recorded.is_empty() && start_time(*pid).as_deref() == Some(recorded)) {
             tracing::warn!(target: "service", "killed an engine left by a previous service: process {}", pid.as_raw_nonzero());
             let _ = kill_process_group(pid, Signal::KILL);
         }

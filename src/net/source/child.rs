@@ -4,10 +4,11 @@
 use crate::net::source::error::SourceError;
 use crate::net::source::event::Event;
 use crate::net::source::pipe;
+use crate::util::process_tag::{ProcessTag, start_guard};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -37,6 +38,9 @@ pub enum ChildInput {
 pub struct Engine {
     group: Option<Pid>,
     gone: Arc<AtomicBool>,
+    tag: ProcessTag,
+    /// Input of the process that ends descendants which outlive synctop.
+    _guard: Option<Arc<ChildStdin>>,
 }
 
 impl Engine {
@@ -65,10 +69,12 @@ impl Engine {
         }
     }
 
-    /// Sends a signal to the process group of the child, unless the engine is gone.
+    /// Sends a signal to the process group of the child and to its other descendants, unless the
+    /// engine is gone.
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group.filter(|_| self.runs()) {
             let _ = kill_process_group(group, signal);
+            self.tag.signal_outside(group, signal);
         }
     }
 }
@@ -83,8 +89,11 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
     };
     let failed = |error: std::io::Error| SourceError::Spawn(program.clone(), error.to_string());
     let stdin = stdin_for(input).map_err(failed)?;
+    let tag = ProcessTag::random();
+    let (variable, value) = tag.variable();
     let mut child = Command::new(program)
         .args(arguments)
+        .env(variable, value)
         .stdin(stdin.child)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -94,6 +103,8 @@ pub fn spawn(command: &[String], input: ChildInput, events: SyncSender<Event>) -
     let engine = Engine {
         group: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
         gone: Arc::new(AtomicBool::new(false)),
+        _guard: start_guard(&tag).map(Arc::new),
+        tag,
     };
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let stdout_ended = Arc::new(AtomicBool::new(false));
