@@ -652,6 +652,58 @@ fn l6_no_process_of_an_engine_outlives_synctop() {
     until(Duration::from_secs(20), "the end of the grandchild of a command", gone);
 }
 
+#[test]
+fn l12_impossible_figures_are_left_out_with_a_doubt() {
+    let report = |second: u32, records: i64, year: &str| {
+        format!(
+            "{{\"type\":\"progress\",\"progress\":{{\"started_at\":\"2026-11-20T08:00:00.000Z\",\"elapsed_ms\":{second},\
+             \"global_state_count\":{second},\"derived\":{{\"status\":\"started\",\"total_record_count\":{records}}},\"streams\":\
+             {{\"a\":{{\"status\":\"started\",\"state_count\":{second},\"record_count\":{records}}}}}}},\
+             \"_ts\":\"{year}-11-20T08:00:{second:02}.000Z\"}}\n"
+        )
+    };
+    let start = "{\"type\":\"stream_status\",\"stream_status\":{\"stream\":\"a\",\"status\":\"start\"},\"_ts\":\"2026-11-20T08:00:00.000Z\"}\n";
+    let end = "{\"type\":\"eof\",\"eof\":{\"reason\":\"complete\",\"has_more\":false},\"_ts\":\"2026-11-20T08:00:10.000Z\"}\n";
+    let summary = |middle: String| -> Value {
+        let log = format!("{start}{}{middle}{end}", report(0, 0, "2026"));
+        let (output, _) = summarized(std::iter::once(log.into_bytes()), &["--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let doubt = |summary: &Value, text: &str| {
+        assert_eq!(summary["doubts"][0]["kind"], "odd_figures", "{summary}");
+        assert!(summary["doubts"][0]["message"].as_str().unwrap().contains(text), "{}", summary["doubts"]);
+        assert_eq!(summary["ended_at"], "2026-11-20T08:00:10.000Z");
+    };
+    assert_eq!(summary(report(1, 50, "2026") + &report(2, 60, "2026"))["doubts"], json!([]));
+    doubt(&summary(report(1, 50, "2026") + &report(2, 20, "2026")), "fell within an attempt (1 time)");
+    let negative = summary(report(1, 50, "2026") + &report(2, -5, "2026") + &report(3, 60, "2026"));
+    doubt(&negative, "negative count");
+    assert_eq!(negative["records"]["cumulative"], 60);
+    for year in ["9999", "2031"] {
+        doubt(
+            &summary(report(1, 50, "2026") + &report(2, 60, year) + &report(3, 70, "2026")),
+            "1 time more than a year",
+        );
+    }
+    // A clock that was set stays: the next message confirms it.
+    let set = summary(report(1, 50, "2029") + &report(2, 60, "2029"));
+    assert_eq!((&set["doubts"], &set["ended_at"]), (&json!([]), &json!("2029-11-20T08:00:02.000Z")));
+}
+
+#[test]
+fn l16_long_names_are_stored_short_and_stay_different() {
+    let long = "n".repeat(350_000);
+    let record =
+        |last: u32| format!("{{\"type\":\"RECORD\",\"stream\":\"{long}{last:04}\",\"record\":{{\"id\":1}}}}\n");
+    let log = (0..60).chain(0..60).map(|last| record(last).into_bytes());
+    let (output, peak) = summarized(log, &["--json"]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let streams = summary["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 60);
+    assert!(streams.iter().all(|it| it["records"]["cumulative"] == 2 && it["name"].as_str().unwrap().len() < 600));
+    assert!(output.stdout.len() < 200_000 && peak < 60, "{} bytes, {peak} MB", output.stdout.len());
+}
+
 /// Serves one connection after another with `answer`, until the test ends.
 fn serve(answer: impl Fn(&mut std::net::TcpStream, &str) + Send + 'static) -> std::net::SocketAddr {
     use std::io::Read;

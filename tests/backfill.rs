@@ -409,7 +409,7 @@ fn missing_certificates_fail_https_with_a_hint_but_not_http() {
     let output = bare(&engine.address.replace("http:", "https:"));
     assert_eq!(output.status.code(), Some(70), "{}", err(&output));
     assert!(err(&output).contains("An https address cannot be trusted here: No CA certificates"), "{}", err(&output));
-    assert!(err(&output).contains("Install the system's certificates"), "{}", err(&output));
+    assert!(err(&output).contains("install the system's certificates"), "{}", err(&output));
 }
 
 /// Server that answers each request with the next prepared answer and records the requests.

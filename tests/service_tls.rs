@@ -1,5 +1,5 @@
 //! TLS of the service, its reload, and the rules for plain HTTP off loopback.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/serve.rs"]
 mod serve;

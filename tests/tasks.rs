@@ -133,6 +133,38 @@ fn task_submits_polls_and_downloads_the_output() {
 }
 
 #[test]
+fn l13_results_of_other_hosts_and_large_results_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = Stub::start(|_: &Request| Reply::Text(200, "video/mp4", "a film".repeat(1_000)));
+    let port = other.url().rsplit(':').next().unwrap().to_owned();
+    let api = Stub::start(move |request: &Request| {
+        let film =
+            json!({"id": "vid_1", "status": "completed", "output": {"url": format!("http://localhost:{port}/film")}});
+        Reply::Json(if request.method == "POST" { 201 } else { 200 }, film)
+    });
+    let path = profile(folder.path(), "video", &api.url());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let kept = folder.path().join("kept");
+    let fetched = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let output = ["--request", VIDEO_REQUEST, "--poll-interval", "0.1s", "--output", kept.to_str().unwrap()];
+        task(&path, &output)
+    };
+    let refused = fetched(&text);
+    assert!(err(&refused).contains("its result is at localhost, which is not the API's host"), "{}", err(&refused));
+    assert_ne!(code(&refused), 0);
+    assert!(!kept.join("video.mp4").exists());
+    assert_eq!(other.count("GET", "/film"), 0);
+    let allowed = text.replace("hosts = [", "hosts = [\"localhost\", ");
+    let large = fetched(&allowed.replace("1GiB", "1kB"));
+    assert!(err(&large).contains("its result has more than 1,000 bytes"), "{}", err(&large));
+    assert!(!kept.join("video.mp4").exists());
+    let output = fetched(&allowed);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(std::fs::metadata(kept.join("video.mp4")).unwrap().len(), 6_000);
+}
+
+#[test]
 fn failed_task_reports_its_error_and_a_possible_fix() {
     let folder = tempfile::tempdir().unwrap();
     let stub = video_api(0, "moderated");

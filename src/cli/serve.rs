@@ -53,22 +53,8 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     };
     let write = token("SYNCTOP_TOKEN", args.token_file.as_ref().or(config.token_file.as_ref()))?;
     let read = token("SYNCTOP_READ_TOKEN", args.read_token_file.as_ref().or(config.read_token_file.as_ref()))?;
-    let has_token = write.is_some() || read.is_some();
-    if !has_token && (!address.ip().is_loopback() || config.behind_proxy) {
-        let why = if config.behind_proxy { "behind a proxy" } else { "not a loopback address" };
-        return Err(CommandError::usage(format!(
-            "{address} is {why}: a token is required. Put one of at least {MIN_TOKEN_LENGTH} characters into a file \
-             and pass it with --token-file, or set SYNCTOP_TOKEN."
-        )));
-    }
     let tls = tls(&config)?;
-    if tls.is_none() && !address.ip().is_loopback() && !config.insecure_http && !config.behind_proxy {
-        return Err(CommandError::usage(format!(
-            "{address} is not a loopback address, and plain HTTP shows the token to anyone on the network path. Pass \
-             --tls-cert and --tls-key, or --behind-proxy if only a proxy with TLS reaches the port, or \
-             --insecure-http."
-        )));
-    }
+    require_protection(address, &config, write.is_some() || read.is_some(), tls.is_some())?;
     if write.is_some() && write == read {
         return Err(CommandError::usage(
             "The tokens for read access and for full access are the same: use different ones.",
@@ -159,6 +145,39 @@ pub(super) async fn start(
         let _ = server::serve(listener, app, router, tls).await;
     };
     Ok((service, address, serving))
+}
+
+/// Requires a token and TLS of a service that other machines reach.
+///
+/// # Errors
+///
+/// Returns a usage error with the missing options.
+fn require_protection(
+    address: SocketAddr,
+    config: &Config,
+    has_token: bool,
+    has_tls: bool,
+) -> Result<(), CommandError> {
+    let is_local = address.ip().is_loopback();
+    let mut missing = Vec::new();
+    if !has_token && (!is_local || config.behind_proxy) {
+        missing.push(format!(
+            "a token is required: put one of at least {MIN_TOKEN_LENGTH} characters into a file and pass it with \
+             --token-file, or set SYNCTOP_TOKEN"
+        ));
+    }
+    if !has_tls && !is_local && !config.insecure_http && !config.behind_proxy {
+        missing.push(
+            "plain HTTP shows the token to anyone on the network path: pass --tls-cert and --tls-key, or \
+             --behind-proxy if only a proxy with TLS reaches the port, or --insecure-http"
+                .to_owned(),
+        );
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let place = if is_local { "is behind a proxy" } else { "is not a loopback address" };
+    Err(CommandError::usage(format!("{address} {place}: {}.", missing.join(". And "))))
 }
 
 /// Reads certificate and key of TLS, if the configuration names them.

@@ -1,5 +1,5 @@
 //! Open connections, with limits in total and per client. A new connection takes the place of the
-//! one that has been without a request for longest, so that half requests shut nobody out.
+//! one that has been without a request for longest, so that half requests shut no client out.
 
 use crate::util::sys::lock;
 use axum::body::{Body, Bytes, HttpBody};

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use synctop_core::fleet::task::{RemoteTask, TaskPhase};
-use synctop_core::protocol::mask;
+use synctop_core::protocol::{clean, mask, quantity};
 
 /// Sample profiles, each with its name.
 pub const SAMPLES: [(&str, &str); 2] = [
@@ -140,6 +140,31 @@ pub struct KindTiming {
 pub struct ResultRule {
     /// Name of the file in the output folder.
     pub file: String,
+    /// Hosts of results besides that of the API: a name, `*.example.com`, or `*`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Maximum size of a result in bytes.
+    #[serde(default = "default_result_size", deserialize_with = "maximum_size")]
+    pub max_size: u64,
+}
+
+/// Default of the maximum size of a result: 1 GiB.
+fn default_result_size() -> u64 {
+    1 << 30
+}
+
+fn maximum_size<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    quantity::size(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+impl ResultRule {
+    /// True if results may come from a host besides that of the API.
+    fn allows(&self, host: &str) -> bool {
+        self.hosts.iter().any(|allowed| match allowed.strip_prefix('*') {
+            Some(end) => host.ends_with(end),
+            None => host == allowed,
+        })
+    }
 }
 
 /// Client of the API that a profile describes, with one request.
@@ -182,6 +207,12 @@ pub enum SaveError {
     NoResult(String),
     #[error("its result has a bad address: {0}")]
     BadAddress(String),
+    /// Host that the profile does not allow.
+    #[error("its result is at {0}, which is not the API's host: add it to hosts in [result] of the profile")]
+    ForeignHost(String),
+    /// Maximum size in bytes.
+    #[error("its result has more than {0} bytes: max_size in [result] of the profile is the limit")]
+    TooLarge(String),
     #[error(transparent)]
     Address(#[from] AddressError),
     #[error(transparent)]
@@ -410,6 +441,10 @@ impl Profile {
         let url = base.join(url).map_err(|error| SaveError::BadAddress(error.to_string()))?;
         // The token is sent only to the API's own origin.
         let own = url.origin() == base.origin();
+        let host = url.host_str().unwrap_or_default();
+        if !own && !result.allows(host) {
+            return Err(SaveError::ForeignHost(clean::line(host).into_owned()));
+        }
         let mut place = ServiceAddress::of_url(url.as_str(), None, self.about.allow_http)?;
         place.profile = true;
         place.token = self.token.clone().filter(|_| own && self.about.token_header.is_none());
@@ -421,9 +456,14 @@ impl Profile {
         let path = folder.join(&result.file);
         let unwritten = |error: std::io::Error| SaveError::write(&path, &error);
         // A temporary file, so that a partial download never has the final name.
+        let mut written = 0;
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritten)?;
         while let Some(bytes) = chunk(&mut response, FETCH).await.map_err(SaveError::Download)? {
             use std::io::Write;
+            written += bytes.len() as u64;
+            if written > result.max_size {
+                return Err(SaveError::TooLarge(synctop_core::format::count(result.max_size)));
+            }
             file.write_all(&bytes).map_err(unwritten)?;
         }
         file.persist(&path).map_err(|error| unwritten(error.error))?;

@@ -13,9 +13,15 @@ use std::marker::PhantomData;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Text<'a>(pub Option<Cow<'a, str>>);
 
-/// Count: a non-negative number, rounded down, or its decimal text.
+/// Count: a non-negative number, rounded down, or its decimal text; and true for a negative number.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Num(pub Option<u64>);
+pub(super) struct Num(pub Option<u64>, pub bool);
+
+impl Num {
+    pub(super) fn of(count: Option<u64>) -> Self {
+        Self(count, false)
+    }
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flag(pub Option<bool>);
@@ -139,16 +145,19 @@ impl<'de> Deserialize<'de> for Num {
             type Value = Num;
             expecting!("a count");
             fn visit_u64<E>(self, number: u64) -> Result<Num, E> {
-                Ok(Num(Some(number)))
+                Ok(Num::of(Some(number)))
             }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be in range")]
             fn visit_f64<E>(self, number: f64) -> Result<Num, E> {
-                Ok(Num((0.0..9e18).contains(&number).then_some(number as u64)))
+                Ok(Num((0.0..9e18).contains(&number).then_some(number as u64), number < 0.0))
             }
             fn visit_str<E>(self, text: &str) -> Result<Num, E> {
-                Ok(Num(text.parse().ok()))
+                Ok(Num(text.parse().ok(), text.starts_with('-')))
             }
-            absent_for!(visit_bool(bool), visit_i64(i64));
+            fn visit_i64<E>(self, number: i64) -> Result<Num, E> {
+                Ok(Num(u64::try_from(number).ok(), number < 0))
+            }
+            absent_for!(visit_bool(bool));
             skip_seq!();
             skip_map!();
         }

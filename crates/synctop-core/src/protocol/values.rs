@@ -61,6 +61,8 @@ pub struct Counts {
     pub cumulative: Option<u64>,
     /// The engine's own counter, such as Stripe's `record_count` in `progress.streams`.
     pub running: Option<u64>,
+    /// True if a count was negative, and is left out.
+    pub is_negative: bool,
 }
 
 impl Counts {

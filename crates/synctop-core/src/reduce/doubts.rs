@@ -3,7 +3,7 @@
 
 use crate::protocol::{EndReason, Status};
 use crate::reduce::outcome::outcome;
-use crate::reduce::state::input::Exit;
+use crate::reduce::state::input::{Anomaly, Exit};
 use crate::reduce::state::outcome::Outcome;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
@@ -43,6 +43,8 @@ pub enum DoubtKind {
     RecountAfterResume,
     /// Streams beyond the maximum number were only counted.
     StreamsBeyond,
+    /// Counts or times cannot be right: a count fell or was negative, a time is far from the others.
+    OddFigures,
 }
 
 impl DoubtKind {
@@ -125,6 +127,8 @@ pub enum Finding {
     LinesLost(u64),
     /// A resumed stream may count rows twice.
     RecountAfterResume,
+    /// Figures of this kind cannot be right; the number of them.
+    OddFigures(Anomaly, u64),
     /// Streams beyond the maximum number were only counted.
     StreamsBeyond {
         /// Times that messages named such a stream.
@@ -154,6 +158,7 @@ impl Finding {
             Self::RowsLeftOut(..) => DoubtKind::RowsLeftOut,
             Self::LinesLost(_) => DoubtKind::LinesLost,
             Self::RecountAfterResume => DoubtKind::RecountAfterResume,
+            Self::OddFigures(..) => DoubtKind::OddFigures,
             Self::StreamsBeyond { .. } => DoubtKind::StreamsBeyond,
         }
     }
@@ -323,6 +328,13 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     }
     if outcome == Outcome::Succeeded && synced_nothing(progress) {
         all.add(None, Finding::NothingSynced);
+    }
+    for kind in [Anomaly::CountShrank, Anomaly::NegativeCount, Anomaly::TimeJump] {
+        let found = || progress.anomalies.iter().filter(|((it, _), _)| *it == kind);
+        let times = found().map(|(_, times)| times).sum();
+        for ((_, stream), _) in found() {
+            all.add(stream.as_ref(), Finding::OddFigures(kind, times));
+        }
     }
     let mentions = progress.counters.beyond.mentions;
     if mentions > 0 {

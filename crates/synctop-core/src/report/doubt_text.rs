@@ -1,7 +1,7 @@
 //! Doubts as sentences.
 
 use crate::format::{count, plural, short};
-use crate::reduce::{Doubt, Finding};
+use crate::reduce::{Anomaly, Doubt, Finding};
 use std::fmt;
 
 /// Maximum characters of a quoted log line.
@@ -67,6 +67,19 @@ impl fmt::Display for Finding {
             }
             Self::LinesLost(lines) => {
                 write!(f, "{} of the feed cannot be read: what they said is not counted", many(*lines, "line"))
+            }
+            Self::OddFigures(Anomaly::TimeJump, times) => {
+                write!(f, "{} more than a year behind the others, and left out", many(*times, "time"))
+            }
+            Self::OddFigures(Anomaly::NegativeCount, times) => {
+                write!(f, "{} reported, and left out", many(*times, "negative count"))
+            }
+            Self::OddFigures(_, times) => {
+                write!(
+                    f,
+                    "its reported count fell within an attempt ({}): one of the counts is wrong",
+                    many(*times, "time")
+                )
             }
             Self::StreamsBeyond { mentions, max } => {
                 let (times, max) = (many(*mentions, "time"), count(*max as u64));

@@ -144,18 +144,27 @@ impl<'a> StreamStatus<'a> {
     }
 
     fn counts(&self) -> Counts {
-        Counts { attempt: self.run_record_count.0, cumulative: self.cumulative_record_count.0, running: None }
+        scoped(self.run_record_count, self.cumulative_record_count)
     }
+}
+
+/// Returns the counts of an attempt and of all attempts.
+fn scoped(attempt: Num, cumulative: Num) -> Counts {
+    let is_negative = attempt.1 || cumulative.1;
+    Counts { attempt: attempt.0, cumulative: cumulative.0, is_negative, ..Counts::default() }
+}
+
+/// Returns the engine's own counter.
+fn running(count: Num) -> Counts {
+    Counts { running: count.0, is_negative: count.1, ..Counts::default() }
 }
 
 impl TotalsLine {
     pub(super) fn report<'a>(&self) -> ProgressReport<'a> {
-        let counts =
-            |attempt: Num, cumulative: Num| Counts { attempt: attempt.0, cumulative: cumulative.0, running: None };
         ProgressReport {
-            elapsed: counts(self.elapsed_ms, self.cumulative_elapsed_ms),
-            records: counts(self.run_record_count, self.cumulative_record_count),
-            requests: counts(self.request_count, self.cumulative_request_count),
+            elapsed: scoped(self.elapsed_ms, self.cumulative_elapsed_ms),
+            records: scoped(self.run_record_count, self.cumulative_record_count),
+            requests: scoped(self.request_count, self.cumulative_request_count),
             checkpoints: self.state_checkpoint_count.0,
             ..ProgressReport::default()
         }
@@ -199,8 +208,8 @@ impl<'a> ProgressLine<'a> {
         let streams = streams.filter_map(|(name, stream)| stream.0.map(|stream| (stream.report(failed(&name)), name)));
         ProgressReport {
             started_at: self.started_at.0,
-            elapsed: Counts::running(self.elapsed_ms.0),
-            records: Counts::running(derived.total_record_count.0),
+            elapsed: running(self.elapsed_ms),
+            records: running(derived.total_record_count),
             requests: Counts::default(),
             checkpoints: derived.total_state_count.0,
             streams: streams.map(|(report, name)| (Name::plain(name), report)).collect(),
@@ -224,7 +233,7 @@ impl<'a> ProgressStream<'a> {
         StreamReport {
             status,
             odd_status,
-            records: Counts::running(self.record_count.0),
+            records: running(self.record_count),
             from_destination: self.message.0.as_deref().is_some_and(names_destination_table),
             message: self.message.0.filter(|text| !text.is_empty()),
             total: self.total_range.range(),

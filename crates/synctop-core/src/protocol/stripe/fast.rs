@@ -108,9 +108,9 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
             StreamStatus { stream, status, range_complete: Maybe(Some(span(&mut cursor)?)), ..StreamStatus::default() }
         } else {
             cursor.literal(",\"cumulative_record_count\":")?;
-            let cumulative_record_count = Num(Some(cursor.unsigned()?));
+            let cumulative_record_count = Num::of(Some(cursor.unsigned()?));
             cursor.literal(",\"run_record_count\":")?;
-            let run_record_count = Num(Some(cursor.unsigned()?));
+            let run_record_count = Num::of(Some(cursor.unsigned()?));
             StreamStatus { stream, status, cumulative_record_count, run_record_count, ..StreamStatus::default() }
         };
         cursor.literal("}}")?;
@@ -200,8 +200,8 @@ fn stream_status<'a>(cursor: &mut LineCursor<'a>) -> Option<StreamStatus<'a>> {
     Some(StreamStatus {
         stream: Text(stream),
         status: Text(status),
-        cumulative_record_count: Num(cumulative),
-        run_record_count: Num(run),
+        cumulative_record_count: Num::of(cumulative),
+        run_record_count: Num::of(run),
         time_range: Maybe(time_range),
         range_complete: Maybe(range_complete),
         error: Text(error),
@@ -225,7 +225,8 @@ fn totals(cursor: &mut LineCursor) -> Option<TotalsLine> {
         Some((_, slot)) => set_once(slot, cursor.unsigned()?),
         None => cursor.skip(),
     })?;
-    let [elapsed, cumulative_elapsed, run, cumulative, requests, cumulative_requests, checkpoints] = counts.map(Num);
+    let [elapsed, cumulative_elapsed, run, cumulative, requests, cumulative_requests, checkpoints] =
+        counts.map(Num::of);
     Some(TotalsLine {
         elapsed_ms: elapsed,
         cumulative_elapsed_ms: cumulative_elapsed,
@@ -260,7 +261,7 @@ fn progress<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressLine<'a>> {
     })?;
     Some(ProgressLine {
         started_at: LenientInstant(started_at),
-        elapsed_ms: Num(elapsed),
+        elapsed_ms: Num::of(elapsed),
         derived: Maybe(derived),
         streams: Entries(streams),
         errors: Seq(None),
@@ -274,7 +275,7 @@ fn derived(cursor: &mut LineCursor) -> Option<Derived> {
         "total_state_count" => set_once(&mut states, cursor.unsigned()?),
         _ => cursor.skip(),
     })?;
-    Some(Derived { total_record_count: Num(records), total_state_count: Num(states) })
+    Some(Derived { total_record_count: Num::of(records), total_state_count: Num::of(states) })
 }
 
 fn progress_stream<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressStream<'a>> {
@@ -299,15 +300,15 @@ fn progress_stream<'a>(cursor: &mut LineCursor<'a>) -> Option<ProgressStream<'a>
     })?;
     Some(ProgressStream {
         status: Text(status),
-        state_count: Num(states),
-        record_count: Num(records),
+        state_count: Num::of(states),
+        record_count: Num::of(records),
         total_range: Maybe(total),
         completed_ranges: LenientRanges(completed),
         message: Text(message),
         terminal: Flag(terminal),
-        insert_count: Num(inserted),
-        update_count: Num(updated),
-        delete_count: Num(deleted),
+        insert_count: Num::of(inserted),
+        update_count: Num::of(updated),
+        delete_count: Num::of(deleted),
     })
 }
 
@@ -344,10 +345,10 @@ fn log_data<'a>(cursor: &mut LineCursor<'a>) -> Option<LogData<'a>> {
         name: Text(name.flatten()),
         stream: Text(stream.flatten()),
         label: Text(label.flatten()),
-        attempt: Num(attempt),
-        max_retries: Num(max_retries),
-        delay_ms: Num(delay_ms),
-        status: Num(status),
+        attempt: Num::of(attempt),
+        max_retries: Num::of(max_retries),
+        delay_ms: Num::of(delay_ms),
+        status: Num::of(status),
         error_message: Text(error_message.flatten()),
         run_id: Text(run_id.flatten()),
         err: Logged(None),

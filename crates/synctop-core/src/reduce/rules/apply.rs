@@ -6,6 +6,7 @@ use crate::protocol::{
     mask, platform_log, text_level,
 };
 use crate::reduce::rules::notes::Note;
+use crate::reduce::state::clock::is_plausible;
 use crate::reduce::state::errors::TEXT_KEPT;
 use crate::reduce::state::feed::{FEED_LINE, FeedOrigin, cut};
 use crate::reduce::state::input::{Anomaly, Exit};
@@ -137,24 +138,39 @@ impl Progress {
     pub fn close(&mut self, exit: Option<Exit>) {
         self.closed = true;
         self.exit = exit;
+        for is_stamped in [false, true] {
+            if self.context.clocks.of(is_stamped).end() {
+                self.anomaly(Anomaly::TimeJump, None);
+            }
+        }
         self.end_parts();
         self.settle_run();
         self.apply_process_end();
         self.cause_from_log();
     }
 
-    /// Advances the clock of the feed, which never steps back.
+    /// Advances the clock of the feed, which never steps back, to the time of a prefix or envelope.
     pub(crate) fn see_time(&mut self, at: Option<Millis>) {
-        if let Some(at) = at {
+        if let Some(at) = at.filter(|at| is_plausible(*at)) {
             self.first_at.get_or_insert(at);
             self.last_at = self.last_at.max(Some(at));
+        }
+    }
+
+    /// Advances the clock of the feed to the time of a message.
+    pub(crate) fn see_message_time(&mut self, at: Option<Millis>, is_stamped: bool) {
+        let Some(at) = at.filter(|_| !self.context.has_outer_time) else { return self.see_time(at) };
+        let (at, is_odd) = self.context.clocks.of(is_stamped).advance(at);
+        self.see_time(at);
+        if is_odd {
+            self.anomaly(Anomaly::TimeJump, None);
         }
     }
 
     /// Applies a message of any kind.
     pub(crate) fn message(&mut self, message: Message, line: &Line, note: Option<Note>) {
         self.context.before_at = self.last_at;
-        self.see_time(message.at);
+        self.see_message_time(message.at, message.is_stamped);
         if let Some(from) = &message.from
             && self.emitters.len() < 8
             && !self.emitters.iter().any(|known| **known == **from)

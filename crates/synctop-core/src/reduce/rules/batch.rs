@@ -40,7 +40,8 @@ enum Step<'a> {
 struct Records<'a> {
     name: Name<'a>,
     from: Option<Cow<'a, str>>,
-    dialect: Option<Dialect>,
+    /// Protocol, and true if the times are those of the engine itself.
+    kind: (Option<Dialect>, bool),
     /// First of the lines, and the measure of its data.
     first: Line<'a>,
     measure: Option<u64>,
@@ -81,10 +82,10 @@ impl<'a> Batch<'a> {
     fn take(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
         match decoded {
             Some(Decoded::Message {
-                message: Message { at, from, dialect, origin: Origin::Protocol, kind: Kind::Record(record), .. },
+                message: Message { at, from, dialect, origin: Origin::Protocol, is_stamped, kind: Kind::Record(record) },
                 glued: None,
             }) if !record.partial => {
-                self.record(at, from, dialect, record, line);
+                self.record(at, from, (dialect, is_stamped), record, line);
             }
             Some(Decoded::Raw(raw)) => match self.steps.last_mut() {
                 Some(Step::Raw(before, _, times)) if before.bytes == line.bytes && before.length == line.length => {
@@ -107,7 +108,7 @@ impl<'a> Batch<'a> {
         &mut self,
         at: Option<Millis>,
         from: Option<Cow<'a, str>>,
-        dialect: Option<Dialect>,
+        kind: (Option<Dialect>, bool),
         record: Record<'a>,
         line: Line<'a>,
     ) {
@@ -119,7 +120,7 @@ impl<'a> Batch<'a> {
         if let Some(Step::Records(run)) = self.steps.last_mut()
             && run.name == record.stream
             && run.from == from
-            && run.dialect == dialect
+            && run.kind == kind
             && run.rest.is_some() == record.measure.is_some()
             && !silent
         {
@@ -131,16 +132,7 @@ impl<'a> Batch<'a> {
         } else {
             let (bytes, name, measure) = (line.length, record.stream, record.measure);
             let rest = measure.map(|_| 0);
-            self.steps.push(Step::Records(Records {
-                name,
-                from,
-                dialect,
-                first: line,
-                measure,
-                bytes,
-                rest,
-                count: 1,
-            }));
+            self.steps.push(Step::Records(Records { name, from, kind, first: line, measure, bytes, rest, count: 1 }));
         }
     }
 }
@@ -222,13 +214,14 @@ impl Progress {
     ) {
         let Some((first, rest)) = times.split_first() else { return };
         let before = self.input.unknown;
+        let (dialect, is_stamped) = records.kind;
         let record = Record { stream: records.name, measure: records.measure, partial: false, not_numbers: 0 };
         let message = Message {
             at: *first,
             from: records.from,
-            dialect: records.dialect,
+            dialect,
             origin: Origin::Protocol,
-            is_stamped: false,
+            is_stamped,
             kind: Kind::Record(record),
         };
         self.apply_noted(&records.first, Decoded::Message { message, glued: None }, None, decoder);
@@ -254,17 +247,24 @@ impl Progress {
         let late = self.traits().states_may_follow_complete && !self.traits().first_status_is_final;
         // The first record opened the attempt and started the stream, as the others need it.
         let Some(stream) = self.streams.get_mut(self.lookup.last_stream).map(Arc::make_mut) else {
-            self.last_at = rest.iter().copied().fold(self.last_at, Ord::max);
+            for at in rest {
+                self.see_message_time(*at, is_stamped);
+            }
             self.counters.beyond.mentions += count;
             return self.count_beyond(count);
         };
         stream.add_record_lines(count, bytes, measure);
         let after_complete = stream.complete_reported && !stream.early && !late;
         let label = after_complete.then(|| stream.label.clone());
+        let (mut jumps, clock) = (0, self.context.clocks.of(is_stamped));
         for at in rest {
             if let Some(at) = at {
-                self.first_at.get_or_insert(*at);
-                self.last_at = self.last_at.max(Some(*at));
+                let (at, is_odd) = clock.advance(*at);
+                jumps += u64::from(is_odd);
+                if let Some(at) = at {
+                    self.first_at.get_or_insert(at);
+                    self.last_at = self.last_at.max(Some(at));
+                }
             }
             stream.counted += 1;
             if !stream.reported {
@@ -280,6 +280,9 @@ impl Progress {
             if let Some(count) = self.counters.reported.cumulative.max(self.counters.sums.cumulative()) {
                 self.counters.rate.report(now, count);
             }
+        }
+        if jumps > 0 {
+            self.anomaly_times(Anomaly::TimeJump, None, jumps);
         }
         if label.is_some() {
             self.anomaly_times(Anomaly::RecordAfterComplete, label, count);

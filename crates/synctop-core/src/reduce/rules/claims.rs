@@ -2,8 +2,8 @@
 
 use crate::protocol::catalog::Catalog;
 use crate::protocol::{
-    Activity, Checkpoint, Counts, ErrorLevel, Failure, Level, Line, Metered, Name, ProgressReport, State, Status,
-    StreamClaim, StreamReport, mask,
+    Activity, Checkpoint, Counts, ErrorLevel, Failure, Level, Line, Metered, Millis, Name, ProgressReport,
+    ProtocolTraits, State, Status, StreamClaim, StreamReport, mask,
 };
 use crate::reduce::rules::failures::{SILENT_ERROR, UNAVAILABLE};
 use crate::reduce::state::commits::StateDirection;
@@ -13,6 +13,7 @@ use crate::reduce::state::lookup::BEYOND;
 use crate::reduce::state::position::StateOrigin;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stderr::HeldFact;
+use crate::reduce::state::stream::Stream;
 use std::sync::Arc;
 
 impl Progress {
@@ -290,11 +291,9 @@ impl Progress {
         let traits = self.traits();
         self.attempt.statuses |= claim.status.is_some();
         let beside = self.stderr.parser.is_beside_feed;
-        let silent = claim.error.is_none() && claim.reason.is_none();
         let counted = claim.records.said();
         let resumed = claim.records.attempt == Some(0) && claim.records.cumulative > Some(0);
         let outcome = self.change(at, |stream| {
-            let mut doubled = false;
             // Later messages do not change a terminal status.
             let stands = traits.first_status_is_final && stream.terminal;
             if claim.status.is_some() {
@@ -304,32 +303,7 @@ impl Progress {
             if let Some(activity) = claim.activity.filter(|_| !stands) {
                 stream.apply_activity(activity, now);
             }
-            match claim.status {
-                Some(status) if stands => doubled = status == Status::Started,
-                // The stream failed without a start and without an error.
-                Some(Status::Errored)
-                    if traits.first_status_is_final && silent && !stream.ever_started && stream.details.errors == 0 =>
-                {
-                    stream.set_status(Status::Skipped, now);
-                }
-                Some(Status::Started) => {
-                    doubled = stream.start_reported && stream.status == Status::Started;
-                    if !stream.start_reported && (stream.unfinished_before || resumed) {
-                        stream.resumed = true;
-                    }
-                    stream.start_reported = true;
-                    stream.complete_reported = false;
-                    stream.set_status(Status::Started, now);
-                }
-                Some(Status::Completed) => {
-                    stream.settling = claim.early && claim.records.said() && !stream.complete_reported;
-                    stream.complete_reported = true;
-                    stream.early = claim.early;
-                    stream.set_status(Status::Completed, now);
-                }
-                Some(Status::NotStarted) | None => {}
-                Some(status) => drop(stream.set_status(status, now)),
-            }
+            let doubled = claimed_status(stream, &claim, stands, resumed, traits, now);
             // The stream takes part, so that an absent count is 0, not unknown.
             let starts_now = claim.status == Some(Status::Started) || (claim.activity.is_some() && !beside);
             if traits.ends_with_process && !traits.reports_end && starts_now && stream.records.attempt.is_none() {
@@ -355,6 +329,9 @@ impl Progress {
             stood = stands;
             if doubled {
                 self.anomaly(Anomaly::DuplicateStart, Some(name.clone()));
+            }
+            if claim.records.is_negative {
+                self.anomaly(Anomaly::NegativeCount, Some(name.clone()));
             }
             if claim.status == Some(Status::Started) {
                 self.context.last_start = Some((name.clone(), doubled));
@@ -448,6 +425,9 @@ impl Progress {
         if resumed {
             self.counters.reported.resumed(report.records);
         }
+        if report.records.is_negative {
+            self.anomaly(Anomaly::NegativeCount, None);
+        }
         self.attempt.counters_since = report.started_at.or(self.attempt.counters_since);
         self.counters.engine_checkpoints = report.checkpoints.or(self.counters.engine_checkpoints);
         self.counters.reported.report(report.records);
@@ -537,6 +517,9 @@ impl Progress {
         if shrank {
             self.anomaly(Anomaly::CountShrank, Some(name.clone()));
         }
+        if report.records.is_negative {
+            self.anomaly(Anomaly::NegativeCount, Some(name.clone()));
+        }
         if odd {
             let word = report.odd_status.as_deref().unwrap_or_default();
             self.note(Level::Warn, FeedOrigin::Unknown, None, Some(&name), &format!("unknown stream status {word}"));
@@ -569,4 +552,45 @@ impl Progress {
             });
         }
     }
+}
+
+/// Applies the status of a claim. `stands`: a terminal status does not change any more. Returns
+/// true for a repeated start.
+fn claimed_status(
+    stream: &mut Stream,
+    claim: &StreamClaim,
+    stands: bool,
+    resumed: bool,
+    traits: &ProtocolTraits,
+    now: Option<Millis>,
+) -> bool {
+    let silent = claim.error.is_none() && claim.reason.is_none();
+    match claim.status {
+        Some(status) if stands => return status == Status::Started,
+        // The stream failed without a start and without an error.
+        Some(Status::Errored)
+            if traits.first_status_is_final && silent && !stream.ever_started && stream.details.errors == 0 =>
+        {
+            stream.set_status(Status::Skipped, now);
+        }
+        Some(Status::Started) => {
+            let doubled = stream.start_reported && stream.status == Status::Started;
+            if !stream.start_reported && (stream.unfinished_before || resumed) {
+                stream.resumed = true;
+            }
+            stream.start_reported = true;
+            stream.complete_reported = false;
+            stream.set_status(Status::Started, now);
+            return doubled;
+        }
+        Some(Status::Completed) => {
+            stream.settling = claim.early && claim.records.said() && !stream.complete_reported;
+            stream.complete_reported = true;
+            stream.early = claim.early;
+            stream.set_status(Status::Completed, now);
+        }
+        Some(Status::NotStarted) | None => {}
+        Some(status) => drop(stream.set_status(status, now)),
+    }
+    false
 }

@@ -9,6 +9,7 @@ use crate::protocol::{EmittedState, Name};
 use crate::reduce::state::commits::{
     MAX_MARKS, MAX_POSITIONS, MAX_SENT_STATES, MAX_SENT_STATES_WITHOUT_DESTINATION, SentState, StateDirection,
 };
+use crate::reduce::state::lookup::bounded_name;
 use crate::reduce::state::progress::Progress;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ impl Progress {
     /// Decides the direction of a state and applies its commits or marks.
     pub(crate) fn apply_emitted_state(&mut self, stream: Option<&Name>, handed: &EmittedState) -> StateDirection {
         let slots: Vec<usize> = match stream {
-            Some(name) => self.find(&name).into_iter().collect(),
+            Some(name) => self.find(name).into_iter().collect(),
             None => (0..self.streams.len()).collect(),
         };
         let of = |slot: &usize| self.streams.get(*slot);
@@ -92,7 +93,7 @@ impl Progress {
             self.commits.marks -= sent.marks.len();
             for (slot, seen) in sent.marks {
                 self.change(slot as usize, |stream| {
-                    stream.details.committed = stream.details.committed.max(Some(seen))
+                    stream.details.committed = stream.details.committed.max(Some(seen));
                 });
             }
         }
@@ -109,15 +110,17 @@ impl Progress {
         let mut advanced = Vec::new();
         for one in handed.streams {
             let key = one.stream.key();
-            let before = self.commits.positions.get(key.as_ref()).copied();
+            let stored_key = bounded_name(&key);
+            let before = self.commits.positions.get(&*stored_key).copied();
             if before == Some(one.id) {
                 continue;
             }
             // The initial state names streams that the run has not reached yet.
             let moves = handed.committed || self.stream(&key).is_some_and(|stream| stream.in_feed);
             if before.is_some() || self.commits.positions.len() < MAX_POSITIONS {
-                Arc::make_mut(&mut self.commits.positions).insert(key.as_ref().into(), one.id);
+                Arc::make_mut(&mut self.commits.positions).insert((&*stored_key).into(), one.id);
             }
+            drop(stored_key);
             drop(key);
             if moves {
                 advanced.push(one.stream);

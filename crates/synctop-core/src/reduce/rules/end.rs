@@ -53,7 +53,7 @@ impl Progress {
         }
         self.decide_run(&end.progress);
         for (name, stream) in &end.progress.streams {
-            self.decide_run_by_stream(self.find(&name), stream.records);
+            self.decide_run_by_stream(self.find(name), stream.records);
         }
         // No report of the whole call carried totals on.
         self.settle_run();
@@ -107,7 +107,7 @@ impl Progress {
             self.counters.elapsed.report_attempt(millis);
         }
         for (name, stream) in &report.streams {
-            let Some(at) = self.find(&name) else { continue };
+            let Some(at) = self.find(name) else { continue };
             self.change(at, |known| {
                 if let Some(count) = said(&stream.records) {
                     known.reported = true;
@@ -137,7 +137,7 @@ impl Progress {
     /// Compares the state of an end with the last checkpoint of the same call. If they differ, a
     /// client that continues from the end skips the rows between them.
     fn compare_end_state(&mut self, name: &Name, state: &State) {
-        let Some(at) = self.find(&name) else { return };
+        let Some(at) = self.find(name) else { return };
         let Some(after) = state.position.known() else { return };
         self.change(at, |stream| {
             let before = stream.details.checkpoint.known().filter(|_| stream.checkpoint_here);
@@ -189,7 +189,7 @@ impl Progress {
     }
 
     fn returned_state(&mut self, name: &Name, state: &State, complete: bool, line: &Line) {
-        let known = self.find(&name);
+        let known = self.find(name);
         // A stream unknown to the log counts if its state reports trouble.
         let troubled = state.failure.is_some() || (complete && state.left > 0);
         let Some(at) = known.or_else(|| troubled.then(|| self.place(name))) else { return };

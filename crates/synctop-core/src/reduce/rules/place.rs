@@ -2,7 +2,7 @@
 
 use crate::protocol::{Name, mask};
 use crate::reduce::state::input::Anomaly;
-use crate::reduce::state::lookup::BEYOND;
+use crate::reduce::state::lookup::{BEYOND, bounded_name};
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
 use crate::reduce::state::sums::Sums;
@@ -28,17 +28,19 @@ impl Progress {
             self.lookup.last_stream = BEYOND;
             return BEYOND;
         }
-        let mut stream = Stream::named(&mask::secrets(&name.name));
+        let mut stream = Stream::named(&bounded_name(&mask::secrets(&name.name)));
         if let Some(space) = &name.namespace {
-            let space = mask::secrets(space);
+            let masked = mask::secrets(space);
+            let space = bounded_name(&masked);
             // Most streams share the namespace of the one before.
             let shared = self.streams.last().and_then(|last| last.namespace.clone()).filter(|last| **last == *space);
-            stream.namespace = Some(shared.unwrap_or_else(|| space.into()));
-            stream.label = mask::secrets(&name.label()).into();
+            stream.namespace = Some(shared.unwrap_or_else(|| (&*space).into()));
+            stream.label = format!("{space}.{}", stream.name).into();
         }
         let at = self.streams.len();
         self.streams.push(Arc::new(stream));
-        self.lookup.add_last(&self.streams, name.namespace.as_deref(), &name.name);
+        let space = name.namespace.as_deref().map(bounded_name);
+        self.lookup.add_last(&self.streams, space.as_deref(), &bounded_name(&name.name));
         self.lookup.last_stream = at;
         at
     }

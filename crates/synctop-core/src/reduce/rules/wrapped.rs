@@ -56,7 +56,9 @@ impl Progress {
             Decoded::Message { mut message, glued } => {
                 let has_timed_records = self.context.has_timed_records || message.at.is_some();
                 opened.set_time(&mut message);
+                self.context.has_outer_time = !message.is_stamped;
                 self.classified(line, Decoded::Message { message, glued }, None);
+                self.context.has_outer_time = false;
                 self.context.has_timed_records &= has_timed_records;
             }
             // More layers than are opened.

@@ -49,6 +49,7 @@ pub enum Exit {
     Eq,
     PartialOrd,
     Ord,
+    Hash,
     serde::Serialize,
     serde::Deserialize,
     strum::Display,
@@ -70,6 +71,10 @@ pub enum Anomaly {
     CountShrank,
     /// `NaN` or `Infinity` in a record, which is no JSON: strict destinations refuse the line.
     NotJsonNumber,
+    /// Negative count, which is left out.
+    NegativeCount,
+    /// Time of a single message far behind those around it, which is left out.
+    TimeJump,
 }
 
 impl Anomaly {

@@ -2,14 +2,22 @@
 //! shared with snapshots.
 
 use crate::protocol::MAX_STREAMS;
+use crate::reduce::state::feed::cut;
 use crate::reduce::state::stream::Stream;
 use hashbrown::HashTable;
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
 /// Index of streams beyond the maximum: that of no stream.
 pub(crate) const BEYOND: usize = usize::MAX;
+
+/// Maximum length of a stream's name in bytes.
+pub const MAX_NAME: usize = 1_024;
+
+/// Bytes of a longer name that are stored.
+const NAME_START: usize = 512;
 
 /// Separator of namespace and name in a key.
 const SEPARATOR: char = '\u{1f}';
@@ -61,6 +69,8 @@ impl PartialEq for StreamLookup {
 impl StreamLookup {
     /// Returns the index of a stream by its name.
     pub(crate) fn find(&self, streams: &[Arc<Stream>], space: Option<&str>, name: &str) -> Option<usize> {
+        let (space, name) = (space.map(bounded_name), bounded_name(name));
+        let (space, name) = (space.as_deref(), &*name);
         let names = &*self.names;
         let same = |at: &u32| streams.get(*at as usize).is_some_and(|stream| is_named(stream, space, name));
         let at = names.table.find(names.hash(space, name), same).or_else(|| {
@@ -149,6 +159,16 @@ impl Names {
     fn hash(&self, space: Option<&str>, name: &str) -> u64 {
         hash(&self.hasher, space, name)
     }
+}
+
+/// Returns a name of bounded length: of a longer one its start, and the hash that distinguishes it.
+pub(crate) fn bounded_name(name: &str) -> Cow<'_, str> {
+    if name.len() <= MAX_NAME {
+        return Cow::Borrowed(name);
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name.as_bytes());
+    Cow::Owned(format!("{}…{:016x}", cut(name, NAME_START), hasher.finish()))
 }
 
 fn hash(hasher: &RandomState, space: Option<&str>, name: &str) -> u64 {

@@ -1,6 +1,7 @@
 //! Data of the reducer, without the rules that change it.
 
 pub mod attempt;
+pub mod clock;
 pub mod commits;
 pub mod errors;
 pub mod estimate;

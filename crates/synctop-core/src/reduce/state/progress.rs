@@ -3,6 +3,7 @@
 use crate::protocol::python::Traceback;
 use crate::protocol::{Decoder, Dialect, Millis, Name, Status};
 use crate::reduce::state::attempt::Attempt;
+use crate::reduce::state::clock::MessageClocks;
 use crate::reduce::state::commits::Commits;
 use crate::reduce::state::errors::{ErrorPlace, Errors};
 use crate::reduce::state::estimate::Estimated;
@@ -204,6 +205,10 @@ pub(crate) struct MessageContext {
     pub(crate) syncing: Option<Arc<str>>,
     /// True if records have a time of their own.
     pub(crate) has_timed_records: bool,
+    /// True while a message is applied whose time may be that of its prefix or envelope.
+    pub(crate) has_outer_time: bool,
+    /// Times of the messages.
+    pub(crate) clocks: MessageClocks,
 }
 
 impl Progress {

@@ -174,9 +174,9 @@ mod tests {
     #[test]
     pub(crate) fn scopes_that_are_said_stand() {
         let mut tally = Tally::default();
-        tally.report(Counts { attempt: Some(0), cumulative: Some(2832), running: None });
+        tally.report(Counts { attempt: Some(0), cumulative: Some(2832), running: None, is_negative: false });
         assert_eq!((tally.attempt, tally.cumulative, tally.before()), (Some(0), Some(2832), 2832));
-        tally.report(Counts { attempt: Some(5), cumulative: None, running: None });
+        tally.report(Counts { attempt: Some(5), cumulative: None, running: None, is_negative: false });
         assert_eq!(tally.cumulative, Some(2837));
     }
 }
