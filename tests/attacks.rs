@@ -406,6 +406,52 @@ fn m2_streams_and_short_lines_are_bounded() {
 }
 
 #[test]
+fn m4_secrets_of_several_lines_and_of_arguments_are_masked() {
+    let secret = "MIIEq8vT3xLw0PmR7yKsZ";
+    let print = |to: &str| {
+        format!(
+            "import sys\nfor line in ['starting', '-----BEGIN RSA PRIVATE KEY-----', '{secret}1', '{secret}2', \
+             '-----END RSA PRIVATE KEY-----', 'password: |', '  {secret}3', '  {secret}4', 'after the block', \
+             'client_secret:', '  {secret}5', 'done']:\n    print(line, file=sys.{to})\n"
+        )
+    };
+    for to in ["stderr", "stdout"] {
+        let script = print(to);
+        let output = Command::new(env!("CARGO_BIN_EXE_synctop"))
+            .args([
+                "run",
+                "--",
+                "python3",
+                "-c",
+                &script,
+                "--api-key",
+                &format!("{secret}6"),
+                &format!("--token={secret}7"),
+            ])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!words.contains(secret), "{to}: {words}");
+        if to == "stderr" {
+            assert!(words.contains("after the block\n") && words.contains("done\n"), "{words}");
+        }
+    }
+    // The same lines as a saved log, and as the stderr beside one.
+    let folder = folder();
+    let lines = Command::new("python3").args(["-c", &print("stdout")]).output().unwrap().stdout;
+    let (log, beside) = (folder.path().join("log"), folder.path().join("stderr"));
+    std::fs::write(&beside, &lines).unwrap();
+    std::fs::write(&log, [b"{\"type\":\"RECORD\",\"stream\":\"a\",\"record\":{}}\n".as_slice(), &lines].concat())
+        .unwrap();
+    let (log, beside) = (log.to_str().unwrap(), beside.to_str().unwrap());
+    for arguments in [&["summary", "--json", log][..], &["summary", log, "--stderr", beside, "--exit-code", "1"]] {
+        let (_, text) = ran(arguments, &[]);
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[test]
 fn m9_pages_of_other_ports_may_not_write() {
     let folder = folder();
     let server = Server::start(folder.path());

@@ -32,7 +32,7 @@ pub(super) fn run(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         let _ = sender.send(Event::Expect(catalog));
     }
     let engine = child::spawn(&args.engine, args.stdin.into(), sender)?;
-    show(session, args.engine.join(" "), Some(engine), events, look, feed, None, None, args.strict)
+    show(session, mask::arguments(&args.engine), Some(engine), events, look, feed, None, None, args.strict)
 }
 
 /// Runs the engine without a screen: copies its stdout to stdout, and writes its stderr and a line
@@ -59,8 +59,9 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
         })?;
     }
     let shared = Arc::new(Mutex::new(Progress::default()));
-    let inline = Inline::start(Arc::clone(&shared), InlineMode::Changes, inline_look(look), args.engine.join(" "))?;
-    let mut gone = None;
+    let inline =
+        Inline::start(Arc::clone(&shared), InlineMode::Changes, inline_look(look), mask::arguments(&args.engine))?;
+    let (mut gone, mut secret) = (None, mask::OpenSecret::default());
     let mut shown = Instant::now();
     let (mut ended, mut changed) = (false, false);
     while !ended {
@@ -76,7 +77,7 @@ fn without_screen(args: &RunArgs, look: &LookArgs, feed: &FeedArgs) -> Result<u8
                         }
                     }
                     Event::Stderr(line) => {
-                        err_line(&mask::secrets(line));
+                        err_line(&secret.mask(line));
                     }
                     Event::Notice(text) => inline.notice(text),
                     Event::Down(why) => inline.down(why),

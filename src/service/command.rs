@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use synctop_core::protocol::clean;
+use synctop_core::protocol::{clean, mask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::Notify;
 
@@ -209,7 +209,7 @@ async fn log_stderr(
     words: Arc<Mutex<String>>,
 ) {
     let mut lines = BufReader::new(stderr);
-    let mut line = Vec::new();
+    let (mut line, mut secret) = (Vec::new(), mask::OpenSecret::default());
     loop {
         line.clear();
         match (&mut lines).take(16 * 1024).read_until(b'\n', &mut line).await {
@@ -217,7 +217,8 @@ async fn log_stderr(
             Ok(_) => {}
         }
         let text = String::from_utf8_lossy(&line);
-        let text = known.mask(text.trim_end());
+        let text = text.trim_end();
+        let text = if secret.covers(text) { mask::MASK.into() } else { known.mask(text) };
         let text = clean::line(&text);
         if !text.is_empty() {
             tracing::info!(target: "engine", "{pipeline}: {text}");

@@ -207,7 +207,7 @@ const STDERR_LINE: u64 = 64 * 1024;
 fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
     use std::io::Read;
     let mut stderr = BufReader::new(stderr);
-    let mut line = Vec::new();
+    let (mut line, mut secret) = (Vec::new(), mask::OpenSecret::default());
     loop {
         line.clear();
         match stderr.by_ref().take(STDERR_LINE).read_until(b'\n', &mut line) {
@@ -221,7 +221,7 @@ fn diagnostics(stderr: impl std::io::Read, events: &SyncSender<Event>) {
         }
         // Unmasked: masking may break JSON. The consumer masks before it stores.
         let _ = events.send(Event::Stderr(text.to_owned()));
-        diagnose(text);
+        diagnose(if secret.covers(text) { mask::MASK } else { text });
     }
 }
 

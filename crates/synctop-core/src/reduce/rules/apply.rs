@@ -70,8 +70,11 @@ impl Progress {
                 self.input.messages += 1;
                 self.log(&Log { level: raw.level, message: raw.text, ..Log::default() }, None, None);
             }
-            Decoded::Raw(raw) => {
+            Decoded::Raw(mut raw) => {
                 self.input.raw += 1;
+                if self.evidence.secret.covers(&raw.text) {
+                    raw.text = mask::MASK.into();
+                }
                 if self.input.messages == 0 && self.evidence.platform.is_none() {
                     let found = platform_log(&raw.text);
                     self.evidence.platform = found.map(|log| (log.name.into(), log.advice.into()));
@@ -211,7 +214,13 @@ impl Progress {
             Kind::Catalog(names) => self.catalog(&names),
             Kind::AvailableStreams(names) => self.offer(&names),
             Kind::Connection { ok, message } => self.connection(ok, message.as_deref(), line),
-            Kind::Log(log) => self.log(&log, message.from.as_deref(), note),
+            Kind::Log(mut log) => {
+                let is_covered = self.evidence.secret.covers(&log.message);
+                if is_covered {
+                    log.message = mask::MASK.into();
+                }
+                self.log(&log, message.from.as_deref(), note.filter(|_| !is_covered));
+            }
             Kind::Relayed(relayed) => self.relayed(message.from.as_deref(), &relayed),
             Kind::ProgramExit(exit) => self.program_exit(&exit),
             Kind::End(end) => self.end(*end, line),

@@ -188,7 +188,8 @@ impl Progress {
                 return;
             }
             // The second line has shown the effect of a repetition, if the text changes no state.
-            let is_plain = raw.of.is_none()
+            let is_plain = self.evidence.secret.is_closed()
+                && raw.of.is_none()
                 && !self.dialect.is_some_and(|dialect| dialect.traits().errors_on_stderr)
                 && (before, self.evidence.raw_traceback) == (Traceback::None, Traceback::None);
             each(self, false);

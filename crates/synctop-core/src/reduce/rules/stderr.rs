@@ -131,6 +131,7 @@ impl Progress {
     pub fn stderr(&mut self, line: &str) {
         let opened = envelope::open(line);
         let line = opened.as_ref().map_or(line, |opened| &*opened.text);
+        let line = if self.stderr.secret.covers(line) { mask::MASK } else { line };
         match ShellMessage::parse(line) {
             Some(message) => self.keep_last_words(&message.text()),
             None => self.keep_last_words(line),

@@ -1,5 +1,6 @@
 //! Everything known about one input.
 
+use crate::protocol::mask::OpenSecret;
 use crate::protocol::python::Traceback;
 use crate::protocol::{Decoder, Dialect, Millis, Name, Status};
 use crate::reduce::state::attempt::Attempt;
@@ -171,6 +172,8 @@ pub(crate) struct ErrorEvidence {
     pub(crate) platform: Option<(Arc<str>, Arc<str>)>,
     /// State of a traceback that stands as text between the messages.
     pub(crate) raw_traceback: Traceback,
+    /// Secret of text or log lines that goes on in the next ones.
+    pub(crate) secret: OpenSecret,
 }
 
 /// Streams that the caller requested, apart from the engine's own catalog.
@@ -189,6 +192,8 @@ pub struct RequestedStreams {
 pub struct StderrState {
     /// Last lines that a child engine wrote.
     pub tail: VecDeque<Arc<str>>,
+    /// Secret that goes on in the next lines.
+    pub(crate) secret: OpenSecret,
     pub(crate) parser: StderrParser,
 }
 
