@@ -6,45 +6,18 @@ use crate::service::registry::{Service, Slot};
 use axum::body::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use synctop_core::fleet::requests::validate_id;
-
-/// Maximum depth of a body. It is stored inside other documents, and read with serde_json's own
-/// limit of 128.
-const MAX_DEPTH: usize = 64;
-
-/// Returns the maximum nesting of objects and arrays, outside of strings.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut max, mut quoted, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => {
-                depth += 1;
-                max = max.max(depth);
-            }
-            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    max
-}
+use synctop_core::fleet::requests::{BodyError, read_body, validate_id};
 
 /// Parses the body as a JSON object; an empty body is an empty object.
 pub fn json(body: &Bytes) -> Result<Map<String, Value>, Problem> {
-    if body.is_empty() {
-        return Ok(Map::new());
-    }
-    if depth(body) > MAX_DEPTH {
-        let sentence = format!("the JSON is nested more than {MAX_DEPTH} levels deep");
-        return Err(Problem::new(400, "nested_too_deeply", sentence));
-    }
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Problem::invalid(&[], "expected a JSON object")),
-        Err(error) => Err(Problem::new(400, "malformed_json", format!("Malformed JSON in request body: {error}"))),
-    }
+    read_body(body).map_err(|error| {
+        let code = match error {
+            BodyError::Nested => "nested_too_deeply",
+            BodyError::NoObject => return Problem::invalid(&[], "expected a JSON object"),
+            BodyError::Malformed(_) => "malformed_json",
+        };
+        Problem::new(400, code, error.to_string())
+    })
 }
 
 /// Parsed query of a request. Parameters that the route does not know are errors.

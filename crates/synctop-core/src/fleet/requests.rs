@@ -63,6 +63,61 @@ impl FieldError {
     }
 }
 
+/// Maximum depth of a body. It is stored inside other documents, and read with serde_json's own
+/// limit of 128.
+const MAX_DEPTH: usize = 64;
+
+/// Returns the maximum nesting of objects and arrays, outside of strings.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut max, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                max = max.max(depth);
+            }
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    max
+}
+
+/// Reason that a body cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is nested too deeply to be stored and read back.
+    #[error("the JSON is nested more than {MAX_DEPTH} levels deep")]
+    Nested,
+    /// It is JSON, and no object.
+    #[error("expected a JSON object")]
+    NoObject,
+    /// Message of the JSON parser.
+    #[error("Malformed JSON in request body: {0}")]
+    Malformed(String),
+}
+
+/// Parses a body as a JSON object; an empty body is an empty object.
+///
+/// # Errors
+/// Returns [`BodyError`] for another value, and for one that is nested too deeply.
+pub fn read_body(body: &[u8]) -> Result<Map<String, Value>, BodyError> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    if depth(body) > MAX_DEPTH {
+        return Err(BodyError::Nested);
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(BodyError::NoObject),
+        Err(error) => Err(BodyError::Malformed(error.to_string())),
+    }
+}
+
 /// Validates a pipeline id.
 ///
 /// # Errors
