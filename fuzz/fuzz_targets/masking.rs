@@ -15,6 +15,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let at = (0..=text.len()).rev().find(|at| *at <= place.min(text.len()) && text.is_char_boundary(*at)).unwrap_or(0);
     // Words around it keep it a word of its own.
     let with_key = format!("{} {KEY} {}", &text[..at], &text[at..]);
+    // A part of the key in the text itself is none.
+    if text.contains("q8vT3x") {
+        return;
+    }
     let masked = mask::secrets(&with_key);
     assert!(!masked.contains("q8vT3x") && !masked.contains(KEY), "{masked}");
     // Line by line.

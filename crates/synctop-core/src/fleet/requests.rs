@@ -322,6 +322,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[test]
+    fn numbers_are_stored_as_they_were() {
+        let read = read_body(br#"{"a":947.2606246799796,"b":5e-324,"c":18446744073709551615,"d":-0.1}"#).unwrap();
+        let again = read_body(Value::Object(read.clone()).to_string().as_bytes()).unwrap();
+        assert_eq!(read, again);
+        assert_eq!(read["a"].to_string(), "947.2606246799796");
+    }
+
     fn fields(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
