@@ -110,6 +110,48 @@ fn h2_and_m6_damaged_rows_stop_no_other_pipeline() {
     client.post("/pipelines", &simulated("pipe_b", json!({"speed": 0}))).is(201);
 }
 
+/// Compressed segments of all logs of a service.
+fn segments(folder: &Path) -> Vec<std::path::PathBuf> {
+    let logs = std::fs::read_dir(folder.join("data/logs")).unwrap().flatten();
+    let files = logs.flat_map(|log| std::fs::read_dir(log.path()).unwrap().flatten()).map(|file| file.path());
+    let mut packed: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "zst")).collect();
+    packed.sort();
+    packed
+}
+
+#[test]
+fn m6_damaged_segments_leave_a_gap_and_the_log_goes_on() {
+    let folder = folder();
+    let mut server = Server::start(folder.path());
+    let client = server.client();
+    client.post("/pipelines", &simulated("pipe_a", json!({"speed": 0, "scenario_text": serve::SMALL}))).is(201);
+    client.wait("pipe_a", "ready");
+    for run in 2..=4 {
+        client.post("/pipelines/pipe_a/runs", &json!({})).is(202);
+        client.until("/pipelines/pipe_a/runs", |it| it["data"].as_array().unwrap().len() == run);
+        client.wait("pipe_a", "ready");
+    }
+    until(Duration::from_secs(20), "three compressed segments", || segments(folder.path()).len() >= 3);
+    server.kill();
+    let files = segments(folder.path());
+    // One is no archive any more, another is damaged behind its head.
+    std::fs::write(&files[0], "damaged").unwrap();
+    let mut bytes = std::fs::read(&files[1]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0xff);
+    std::fs::write(&files[1], bytes).unwrap();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    let lines = client.get("/pipelines/pipe_a/events?from=start&follow=false").lines();
+    // The first segment is set aside, so that the log starts behind it; the second one is a gap.
+    assert!(files[0].with_extension("zst.damaged").is_file());
+    assert_eq!(lines.iter().filter(|line| line["type"] == "gap").count(), 1, "{lines:?}");
+    let ends = lines.iter().filter(|line| line["type"] == "eof").count();
+    assert!(ends >= 1, "the runs behind the damage: {} lines", lines.len());
+    client.post("/pipelines/pipe_a/runs", &json!({})).is(202);
+    client.until("/pipelines/pipe_a/runs", |it| it["data"][0]["status"] == "SUCCEEDED");
+}
+
 #[test]
 fn h4_references_neither_block_nor_overfill() {
     let folder = folder();

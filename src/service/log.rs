@@ -87,7 +87,7 @@ pub enum Piece {
     Bytes(Vec<u8>),
     /// The position is the current end of the log.
     End,
-    /// The position was pruned; contains the next stored position.
+    /// The position was pruned, or its segment is damaged; contains the next stored position.
     Gone(u64),
 }
 
@@ -124,8 +124,18 @@ impl PipelineLog {
                 continue;
             }
             let Some(mut segment) = Segment::parse(&name) else { continue };
-            segment.length =
-                if segment.packed { content_length(&entry.path())? } else { end_torn_line(&entry.path())? };
+            segment.length = if segment.packed {
+                match content_length(&entry.path()) {
+                    Ok(length) => length,
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        set_aside(&entry.path(), &error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            } else {
+                end_torn_line(&entry.path())?
+            };
             if segment.length == 0 {
                 let _ = std::fs::remove_file(entry.path());
                 continue;
@@ -338,6 +348,14 @@ fn content_length(path: &Path) -> io::Result<u64> {
     size.ok().flatten().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its length is missing"))
 }
 
+/// Renames a damaged segment, so that the log goes on without it.
+fn set_aside(path: &Path, why: &io::Error) {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".damaged");
+    let _ = std::fs::rename(path, &name);
+    tracing::error!(target: "service", "{} is damaged, and set aside: {why}", path.display());
+}
+
 /// Ends a line that a crash cut off, and returns the length of the file.
 fn end_torn_line(path: &Path) -> io::Result<u64> {
     let mut file = File::options().read(true).append(true).open(path)?;
@@ -364,11 +382,24 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads the next bytes, at most `most`.
+    /// Reads the next bytes, at most `most`. The rest of a segment that cannot be read is passed over.
     ///
     /// # Errors
-    /// Returns the error of the file, or `UnexpectedEof` if a segment is shorter than recorded.
+    /// Returns the error of the file of the newest segment, or `UnexpectedEof` if it is shorter than
+    /// recorded.
     pub fn next(&mut self, most: usize) -> io::Result<Piece> {
+        self.read(most).or_else(|error| {
+            let segment = self.open.take().map(|(segment, _)| segment).or_else(|| self.find().ok());
+            let end = segment.map(|segment| segment.begin + segment.length).filter(|end| *end < self.log.end());
+            let Some(end) = end else { return Err(error) };
+            let folder = self.log.folder.display();
+            tracing::error!(target: "service", "{folder}: bytes {} to {end} cannot be read: {error}", self.at);
+            self.nothing_at = None;
+            Ok(Piece::Gone(end))
+        })
+    }
+
+    fn read(&mut self, most: usize) -> io::Result<Piece> {
         loop {
             let end = self.log.end();
             if self.at >= end {
