@@ -73,6 +73,9 @@ impl Access {
             // A full bucket is equivalent to a new one.
             all.retain(|_, (left, at)| *left + at.elapsed().as_secs_f64() * self.per_second < most);
         }
+        if all.len() >= MAX_CLIENTS && !all.contains_key(&ip) {
+            return Err(Problem::new(429, "rate_limited", "too many clients send requests").after(1));
+        }
         let (left, at) = all.entry(ip).or_insert((most, now));
         *left = (*left + at.elapsed().as_secs_f64() * self.per_second).min(most);
         *at = now;
