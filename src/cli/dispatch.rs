@@ -4,6 +4,7 @@ use super::args::{Args, Command};
 use super::error::CommandError;
 use super::output::print_error;
 use crate::app::term::output::err;
+use crate::net::source::pipe;
 use crate::util::process_tag::{GUARD, guard};
 use clap::FromArgMatches;
 use std::path::Path;
@@ -32,7 +33,11 @@ pub fn main() -> ExitCode {
                 err(&error.render().to_string());
                 return ExitCode::from(crate::cli::exit::USAGE);
             }
-            let failed = match error.print() {
+            let printed = match pipe::is_stdout_closed() {
+                true => Err(std::io::Error::other("it is closed")),
+                false => error.print(),
+            };
+            let failed = match printed {
                 Ok(()) => return ExitCode::from(crate::cli::exit::DONE),
                 Err(failed) if failed.kind() == std::io::ErrorKind::BrokenPipe => {
                     return ExitCode::from(crate::cli::exit::DONE);

@@ -19,12 +19,14 @@ const FILES: [(&str, &str); 4] = [
     ("$XDG_STATE_HOME/synctop/logs/", "Logs of the runs of serve, in segments that replay opens."),
 ];
 
-const ENVIRONMENT: [(&str, &str); 6] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     ("SYNCTOP_URL, SYNCTOP_CONTEXT", "Service of a command, unless --url or --context selects one."),
     ("SYNCTOP_TOKEN, SYNCTOP_READ_TOKEN", "Token of a service: full access, read access."),
     ("SYNCTOP_CONFIG", "Path of the configuration."),
     ("SYNCTOP_THEME, SYNCTOP_GLYPHS", "Theme and characters of the screen."),
     ("NO_COLOR", "Disables colors."),
+    ("SSL_CERT_FILE", "Certificates of the trusted authorities instead of those of the system."),
+    ("SYNCTOP_ENGINE_TAG", "Set for engines: marks all their processes, which synctop ends with them."),
     ("XDG_CONFIG_HOME, XDG_STATE_HOME", "Base folders of configuration and state."),
 ];
 

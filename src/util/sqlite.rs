@@ -1,5 +1,6 @@
 //! Opens the program's SQLite files: permissions, durability, schema migrations.
 
+use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +15,8 @@ pub enum StoreError {
     Sql(String),
     #[error("a newer synctop wrote the store (version {0}, supported: {1}): use that synctop")]
     Later(usize, usize),
+    #[error("{0} is damaged, or no database: restore it from a backup, or move it away")]
+    Damaged(String),
     #[error("the store is closed")]
     Closed,
     #[error("this cannot be stored, because it could not be read back: {0}")]
@@ -36,9 +39,28 @@ impl From<serde_json::Error> for StoreError {
 /// each in its own transaction.
 ///
 /// # Errors
-/// Returns [`StoreError::Sql`] if the file cannot be opened or migrated, and [`StoreError::Later`]
-/// if a later version of the program wrote it.
+/// Returns [`StoreError::Damaged`] if the file is no database, [`StoreError::Sql`] if it cannot be
+/// opened or migrated, and [`StoreError::Later`] if a later version of the program wrote it.
 pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> {
+    open_or_migrate(path, migrations).map_err(|error| match error {
+        OpenError::Sql(error) if matches!(error.sqlite_error_code(), Some(NotADatabase | DatabaseCorrupt)) => {
+            StoreError::Damaged(path.display().to_string())
+        }
+        OpenError::Sql(error) => error.into(),
+        OpenError::Store(error) => error,
+    })
+}
+
+/// Error of opening a database, with the code of SQLite.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn open_or_migrate(path: &Path, migrations: &[&str]) -> Result<Connection, OpenError> {
     let mut connection = Connection::open(path)?;
     restrict(path);
     connection.busy_timeout(LOCK_TIMEOUT)?;
@@ -57,13 +79,13 @@ pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, StoreError> 
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), StoreError> {
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), OpenError> {
     loop {
         // Read the version under the lock: another process may be migrating too.
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version: usize = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version > migrations.len() {
-            return Err(StoreError::Later(version, migrations.len()));
+            return Err(StoreError::Later(version, migrations.len()).into());
         }
         let Some(step) = migrations.get(version) else { return Ok(()) };
         tx.execute_batch(step)?;
