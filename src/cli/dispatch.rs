@@ -33,10 +33,8 @@ pub fn main() -> ExitCode {
                 err(&error.render().to_string());
                 return ExitCode::from(crate::cli::exit::USAGE);
             }
-            let printed = match pipe::is_stdout_closed() {
-                true => Err(std::io::Error::other("it is closed")),
-                false => error.print(),
-            };
+            let closed = || std::io::Error::other("it is closed");
+            let printed = if pipe::is_stdout_closed() { Err(closed()) } else { error.print() };
             let failed = match printed {
                 Ok(()) => return ExitCode::from(crate::cli::exit::DONE),
                 Err(failed) if failed.kind() == std::io::ErrorKind::BrokenPipe => {
