@@ -131,10 +131,12 @@ fn m6_damaged_segments_leave_a_gap_and_the_log_goes_on() {
         client.until("/pipelines/pipe_a/runs", |it| it["data"].as_array().unwrap().len() == run);
         client.wait("pipe_a", "ready");
     }
-    until(Duration::from_secs(20), "three compressed segments", || segments(folder.path()).len() >= 3);
+    until(Duration::from_secs(20), "four compressed segments", || segments(folder.path()).len() >= 4);
     server.kill();
     let files = segments(folder.path());
-    // One is no archive any more, another is damaged behind its head.
+    // Two are no archives any more, among them the newest; another is damaged behind its head.
+    let newest = files.last().unwrap();
+    std::fs::write(newest, "damaged").unwrap();
     std::fs::write(&files[0], "damaged").unwrap();
     let mut bytes = std::fs::read(&files[1]).unwrap();
     let middle = bytes.len() / 2;
@@ -143,13 +145,16 @@ fn m6_damaged_segments_leave_a_gap_and_the_log_goes_on() {
     let server = Server::start(folder.path());
     let client = server.client();
     let lines = client.get("/pipelines/pipe_a/events?from=start&follow=false").lines();
-    // The first segment is set aside, so that the log starts behind it; the second one is a gap.
+    // The first segment is set aside, so that the log starts behind it; the second one and the newest are gaps.
     assert!(files[0].with_extension("zst.damaged").is_file());
-    assert_eq!(lines.iter().filter(|line| line["type"] == "gap").count(), 1, "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line["type"] == "gap").count(), 2, "{lines:?}");
     let ends = lines.iter().filter(|line| line["type"] == "eof").count();
     assert!(ends >= 1, "the runs behind the damage: {} lines", lines.len());
     client.post("/pipelines/pipe_a/runs", &json!({})).is(202);
     client.until("/pipelines/pipe_a/runs", |it| it["data"][0]["status"] == "SUCCEEDED");
+    // The log of the run whose segment is gone is not that of the new run.
+    let gone = client.try_call("GET", "/pipelines/pipe_a/runs/4/log", "");
+    assert!(gone.is_err() || !gone.unwrap().text().contains("eof"));
 }
 
 #[test]
@@ -698,9 +703,12 @@ fn until(within: Duration, what: &str, condition: impl Fn() -> bool) {
 #[test]
 fn l6_no_process_of_an_engine_outlives_synctop() {
     let mark = format!("l6-mark-{}", std::process::id());
+    let folder = folder();
+    let started = folder.path().join("started");
+    let starts = || std::fs::read(&started).map_or(0, |text| text.len());
     // A grandchild with a session of its own, which ignores the end of its parent.
     let start = format!(
-        "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600) # {mark}'], \
+        "import subprocess, sys, time\nopen({started:?}, 'a').write('x')\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600) # {mark}'], \
          start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
     );
     let run = |rest: &str| {
@@ -718,16 +726,16 @@ fn l6_no_process_of_an_engine_outlives_synctop() {
     ended.wait().unwrap();
     until(Duration::from_secs(20), "the end of the grandchild", gone);
     // The engine is stopped, and synctop is killed.
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
+    for (number, signal) in [(2, rustix::process::Signal::TERM), (3, rustix::process::Signal::KILL)] {
         let mut child = run("time.sleep(600)");
-        until(Duration::from_secs(20), "the start", || processes_with(&mark).len() >= 3);
+        until(Duration::from_secs(20), "the start", || starts() == number && processes_with(&mark).len() >= 3);
         let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
         child.wait().unwrap();
         until(Duration::from_secs(20), "the end of all processes", gone);
     }
+    assert_eq!(starts(), 3);
     // The service: a command's descendants end with it.
-    let folder = folder();
     let text = format!("{start}say('eof', reason='complete', has_more=False)\n");
     let engine = script(folder.path(), "engine", &text);
     let config = format!("[engines.daemon]\ncommand = [\"python3\", {:?}]\n", engine.display().to_string());
@@ -738,6 +746,7 @@ fn l6_no_process_of_an_engine_outlives_synctop() {
         it["run"]["status"].as_str().is_some_and(|it| it != "RUNNING" && it != "PENDING")
     });
     until(Duration::from_secs(20), "the end of the grandchild of a command", gone);
+    assert!(starts() >= 4);
 }
 
 #[test]

@@ -4,7 +4,6 @@ use super::args::{Args, Command};
 use super::error::CommandError;
 use super::output::print_error;
 use crate::app::term::output::err;
-use crate::net::source::pipe;
 use crate::util::process_tag::{GUARD, guard};
 use clap::FromArgMatches;
 use std::path::Path;
@@ -13,9 +12,11 @@ use std::process::ExitCode;
 /// Parses the arguments, runs the command and returns the exit code of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1);
-    if let (Some(GUARD), Some(tag)) = (words.next().as_deref(), words.next()) {
-        guard(&tag);
+    // Arguments may be no Unicode.
+    let mut words = std::env::args_os().skip(1);
+    let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if let (Some(GUARD), Some(tag)) = (first.to_str(), second.to_str()) {
+        guard(tag);
         return ExitCode::SUCCESS;
     }
     let mut command = crate::cli::args::command();
@@ -23,8 +24,7 @@ pub fn main() -> ExitCode {
     let args = match matches.and_then(|it| Args::from_arg_matches(&it).map_err(|error| error.format(&mut command))) {
         Ok(args) => args,
         Err(error) => {
-            let first = std::env::args().nth(1).unwrap_or_default();
-            if let Some(mistyped) = mistyped(&first).filter(|_| error.use_stderr()) {
+            if let Some(mistyped) = mistyped(&first.to_string_lossy()).filter(|_| error.use_stderr()) {
                 print_error(&mistyped.sentence);
                 return ExitCode::from(crate::cli::exit::of_error(&mistyped));
             }
@@ -33,9 +33,7 @@ pub fn main() -> ExitCode {
                 err(&error.render().to_string());
                 return ExitCode::from(crate::cli::exit::USAGE);
             }
-            let closed = || std::io::Error::other("it is closed");
-            let printed = if pipe::is_stdout_closed() { Err(closed()) } else { error.print() };
-            let failed = match printed {
+            let failed = match error.print() {
                 Ok(()) => return ExitCode::from(crate::cli::exit::DONE),
                 Err(failed) if failed.kind() == std::io::ErrorKind::BrokenPipe => {
                     return ExitCode::from(crate::cli::exit::DONE);

@@ -140,7 +140,10 @@ impl CallProgress {
             }
             match reader.next(room).map_err(|error| unreadable(&slot, &error))? {
                 Piece::Bytes(bytes) => self.take(&bytes),
-                Piece::Gone(at) => reader.at = at,
+                Piece::Gone(at) => {
+                    self.reducer.break_line(|_| {});
+                    reader.at = at;
+                }
                 Piece::End => break,
             }
         }
@@ -150,10 +153,16 @@ impl CallProgress {
     /// Passes the log from a position on to a `Backfill`.
     pub fn replay(&self, from: u64, run: &mut Backfill) -> Result<(), Problem> {
         let mut reader = self.slot.log.reader(from);
-        while let Piece::Bytes(bytes) = reader.next(CHUNK).map_err(|error| unreadable(&self.slot, &error))? {
-            run.push(&bytes);
+        loop {
+            match reader.next(CHUNK).map_err(|error| unreadable(&self.slot, &error))? {
+                Piece::Bytes(bytes) => run.push(&bytes),
+                Piece::End => return Ok(()),
+                Piece::Gone(_) => {
+                    let error = std::io::Error::other("a part of it is no longer stored");
+                    return Err(unreadable(&self.slot, &error));
+                }
+            }
         }
-        Ok(())
     }
 }
 

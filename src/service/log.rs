@@ -11,6 +11,7 @@
 
 use crate::net::timeline::segments::SegmentName;
 use crate::util::sys::lock;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -91,6 +92,9 @@ pub enum Piece {
     Gone(u64),
 }
 
+/// Maximum bytes of the service's own lines behind those of a run.
+const LINES_BEHIND_RUN: u64 = 1 << 20;
+
 /// Starts the thread that compresses closed segments and prunes expired ones; returns its queue.
 ///
 /// # Errors
@@ -110,12 +114,19 @@ pub fn compressor() -> io::Result<CompressionQueue> {
 
 impl PipelineLog {
     /// Opens the log in `folder`, created if missing. Completes a segment that a crash left open.
+    /// Runs are stored up to the position `floor`: it is not used again if the newest segment is
+    /// damaged.
     ///
     /// # Errors
     /// Returns the error of the file that cannot be read or written.
-    pub fn open(folder: PathBuf, keep: LogRetention, compressor: CompressionQueue) -> io::Result<Arc<Self>> {
+    pub fn open(
+        folder: PathBuf,
+        keep: LogRetention,
+        compressor: CompressionQueue,
+        floor: u64,
+    ) -> io::Result<Arc<Self>> {
         std::fs::create_dir_all(&folder)?;
-        let mut segments = Vec::new();
+        let (mut segments, mut damaged) = (Vec::new(), None);
         for entry in std::fs::read_dir(&folder)?.flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -129,6 +140,7 @@ impl PipelineLog {
                     Ok(length) => length,
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                         set_aside(&entry.path(), &error);
+                        damaged = damaged.max(Some(segment.begin));
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -152,7 +164,10 @@ impl PipelineLog {
             duplicate
         });
         let run = segments.last().map_or(0, |segment| segment.run);
-        let tail = segments.last().map_or(0, |segment| segment.begin + segment.length);
+        let mut tail = segments.last().map_or(0, |segment| segment.begin + segment.length);
+        if damaged >= Some(tail) {
+            tail = damaged.unwrap_or(0).max(floor) + LINES_BEHIND_RUN;
+        }
         let plain: Vec<u64> = segments.iter().filter(|it| !it.packed && it.length > 0).map(|it| it.begin).collect();
         let inner = Mutex::new(Inner { segments, open: None, run, finished: false });
         let log = Arc::new(Self { folder, keep, inner, tail: watch::channel(tail).0, compressor });
@@ -348,6 +363,9 @@ fn content_length(path: &Path) -> io::Result<u64> {
     size.ok().flatten().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its length is missing"))
 }
 
+/// Errors of the system that show a damaged or missing file.
+const DAMAGE: [i32; 2] = [Errno::IO.raw_os_error(), Errno::NOENT.raw_os_error()];
+
 /// Renames a damaged segment, so that the log goes on without it.
 fn set_aside(path: &Path, why: &io::Error) {
     let mut name = path.as_os_str().to_owned();
@@ -389,6 +407,11 @@ impl Reader {
     /// recorded.
     pub fn next(&mut self, most: usize) -> io::Result<Piece> {
         self.read(most).or_else(|error| {
+            // Without free descriptors or memory the segment is not damaged.
+            let is_temporary = error.raw_os_error().is_some_and(|code| !DAMAGE.contains(&code));
+            if is_temporary {
+                return Err(error);
+            }
             let segment = self.open.take().map(|(segment, _)| segment).or_else(|| self.find().ok());
             let end = segment.map(|segment| segment.begin + segment.length).filter(|end| *end < self.log.end());
             let Some(end) = end else { return Err(error) };
@@ -494,7 +517,7 @@ mod tests {
     #[test]
     fn every_position_reads_the_same_open_closed_compressed_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
         let mut whole = String::new();
         for run in 1..=3 {
             log.begin_run(run);
@@ -525,7 +548,7 @@ mod tests {
         assert_eq!(rest, whole.as_bytes()[1..]);
         log.append(b"torn").unwrap();
         drop(log);
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
         whole.push_str("torn\n");
         assert_eq!(all(&log, places[26] as u64), "torn\n");
         assert_eq!(all(&log, 0), whole);
@@ -534,7 +557,7 @@ mod tests {
     #[test]
     fn old_segments_are_pruned_and_a_reader_gets_the_next_position() {
         let folder = tempfile::tempdir().unwrap();
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(10, 60), compressor().unwrap()).unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(10, 60), compressor().unwrap(), 0).unwrap();
         for run in 1..=4 {
             log.begin_run(run);
             log.append(format!("run {run} begins\nand ends\n").as_bytes()).unwrap();

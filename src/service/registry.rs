@@ -260,10 +260,13 @@ impl Service {
     /// Registers a pipeline, opens its log and starts its reconciler.
     fn register(self: &Arc<Self>, pipeline: Arc<StoredPipeline>, checkpoints: u64) -> io::Result<Arc<Slot>> {
         let folder = self.logs.join(format!("{}.{}", pipeline.id, pipeline.incarnation));
+        let newest = |it: &rusqlite::Connection| store::tasks(it, &pipeline.id, pipeline.incarnation, u64::MAX, 1);
+        let newest = self.store.read(newest).ok().and_then(|tasks| tasks.into_iter().next()?.ok());
+        let floor = newest.map_or(0, |task| task.log.1.unwrap_or(task.log.0));
         let slot = Arc::new(Slot {
             id: pipeline.id.clone(),
             incarnation: pipeline.incarnation,
-            log: PipelineLog::open(folder, self.config.log_retention(), self.compressor.clone())?,
+            log: PipelineLog::open(folder, self.config.log_retention(), self.compressor.clone(), floor)?,
             status: watch::channel(Some(pipeline)).0,
             facts: watch::channel(RunFacts { checkpoints, ..RunFacts::default() }).0,
             inputs: Notify::new(),

@@ -4,6 +4,7 @@
 use crate::util::sys::random_id;
 use rustix::process::{Pid, Signal, getpgid, kill_process};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -99,6 +100,9 @@ impl ProcessTag {
 pub fn start_guard(tag: &ProcessTag) -> Option<ChildStdin> {
     let mut child = Command::new(own_program()?)
         .args([GUARD, tag.as_str()])
+        // Neither signals of the terminal nor the end of an outer engine are for it.
+        .process_group(0)
+        .env_remove(VARIABLE)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -114,8 +118,6 @@ fn own_program() -> Option<PathBuf> {
 
 /// Body of the guard: waits for the end of its input, and ends the processes with the tag.
 pub fn guard(tag: &str) {
-    // Signals of the terminal are for synctop.
-    let _ = rustix::process::setsid();
     let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     let tag = ProcessTag::from_text(tag);
     tag.signal(Signal::TERM);

@@ -16,11 +16,8 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Writes text to standard output.
 ///
 /// # Errors
-/// Returns the write error, such as a full disk, or a closed output.
+/// Returns the write error, such as a full disk.
 pub(crate) fn out(text: &str) -> io::Result<()> {
-    if pipe::is_stdout_closed() {
-        return Err(io::Error::other("it is closed"));
-    }
     let mut stdout = io::stdout();
     stdout.write_all(clean::text(text).as_bytes()).and_then(|()| stdout.flush())
 }

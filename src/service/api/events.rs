@@ -302,7 +302,10 @@ impl RunLogStream {
                         return Some(Ok(bytes.into()));
                     }
                 }
-                Ok(Piece::Gone(at)) => self.reader.at = at,
+                Ok(Piece::Gone(at)) => {
+                    self.framer.clear();
+                    self.reader.at = at;
+                }
                 Err(error) => return Some(Err(error)),
                 Ok(Piece::End) => {
                     tokio::select! {
@@ -363,7 +366,11 @@ pub fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Probl
     let mut last = None;
     while reader.at < to {
         let room = usize::try_from(to - reader.at).unwrap_or(CHUNK).min(CHUNK);
-        let Piece::Bytes(bytes) = reader.next(room).map_err(unreadable)? else { break };
+        let bytes = match reader.next(room).map_err(unreadable)? {
+            Piece::Bytes(bytes) => bytes,
+            Piece::End => break,
+            Piece::Gone(_) => return Err(unreadable(io::Error::other("a part of it is no longer stored"))),
+        };
         split.push(&bytes, |line| {
             if memchr::memmem::find(line, b"\"eof\"").is_some() || memchr::memmem::find(line, b"\"end\"").is_some() {
                 let message: Value = serde_json::from_slice(line).unwrap_or_default();

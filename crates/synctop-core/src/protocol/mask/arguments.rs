@@ -16,13 +16,11 @@ pub fn arguments(words: &[String]) -> String {
     let mut before = "";
     for word in words {
         let option = before.starts_with('-').then(|| before.trim_start_matches('-'));
-        let is_value = !word.starts_with('-');
         shown.push(match word.split_once('=') {
-            _ if is_value && option.is_some_and(names_secret) => MASK.into(),
-            _ if is_value && USER_OPTIONS.contains(&before) && word.contains(':') => {
-                let user = word.split(':').next().unwrap_or_default();
-                format!("{user}:{MASK}").into()
-            }
+            _ if !word.starts_with("--") && option.is_some_and(names_secret) => MASK.into(),
+            _ if USER_OPTIONS.contains(&before) && word.contains(':') => without_password(word).into(),
+            Some((name, value)) if USER_OPTIONS.contains(&name) && value.contains(':') => without_password(word).into(),
+            _ if word.starts_with("-u") && word.contains(':') => without_password(word).into(),
             Some((name, value)) if !value.is_empty() && names_secret(name.trim_start_matches('-')) => {
                 format!("{name}={MASK}").into()
             }
@@ -31,6 +29,11 @@ pub fn arguments(words: &[String]) -> String {
         before = word;
     }
     secrets(&shown.join(" ")).into_owned()
+}
+
+/// Masks the text behind the first colon.
+fn without_password(word: &str) -> String {
+    format!("{}:{MASK}", word.split(':').next().unwrap_or_default())
 }
 
 /// True if an option or a variable of this name has a secret as its value.
@@ -50,6 +53,8 @@ mod tests {
             ("tap --token=abc --config c.json", "tap --token=*** --config c.json"),
             ("env PGPASSWORD=hunter2 tap", "env PGPASSWORD=*** tap"),
             ("curl -u me:hunter2 https://a.example/x", "curl -u me:*** https://a.example/x"),
+            ("curl --user=me:hunter2 -ume:hunter2 x", "curl --user=me:*** -ume:*** x"),
+            ("tap --password -hunter2", "tap --password ***"),
             ("tap postgres://u:hunter2@db/x", "tap postgres://u:***@db/x"),
             ("tap --password-file /run/p --keyspace a", "tap --password-file /run/p --keyspace a"),
             ("meltano run tap-x target-y", "meltano run tap-x target-y"),

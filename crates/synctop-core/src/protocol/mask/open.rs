@@ -8,11 +8,20 @@ use std::borrow::Cow;
 /// Maximum bytes of the lines of one secret.
 const MAX_LENGTH: usize = 16 * 1024;
 
+/// Maximum lines of a private key, and of another secret, whose lines are masked again with each one.
+const MAX_KEY_LINES: usize = 600;
+const MAX_LINES: usize = 60;
+
+/// Start of a private key in PEM form (RFC 7468).
+const KEY_START: &str = "-----BEGIN ";
+
 /// Start of a secret that the next lines may continue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OpenSecret {
     /// Its lines so far; empty if no secret is open.
     lines: String,
+    /// Number of lines after the first.
+    count: usize,
 }
 
 impl OpenSecret {
@@ -30,18 +39,31 @@ impl OpenSecret {
             }
             return false;
         }
-        let before = secrets(&self.lines).into_owned();
-        let joined = format!("{}\n{line}", self.lines);
-        let covered = !self.is_beside(line) && *secrets(&joined) != format!("{before}\n{}", secrets(line));
-        if covered && joined.len() <= MAX_LENGTH {
-            self.lines = joined;
-        } else {
-            self.lines.clear();
+        self.count += 1;
+        let covered = if self.is_key() { is_part_of_key(line) } else { self.changes(line) };
+        let is_end = !covered || (self.is_key() && line.contains("-----END"));
+        let most = if self.is_key() { MAX_KEY_LINES } else { MAX_LINES };
+        if is_end || self.count >= most || self.lines.len() + line.len() > MAX_LENGTH {
+            *self = Self::default();
             if !covered && opens(line) {
                 line.clone_into(&mut self.lines);
             }
+        } else {
+            self.lines.push('\n');
+            self.lines.push_str(line);
         }
         covered
+    }
+
+    /// True if the lines are those of a private key in PEM form.
+    fn is_key(&self) -> bool {
+        self.lines.lines().next().is_some_and(|first| first.contains(KEY_START))
+    }
+
+    /// True if the lines before it change what is shown of a line.
+    fn changes(&self, line: &str) -> bool {
+        let shown = || format!("{}\n{}", secrets(&self.lines), secrets(line));
+        !self.is_beside(line) && *secrets(&format!("{}\n{line}", self.lines)) != shown()
     }
 
     /// True if the line is the next entry of a YAML mapping or a further line of text: it is not
@@ -53,7 +75,7 @@ impl OpenSecret {
             let name = line.trim_start().trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-.".contains(c));
             name.len() < line.trim_start().len() && name.starts_with([':', '='])
         };
-        !first.contains("-----BEGIN") && indent(line) <= indent(first) && (!rest.is_empty() || is_entry())
+        indent(line) <= indent(first) && (!rest.is_empty() || is_entry())
     }
 
     /// True if no secret is open.
@@ -61,6 +83,14 @@ impl OpenSecret {
     pub fn is_closed(&self) -> bool {
         self.lines.is_empty()
     }
+}
+
+/// True for a line of a private key: base64, an end, or a header such as `Proc-Type: 4,ENCRYPTED`. The
+/// next line of a log is none.
+fn is_part_of_key(line: &str) -> bool {
+    let line = line.trim();
+    let is_header = || line.split_once(": ").is_some_and(|(name, value)| !name.contains(' ') && !value.contains(' '));
+    line.contains("-----END") || !line.contains(' ') || is_header()
 }
 
 /// True if the end of a line may start a secret.
@@ -103,6 +133,11 @@ mod tests {
         assert_eq!(
             shown(&["{\"client_secret\":", "\"q8vT3xLw0PmR7yKs\",", "\"port\":1}"])[1..],
             ["***", "\"port\":1}"]
+        );
+        // A key without an end hides no cause.
+        assert_eq!(
+            shown(&["-----BEGIN PRIVATE KEY-----", "q8vT3xLw0PmR7yKs", "ERROR no such table"])[1..],
+            ["***", "ERROR no such table"]
         );
         for harmless in [
             ["steps:", "  read"],

@@ -182,13 +182,14 @@ impl Progress {
         each: &mut impl FnMut(&mut Self, bool),
     ) {
         for number in 1..=times {
-            let before = self.evidence.raw_traceback;
+            let (before, was_closed) = (self.evidence.raw_traceback, self.evidence.secret.is_closed());
             self.apply_noted(line, Decoded::Raw(raw.clone()), None, decoder);
             if number == times {
                 return;
             }
             // The second line has shown the effect of a repetition, if the text changes no state.
-            let is_plain = self.evidence.secret.is_closed()
+            let is_plain = was_closed
+                && self.evidence.secret.is_closed()
                 && raw.of.is_none()
                 && !self.dialect.is_some_and(|dialect| dialect.traits().errors_on_stderr)
                 && (before, self.evidence.raw_traceback) == (Traceback::None, Traceback::None);
@@ -250,9 +251,11 @@ impl Progress {
         let Some(stream) = self.streams.get_mut(self.lookup.last_stream).map(Arc::make_mut) else {
             for at in rest {
                 self.see_message_time(*at, is_stamped);
+                self.counters.beyond.mentions += 1;
+                self.count_beyond(1);
+                self.count_total();
             }
-            self.counters.beyond.mentions += count;
-            return self.count_beyond(count);
+            return;
         };
         stream.add_record_lines(count, bytes, measure);
         let after_complete = stream.complete_reported && !stream.early && !late;

@@ -96,10 +96,12 @@ impl StreamLookup {
         }
         if self.names.count >= streams.len() {
             // A later progress of the same log has added it already, unless its lines differ.
-            if self.find(streams, space, name) != Some(at as usize) {
-                self.names = Arc::new(Names::of(streams, &self.names.masked));
+            if self.find(streams, space, name) == Some(at as usize) {
+                return;
             }
-            return;
+            let (before, _) = streams.split_at(streams.len() - 1);
+            self.names = Arc::new(Names::of(before, &self.names.masked));
+            self.order = NameOrder::default();
         }
         let names = Arc::make_mut(&mut self.names);
         names.insert(streams, at);
