@@ -443,6 +443,18 @@ fn m2_streams_and_short_lines_are_bounded() {
     assert_eq!(summary["streams"].as_array().unwrap().len(), 1);
     assert_eq!(summary["errors"][0]["streams"][0], "(streams beyond the limit)", "{}", summary["errors"]);
     assert_ne!(output.status.code(), Some(0));
+    // Reports that repeat an error of such a stream count it once.
+    let report = |second: u32| {
+        format!(
+            "{{\"type\":\"progress\",\"progress\":{{\"elapsed_ms\":{second},\"global_state_count\":0,\"derived\":\
+             {{\"status\":\"started\"}},\"streams\":{{\"a\":{{\"status\":\"started\"}},\"b\":{{\"status\":\"errored\",\
+             \"message\":\"no access\"}}}}}},\"_ts\":\"2026-11-20T08:00:{second:02}.000Z\"}}\n"
+        )
+    };
+    let reports = (1..9).map(|second| report(second).into_bytes());
+    let (output, _) = summarized(reports, &["--json", "--max-streams", "1"]);
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["errors"][0]["count"], 1, "{}", summary["errors"]);
     // Short lines, equal ones and others.
     let (output, peak) = summarized((0..40).map(|_| vec![b'\n'; 100_000]), &["--quiet"]);
     assert_eq!(output.status.code(), Some(65));

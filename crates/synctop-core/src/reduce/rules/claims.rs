@@ -510,7 +510,8 @@ impl Progress {
         let Some((clears, unheard, odd, shrank, name)) = outcome else {
             if report.status == Some(Status::Errored) {
                 let message = report.message.unwrap_or(SILENT_ERROR.into());
-                self.status_failure(Failure::of(ErrorLevel::Stream, Some(identity.clone()), message), line);
+                // A report repeats it.
+                self.listed_failures(vec![Failure::of(ErrorLevel::Stream, Some(identity.clone()), message)], line);
             }
             return;
         };

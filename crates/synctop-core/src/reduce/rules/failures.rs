@@ -142,7 +142,7 @@ impl Progress {
     /// Applies an error reported by a stream's status, unless another message reported it before.
     pub(crate) fn status_failure(&mut self, failure: Failure, line: &Line) {
         let message = message_of(&failure);
-        let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.label()).into_owned());
+        let stream = failure.stream.as_ref().map(|name| self.label_of_errors(name));
         let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message, stream.as_deref());
         let first = self.errors.count_in_attempt(id, stream.as_deref(), self.attempts) == 0;
         if first && failure.stream.as_ref().is_some_and(|name| self.already_reported(name, &message)) {
@@ -151,12 +151,20 @@ impl Progress {
         self.failure(failure, line);
     }
 
+    /// Returns the label under which errors of a stream count.
+    fn label_of_errors(&self, name: &Name) -> String {
+        match self.find(name).and_then(|at| self.streams.get(at)) {
+            Some(stream) => stream.label.to_string(),
+            None if self.streams.len() >= self.lookup.max_streams => OTHER_STREAMS.to_owned(),
+            None => mask::secrets(&name.label()).into_owned(),
+        }
+    }
+
     /// True if the error was already reported: with the same text under another level or type, or,
     /// for a stream without a start, in an earlier attempt.
     fn already_reported(&self, name: &Name, message: &str) -> bool {
         let untouched = self.stream(&name.key()).is_some_and(|stream| stream.started_at.is_none());
-        let label = name.label();
-        let stream = &mask::secrets(&label);
+        let stream = &self.label_of_errors(name);
         self.errors.has_text(stream, self.attempts, message)
             || untouched && self.errors.has_standing_text(stream, message)
     }
@@ -167,7 +175,7 @@ impl Progress {
         let mut seen: HashMap<(u64, Option<String>), u64> = HashMap::new();
         for failure in list {
             let message = message_of(&failure);
-            let stream = failure.stream.as_ref().map(|name| mask::secrets(&name.label()).into_owned());
+            let stream = failure.stream.as_ref().map(|name| self.label_of_errors(name));
             let id = Errors::id(failure.level, failure.failure_type.as_deref(), &message, stream.as_deref());
             let nth = seen.entry((id, stream.clone())).or_default();
             *nth += 1;
