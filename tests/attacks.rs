@@ -1,5 +1,5 @@
 //! Attacks on the service, each by the name of the fault that it found in version 0.1.0: H for high,
-//! M for medium, L for low.
+//! M for medium, L for low. L8 is in `faults.rs`, L13 in `tasks.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/serve.rs"]
@@ -852,6 +852,23 @@ fn l9_pages_that_go_back_end_the_list() {
     let begin = Instant::now();
     ran(&["pipelines", "list", "--url", &format!("http://{address}")], &[]);
     assert!(begin.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn l10_absurd_delay_before_a_retry_is_bounded() {
+    use std::io::Write;
+    let address = serve(|stream, _| {
+        let _ = write!(
+            stream,
+            "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 18446744073709551616\r\nConnection: close\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+    });
+    let begin = Instant::now();
+    let url = format!("http://{address}");
+    let (code, text) = ran(&["wait", "pipe_a", "--url", &url, "--for", "ready", "--timeout", "2s"], &[]);
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?} {text}", begin.elapsed());
+    assert!(matches!(code, Some(2 | 69)), "{code:?} {text}");
 }
 
 #[test]
