@@ -12,13 +12,20 @@ const MAX_LENGTH: usize = 16 * 1024;
 const MAX_KEY_LINES: usize = 600;
 const MAX_LINES: usize = 60;
 
+/// Value in the place of a secret.
+const STAND_IN: &str = "Zq8vT3xLw0PmR7yK";
+
+/// Maximum bytes of the indentation and of the name of a secret that are stored.
+const MAX_INDENT: usize = 64;
+const MAX_NAME: usize = 200;
+
 /// Start of a private key in PEM form (RFC 7468).
 const KEY_START: &str = "-----BEGIN ";
 
 /// Start of a secret that the next lines may continue.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OpenSecret {
-    /// Its lines so far; empty if no secret is open.
+    /// Its name, and stand-ins for its lines so far; empty if no secret is open.
     lines: String,
     /// Number of lines after the first.
     count: usize,
@@ -34,25 +41,33 @@ impl OpenSecret {
     /// Lines are passed in order.
     pub fn covers(&mut self, line: &str) -> bool {
         if self.lines.is_empty() {
-            if opens(line) {
-                line.clone_into(&mut self.lines);
-            }
+            self.open(line);
             return false;
         }
         self.count += 1;
         let covered = if self.is_key() { is_part_of_key(line) } else { self.changes(line) };
         let is_end = !covered || (self.is_key() && line.contains("-----END"));
         let most = if self.is_key() { MAX_KEY_LINES } else { MAX_LINES };
-        if is_end || self.count >= most || self.lines.len() + line.len() > MAX_LENGTH {
+        if is_end || self.count >= most || self.lines.len() > MAX_LENGTH {
             *self = Self::default();
-            if !covered && opens(line) {
-                line.clone_into(&mut self.lines);
+            if !covered {
+                self.open(line);
             }
-        } else {
+        } else if !self.is_key() {
+            // A stand-in of the same indentation: the secret itself is not stored.
+            let indent = line.get(..line.len() - line.trim_start().len()).unwrap_or_default();
             self.lines.push('\n');
-            self.lines.push_str(line);
+            self.lines.push_str(cut(indent, MAX_INDENT));
+            self.lines.push_str(STAND_IN);
         }
         covered
+    }
+
+    /// Stores the start of a secret, if the line ends with one.
+    fn open(&mut self, line: &str) {
+        if let Some(start) = start_of_secret(line) {
+            self.lines = start;
+        }
     }
 
     /// True if the lines are those of a private key in PEM form.
@@ -85,6 +100,11 @@ impl OpenSecret {
     }
 }
 
+/// Returns at most `limit` bytes of an indentation.
+fn cut(indent: &str, limit: usize) -> &str {
+    indent.get(..limit.min(indent.len())).unwrap_or_default()
+}
+
 /// True for a line of a private key: base64, an end, or a header such as `Proc-Type: 4,ENCRYPTED`. The
 /// next line of a log is none.
 fn is_part_of_key(line: &str) -> bool {
@@ -93,13 +113,31 @@ fn is_part_of_key(line: &str) -> bool {
     line.contains("-----END") || !line.contains(' ') || is_header()
 }
 
-/// True if the end of a line may start a secret.
-fn opens(line: &str) -> bool {
+/// Returns the name at the end of a line whose value the next lines may hold, with the indentation of
+/// the line and nothing else of it, or the start of a private key.
+fn start_of_secret(line: &str) -> Option<String> {
+    if let Some(at) = line.find(KEY_START) {
+        let start = line.get(at..)?.trim_end();
+        return opens(start).then(|| start.to_owned());
+    }
     let end = line.trim_end();
-    end.ends_with([':', '=', '|', '>', '-', '+', '\\', '(', '[', '{', '"', '\''])
-        && end.len() <= MAX_LENGTH
-        // A value on the next line is masked with this line in front of it.
-        && *secrets(&format!("{end}\n  Zq8vT3xLw0PmR7yK")) != format!("{}\n  Zq8vT3xLw0PmR7yK", secrets(end))
+    if !end.ends_with([':', '=', '|', '>', '-', '+']) {
+        return None;
+    }
+    let indent = cut(line.get(..line.len() - line.trim_start().len())?, MAX_INDENT);
+    let own = end.rsplit([',', '{', '[']).next().unwrap_or(end).trim_start();
+    let words: Vec<&str> = own.split_whitespace().rev().take(3).collect();
+    let is_block = words.first().is_some_and(|last| last.starts_with(['|', '>']));
+    (1..=2).map(|names| names + usize::from(is_block)).find_map(|count| {
+        let name: Vec<&str> = words.iter().take(count).rev().copied().collect();
+        let start = format!("{indent}{}", name.join(" "));
+        (start.len() <= MAX_NAME && opens(&start)).then_some(start)
+    })
+}
+
+/// True if a value on the next line is masked with this text in front of it.
+fn opens(start: &str) -> bool {
+    *secrets(&format!("{start}\n  {STAND_IN}")) != format!("{}\n  {STAND_IN}", secrets(start))
 }
 
 #[cfg(test)]
@@ -131,9 +169,12 @@ mod tests {
         );
         assert_eq!(shown(&["  password:", "    hunter2hunter2", "  port: 5432"])[1..], ["***", "  port: 5432"]);
         assert_eq!(
-            shown(&["{\"client_secret\":", "\"q8vT3xLw0PmR7yKs\",", "\"port\":1}"])[1..],
+            shown(&["{\"pass\":\"hunter2\",\"client_secret\":", "\"q8vT3xLw0PmR7yKs\",", "\"port\":1}"])[1..],
             ["***", "\"port\":1}"]
         );
+        let mut open = OpenSecret::default();
+        assert!(!open.covers("{\"pass\":\"hunter2\",\"client_secret\":") && open.covers("\"q8vT3xLw0PmR7yKs\","));
+        assert!(!format!("{open:?}").contains("hunter2") && !format!("{open:?}").contains("7yKs"));
         // A key without an end hides no cause.
         assert_eq!(
             shown(&["-----BEGIN PRIVATE KEY-----", "q8vT3xLw0PmR7yKs", "ERROR no such table"])[1..],
