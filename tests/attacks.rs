@@ -510,6 +510,52 @@ fn m4_secrets_of_several_lines_and_of_arguments_are_masked() {
     }
 }
 
+/// Recorded logs that are in every clone.
+fn recorded() -> Vec<std::path::PathBuf> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let folders = ["airbyte", "singer", "stripe-progress", "stripe-trace", "wild"].map(|name| fixtures.join(name));
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap().flatten());
+    let is_log = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.ends_with(".ndjson") || name.ends_with(".ndjson.zst")
+    };
+    files.map(|file| file.path()).filter(is_log).collect()
+}
+
+#[test]
+fn m2_streams_beyond_the_limit_change_no_outcome_to_another_certain_one() {
+    let outcome = |path: &Path, arguments: &[&str]| -> (String, bool) {
+        let all = [&["summary", "--json", path.to_str().unwrap()], arguments].concat();
+        let output = Command::new(env!("CARGO_BIN_EXE_synctop")).args(all).output().unwrap();
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let is_beyond = summary["doubts"].as_array().unwrap().iter().any(|it| it["kind"] == "streams_beyond");
+        (summary["outcome"].as_str().unwrap().to_owned(), is_beyond)
+    };
+    let (mut beyond, mut wrong) = (0, Vec::new());
+    for path in recorded() {
+        // The long ones have no other kinds of messages than the short ones.
+        if std::fs::metadata(&path).unwrap().len() > 60_000 {
+            continue;
+        }
+        for exit in [&[][..], &["--exit-code", "0"]] {
+            let (whole, _) = outcome(&path, exit);
+            let (part, is_beyond) = outcome(&path, &[exit, &["--max-streams", "1"]].concat());
+            beyond += u32::from(is_beyond);
+            // What is not stored can hide a success, an end or an error, and claim none of them.
+            let fine = match part.as_str() {
+                "unknown" => is_beyond || whole == "unknown",
+                "completed_with_errors" => matches!(whole.as_str(), "completed_with_errors" | "failed"),
+                part => part == whole,
+            };
+            if !fine {
+                wrong.push(format!("{} {exit:?}: {whole}, and {part} with one stream", path.display()));
+            }
+        }
+    }
+    assert!(beyond > 30, "{beyond}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn m9_pages_of_other_ports_may_not_write() {
     let folder = folder();

@@ -9,18 +9,8 @@ fn root() -> &'static Path {
 }
 
 /// Constants that bound the work of a step or describe a format, but no input.
-const NO_BOUNDS: [&str; 10] = [
-    "MAX_CALLS_WITHOUT_PROGRESS",
-    "MAX_UNCLASSIFIED_FAILURES",
-    "MAX_CODE",
-    "MAX_STEP",
-    "MAX_TIME",
-    "MAX_SPEAKERS",
-    "MAX_MILLIS",
-    "MAX_STARTS_TRIED",
-    "MAX_COUNT_DIGITS",
-    "NAME_KEPT",
-];
+const NO_BOUNDS: [&str; 6] =
+    ["MAX_CALLS_WITHOUT_PROGRESS", "MAX_UNCLASSIFIED_FAILURES", "MAX_STEP", "MAX_TIME", "MAX_SPEAKERS", "NAME_KEPT"];
 
 /// Folders whose bounds are all in the tables.
 const COMPLETE: [&str; 2] = ["crates/synctop-core/src/reduce", "src/service"];

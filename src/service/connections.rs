@@ -71,19 +71,20 @@ impl Connections {
         Self { most, most_per_client, shared: Arc::default() }
     }
 
-    /// Admits a connection. Returns the permit, and true if another connection was closed for it.
+    /// Admits a connection. Returns the permit, and the limit for which another one was closed.
     ///
     /// # Errors
     /// Returns the exceeded limit if no connection is without a request.
-    pub fn enter(&self, ip: IpAddr) -> Result<(Connection, bool), Full> {
+    pub fn enter(&self, ip: IpAddr) -> Result<(Connection, Option<Full>), Full> {
         let mut open = lock(&self.shared.open);
         let of_client = open.of_clients.get(&ip).copied().unwrap_or(0);
         let is_client_full = self.most_per_client.is_some_and(|most| of_client >= most);
         let is_full = open.all.len() >= self.most;
-        if is_client_full || is_full {
-            let rivals = open.all.iter().filter(|(_, it)| it.busy == 0 && (it.ip == ip || !is_client_full));
+        let full = if is_client_full { Some(Full::Client) } else { is_full.then_some(Full::Service) };
+        if let Some(full) = full {
+            let rivals = open.all.iter().filter(|(_, it)| it.busy == 0 && (it.ip == ip || full == Full::Service));
             let idlest = rivals.min_by_key(|(_, it)| it.idle_since).map(|(number, _)| *number);
-            let Some(idlest) = idlest else { return Err(if is_client_full { Full::Client } else { Full::Service }) };
+            let idlest = idlest.ok_or(full)?;
             if let Some(state) = open.remove(idlest) {
                 state.close.notify_one();
             }
@@ -93,7 +94,7 @@ impl Connections {
         let close = Arc::new(Notify::new());
         open.all.insert(number, State { ip, busy: 0, idle_since: Instant::now(), close: Arc::clone(&close) });
         *open.of_clients.entry(ip).or_default() += 1;
-        Ok((Connection { number, shared: Arc::clone(&self.shared), close }, is_client_full || is_full))
+        Ok((Connection { number, shared: Arc::clone(&self.shared), close }, full))
     }
 
     /// Waits until a connection or a request ends.
@@ -199,15 +200,15 @@ mod tests {
         let busy = second.begin_request().unwrap();
         // The limit of the client: its only connection without a request is closed.
         let (third, replaced) = connections.enter(one).unwrap();
-        assert!(replaced && first.begin_request().is_none());
+        assert!(replaced == Some(Full::Client) && first.begin_request().is_none());
         let busy_too = third.begin_request();
         assert_eq!(connections.enter(one).err(), Some(Full::Client));
         // The limit of the service.
         let (_fourth, replaced) = connections.enter(other).unwrap();
-        assert!(!replaced);
-        assert!(connections.enter("10.0.0.3".parse().unwrap()).unwrap().1);
+        assert_eq!(replaced, None);
+        assert_eq!(connections.enter("10.0.0.3".parse().unwrap()).unwrap().1, Some(Full::Service));
         drop((busy, busy_too));
-        assert!(connections.enter(one).unwrap().1);
+        assert!(connections.enter(one).unwrap().1.is_some());
         drop((first, second, third));
     }
 }

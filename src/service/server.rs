@@ -65,11 +65,11 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router, tls: Op
             let connection = Arc::new(connection);
             let served = async {
                 match tls {
-                    None => answer(stream, router, &connection, &app).await,
+                    None => serve_connection(stream, router, &connection, &app).await,
                     Some(tls) => {
                         let accepted = tokio::time::timeout(HEADER_TIMEOUT, tls.acceptor().accept(stream)).await;
                         if let Ok(Ok(stream)) = accepted {
-                            answer(stream, router, &connection, &app).await;
+                            serve_connection(stream, router, &connection, &app).await;
                         }
                     }
                 }
@@ -89,10 +89,15 @@ async fn admit(connections: &Connections, ip: IpAddr, app: &App, words: &mut Wor
     loop {
         match connections.enter(ip) {
             Ok((connection, replaced)) => {
-                if replaced && words.may_say(&format!("replaced {ip}")) {
+                let whose = match replaced {
+                    None => return Some(connection),
+                    Some(Full::Client) => format!(" of {ip}"),
+                    Some(Full::Service) => String::new(),
+                };
+                if words.may_say(&format!("replaced{whose}")) {
                     tracing::warn!(
                         target: "service",
-                        "too many connections of {ip}: the one without a request for longest is closed for each new one"
+                        "too many connections{whose}: the one without a request for longest is closed for each new one"
                     );
                 }
                 return Some(connection);
@@ -118,7 +123,7 @@ async fn admit(connections: &Connections, ip: IpAddr, app: &App, words: &mut Wor
 }
 
 /// Serves one connection until it closes, or gracefully until the service ends.
-async fn answer<S>(stream: S, router: Router, connection: &Arc<Connection>, app: &App)
+async fn serve_connection<S>(stream: S, router: Router, connection: &Arc<Connection>, app: &App)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

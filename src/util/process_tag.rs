@@ -1,5 +1,5 @@
-//! Tag in the environment of an engine, by which all its descendants are found, also those with a
-//! session of their own.
+//! Tag in the environment of an engine, by which its descendants are found, also those with a session
+//! of their own. A process that clears its environment is not found.
 
 use crate::util::sys::random_id;
 use rustix::process::{Pid, Signal, getpgid, kill_process};

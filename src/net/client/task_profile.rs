@@ -442,7 +442,7 @@ impl Profile {
         // The token is sent only to the API's own origin.
         let own = url.origin() == base.origin();
         let host = url.host_str().unwrap_or_default();
-        if !own && !result.allows(host) {
+        if url.host() != base.host() && !result.allows(host) {
             return Err(SaveError::ForeignHost(clean::line(host).into_owned()));
         }
         let mut place = ServiceAddress::of_url(url.as_str(), None, self.about.allow_http)?;

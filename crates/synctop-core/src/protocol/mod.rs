@@ -44,7 +44,7 @@ mod singer;
 pub mod stripe;
 mod table;
 pub mod time;
-mod values;
+pub(crate) mod values;
 
 pub use adapter::{Adapter, Dialect, Message, Origin, PlatformLog, Protocol, ProtocolTraits};
 pub use beginning::begins_run;

@@ -44,10 +44,18 @@ impl<'a> Name<'a> {
     /// Returns a unique string for lookups.
     #[must_use]
     pub fn key(&self) -> Cow<'_, str> {
-        match &self.namespace {
-            None => Cow::Borrowed(&self.name),
-            Some(space) => Cow::Owned(format!("{space}\u{1f}{}", self.name)),
-        }
+        stream_key(self.namespace.as_deref(), &self.name)
+    }
+}
+
+/// Separator of namespace and name in a key.
+pub(crate) const KEY_SEPARATOR: char = '\u{1f}';
+
+/// Returns the key of a stream for lookups.
+pub(crate) fn stream_key<'n>(space: Option<&str>, name: &'n str) -> Cow<'n, str> {
+    match space {
+        None => Cow::Borrowed(name),
+        Some(space) => Cow::Owned(format!("{space}{KEY_SEPARATOR}{name}")),
     }
 }
 

@@ -8,9 +8,18 @@ use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
 use std::sync::Arc;
 
-/// Returns the outcome of the last run by the messages so far.
+/// Returns the outcome of the last run by the messages so far. Success is unknown if the run has
+/// streams beyond the maximum number, because their statuses are.
 #[must_use]
 pub fn outcome(progress: &Progress) -> Outcome {
+    match outcome_of_stored(progress) {
+        Outcome::Succeeded if progress.counters.beyond.mentions > 0 => Outcome::Unknown,
+        outcome => outcome,
+    }
+}
+
+/// Returns the outcome by the streams that are stored.
+fn outcome_of_stored(progress: &Progress) -> Outcome {
     let end = progress.attempt.end.as_ref();
     if !progress.closed && end.is_none() {
         return Outcome::Running;
@@ -58,7 +67,8 @@ fn without_end(progress: &Progress) -> Outcome {
     let left = |stream: &Arc<Stream>| stream.left_by_warning;
     let synced =
         |stream: &Arc<Stream>| stream.status == Status::Completed || stream.seen > 0 || stream.details.checkpoints > 0;
-    if progress.streams.iter().any(left) && !progress.streams.iter().any(synced) {
+    let are_all_stored = progress.counters.beyond.mentions == 0;
+    if are_all_stored && progress.streams.iter().any(left) && !progress.streams.iter().any(synced) {
         return Outcome::Failed;
     }
     if progress.attempts == 0 {
@@ -67,8 +77,7 @@ fn without_end(progress: &Progress) -> Outcome {
     if has_unreported_ending(progress) {
         return Outcome::Unknown;
     }
-    let is_open = open(progress).next().is_some() || progress.counters.beyond.are_open();
-    let cut = progress.input.truncated_line || is_open || progress.streams.is_empty();
+    let cut = progress.input.truncated_line || open(progress).next().is_some() || progress.streams.is_empty();
     if cut || (traits.reports_end && !exit_zero) {
         return Outcome::Truncated;
     }
@@ -150,7 +159,8 @@ fn failed(progress: &Progress) -> bool {
         return true;
     }
     let struck = groups.iter().any(|group| group.hits.values().any(|hit| hit.attempt == now && !hit.cleared));
-    if struck {
+    // Streams beyond the maximum number may have started, and not failed.
+    if struck && progress.counters.beyond.mentions == 0 {
         let mut started = progress.streams.iter().filter(|stream| stream.took_part()).peekable();
         let none_started = started.peek().is_none();
         if !none_started && started.all(|stream| stream.details.failed_in == Some(now)) {

@@ -368,6 +368,8 @@ pub enum Advice {
     PassExitCodeOrStderr,
     /// Nothing is open, and only the exit code can decide the outcome.
     PassExitCode,
+    /// The feed has more streams than the maximum number.
+    RaiseMaxStreams,
     /// The input ended without an end message.
     SeeLogAndStart,
 }
@@ -443,6 +445,7 @@ impl Advice {
                 "start the tap with `synctop run -- ...`, or give summary its --exit-code N and --stderr FILE".into()
             }
             Self::PassExitCode => "pass --exit-code N, or start the command with synctop run -- COMMAND".into(),
+            Self::RaiseMaxStreams => "read it again with a larger --max-streams".into(),
             Self::SeeLogAndStart => format!("see the engine's stderr or log, then {again}"),
         }
     }

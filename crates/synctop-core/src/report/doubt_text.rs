@@ -69,7 +69,7 @@ impl fmt::Display for Finding {
                 write!(f, "{} of the feed cannot be read: what they said is not counted", many(*lines, "line"))
             }
             Self::OddFigures(Anomaly::TimeJump, times) => {
-                write!(f, "{} more than a year behind the others, and left out", many(*times, "time"))
+                write!(f, "{} more than a year ahead of the others, or before 1970, and left out", many(*times, "time"))
             }
             Self::OddFigures(Anomaly::NegativeCount, times) => {
                 write!(f, "{} reported, and left out", many(*times, "negative count"))

@@ -136,6 +136,10 @@ fn missing_rows(progress: &Progress, doubts: &[Doubt]) -> Option<String> {
 
 /// Explains an input that ended with nothing open and an unknown ending.
 fn unknown(progress: &Progress) -> String {
+    if progress.counters.beyond.mentions > 0 {
+        let max = count(progress.max_streams() as u64);
+        return format!("it has more streams than the limit of {max}, and the statuses of the others are unknown");
+    }
     if has_unreported_ending(progress) {
         return format!("unknown ending: its streams report no status{}", last_words_clause(progress));
     }
@@ -341,6 +345,7 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
         Outcome::Truncated if fix.is_some() => return fix,
         Outcome::Truncated if progress.traits().ends_with_process => Advice::restart(progress),
         Outcome::Truncated => Advice::SeeLogAndStart,
+        Outcome::Unknown if progress.counters.beyond.mentions > 0 => Advice::RaiseMaxStreams,
         Outcome::Unknown if has_unreported_ending(progress) => Advice::PassExitCodeOrStderr,
         Outcome::Unknown => Advice::PassExitCode,
     })

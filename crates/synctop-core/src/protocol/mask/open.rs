@@ -5,9 +5,6 @@ use super::rules::MASK;
 use super::text::secrets;
 use std::borrow::Cow;
 
-/// Maximum bytes of the lines of one secret.
-const MAX_LENGTH: usize = 16 * 1024;
-
 /// Maximum lines of a private key, and of another secret, whose lines are masked again with each one.
 const MAX_KEY_LINES: usize = 600;
 const MAX_LINES: usize = 60;
@@ -48,7 +45,7 @@ impl OpenSecret {
         let covered = if self.is_key() { is_part_of_key(line) } else { self.changes(line) };
         let is_end = !covered || (self.is_key() && line.contains("-----END"));
         let most = if self.is_key() { MAX_KEY_LINES } else { MAX_LINES };
-        if is_end || self.count >= most || self.lines.len() > MAX_LENGTH {
+        if is_end || self.count >= most {
             *self = Self::default();
             if !covered {
                 self.open(line);
@@ -110,15 +107,17 @@ fn cut(indent: &str, limit: usize) -> &str {
 fn is_part_of_key(line: &str) -> bool {
     let line = line.trim();
     let is_header = || line.split_once(": ").is_some_and(|(name, value)| !name.contains(' ') && !value.contains(' '));
-    line.contains("-----END") || !line.contains(' ') || is_header()
+    let is_base64 = || line.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
+    line.contains("-----END") || is_base64() || is_header()
 }
 
 /// Returns the name at the end of a line whose value the next lines may hold, with the indentation of
 /// the line and nothing else of it, or the start of a private key.
 fn start_of_secret(line: &str) -> Option<String> {
-    if let Some(at) = line.find(KEY_START) {
-        let start = line.get(at..)?.trim_end();
-        return opens(start).then(|| start.to_owned());
+    if let Some((_, behind)) = line.split_once(KEY_START) {
+        let (kind, rest) = behind.split_once("-----")?;
+        let start = format!("{KEY_START}{kind}-----");
+        return (!rest.contains("-----END") && start.len() <= MAX_NAME && opens(&start)).then_some(start);
     }
     let end = line.trim_end();
     if !end.ends_with([':', '=', '|', '>', '-', '+']) {
@@ -174,6 +173,10 @@ mod tests {
         );
         let mut open = OpenSecret::default();
         assert!(!open.covers("{\"pass\":\"hunter2\",\"client_secret\":") && open.covers("\"q8vT3xLw0PmR7yKs\","));
+        let mut whole = OpenSecret::default();
+        assert!(!whole.covers("-----BEGIN PRIVATE KEY-----q8vT3xLw0PmR7yKs") && whole.covers("q8vT3xLw0PmR7yKs"));
+        assert!(!format!("{whole:?}").contains("7yKs"));
+        assert!(!whole.covers("{\"compact\":1}") && whole.is_closed());
         assert!(!format!("{open:?}").contains("hunter2") && !format!("{open:?}").contains("7yKs"));
         // A key without an end hides no cause.
         assert_eq!(

@@ -43,7 +43,10 @@ impl Progress {
             // A metric or a quoted message alone does not make a feed of a text log.
             Decoded::Message { message, glued } if !self.dialect_firm && is_weak(&message, glued.as_deref()) => {
                 self.input.raw += 1;
-                let text = String::from_utf8_lossy(line.bytes);
+                let mut text = String::from_utf8_lossy(line.bytes);
+                if self.evidence.secret.covers(&text) {
+                    text = mask::MASK.into();
+                }
                 if message.origin == Origin::Log {
                     self.stderr.parser.buffer_feed_line(&mask::secrets(cut(&text, TEXT_KEPT)));
                 }

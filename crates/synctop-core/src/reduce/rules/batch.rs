@@ -251,7 +251,7 @@ impl Progress {
         let Some(stream) = self.streams.get_mut(self.lookup.last_stream).map(Arc::make_mut) else {
             for at in rest {
                 self.see_message_time(*at, is_stamped);
-                self.counters.beyond.mentions += 1;
+                self.counters.beyond.mention();
                 self.count_beyond(1);
                 self.count_total();
             }

@@ -346,9 +346,7 @@ impl Progress {
         if let Some(activity) = claim.activity {
             self.note_rate_limit(at, activity);
         }
-        if let Some(status) = claim.status.filter(|_| at == BEYOND) {
-            self.counters.beyond.status(status);
-        }
+        self.counters.beyond.failed += u64::from(at == BEYOND && claim.status == Some(Status::Errored));
         if claim.status == Some(Status::Errored) && !stood {
             self.apply_failed_status(at, claim, line);
         }

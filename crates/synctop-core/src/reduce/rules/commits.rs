@@ -22,7 +22,13 @@ impl Progress {
         };
         let of = |slot: &usize| self.streams.get(*slot);
         let since: u64 = slots.iter().filter_map(of).map(|stream| stream.seen - stream.marked).sum();
-        let reported_count = handed.records.filter(|records| *records > 0);
+        // Records of streams beyond the maximum number are not counted by stream.
+        let is_partial = match stream {
+            Some(name) => self.find(name).is_none() && self.streams.len() >= self.max_streams(),
+            None => self.counters.beyond.mentions > 0,
+        };
+        let records = handed.records.filter(|_| !is_partial);
+        let reported_count = records.filter(|records| *records > 0);
         // An unequal record count since the last mark excludes a new state of the source.
         let back = handed.committed
             || (reported_count.is_some() && reported_count != Some(since))
@@ -47,19 +53,19 @@ impl Progress {
             }
             return StateDirection::Alone;
         }
-        self.store_sent(stream.is_some(), &slots, since, handed);
+        self.store_sent(stream.is_some(), &slots, since, handed.id, records);
         StateDirection::Out
     }
 
     /// Stores a state that a source emitted, and marks all records of these streams before it.
-    fn store_sent(&mut self, one: bool, slots: &[usize], since: u64, handed: &EmittedState) {
+    fn store_sent(&mut self, one: bool, slots: &[usize], since: u64, id: u64, records: Option<u64>) {
         let mut marks = Vec::with_capacity(slots.len());
         for slot in slots {
             let Some((seen, before)) = self.streams.get(*slot).map(|stream| (stream.seen, stream.marked)) else {
                 continue;
             };
             marks.push((u32::try_from(*slot).unwrap_or(u32::MAX), seen));
-            let counted = handed.records.filter(|reported_count| one && *reported_count != since);
+            let counted = records.filter(|reported_count| one && *reported_count != since);
             // A log that starts in the middle of a run lacks records before its first checkpoint.
             let whole =
                 self.streams.get(*slot).is_some_and(|stream| stream.start_reported || stream.details.checkpoints > 0);
@@ -72,14 +78,14 @@ impl Progress {
                 });
             }
         }
-        if let Some(reported_count) = handed.records.filter(|reported_count| !one && *reported_count != since) {
+        if let Some(reported_count) = records.filter(|reported_count| !one && *reported_count != since) {
             self.commits.miscounted = Some((reported_count, since));
         }
         let commits = &mut self.commits;
         commits.marks += marks.len();
         let most = if commits.has_destination { MAX_SENT_STATES } else { MAX_SENT_STATES_WITHOUT_DESTINATION };
         let out = Arc::make_mut(&mut commits.out);
-        out.push_back(SentState { id: handed.id, marks });
+        out.push_back(SentState { id, marks });
         while out.len() > most || commits.marks > MAX_MARKS {
             let Some(gone) = out.pop_front() else { break };
             commits.marks -= gone.marks.len();

@@ -24,7 +24,7 @@ impl Progress {
             return at;
         }
         if self.streams.len() >= self.lookup.max_streams {
-            self.counters.beyond.mentions += 1;
+            self.counters.beyond.mention();
             self.lookup.last_stream = BEYOND;
             return BEYOND;
         }

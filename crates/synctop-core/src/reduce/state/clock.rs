@@ -27,7 +27,7 @@ impl MessageClocks {
 pub(crate) struct MessageClock {
     /// Latest time.
     last: Option<Millis>,
-    /// Time far behind `last`, until another message confirms it.
+    /// Time far ahead of `last`, until another message confirms it.
     far: Option<Millis>,
 }
 

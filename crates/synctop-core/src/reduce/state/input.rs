@@ -73,7 +73,7 @@ pub enum Anomaly {
     NotJsonNumber,
     /// Negative count, which is left out.
     NegativeCount,
-    /// Time of a single message far behind those around it, which is left out.
+    /// Time before 1970, or far ahead of those around it, which is left out.
     TimeJump,
 }
 

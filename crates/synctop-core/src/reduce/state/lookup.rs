@@ -2,6 +2,7 @@
 //! shared with snapshots.
 
 use crate::protocol::MAX_STREAMS;
+use crate::protocol::values::{KEY_SEPARATOR, stream_key};
 use crate::reduce::state::feed::cut;
 use crate::reduce::state::stream::Stream;
 use hashbrown::HashTable;
@@ -18,9 +19,6 @@ pub const MAX_NAME: usize = 1_024;
 
 /// Bytes of a longer name that are stored.
 const NAME_START: usize = 512;
-
-/// Separator of namespace and name in a key.
-const SEPARATOR: char = '\u{1f}';
 
 /// Indexes of the streams.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -46,11 +44,12 @@ struct Names {
     count: usize,
 }
 
-/// Indexes of the streams sorted by name, brought up to date on demand.
+/// Indexes of the streams sorted by name, brought up to date on demand. Clones share the result: the
+/// snapshot that is shown sorts for the progress it was taken from.
 #[derive(Debug, Clone, Default)]
 struct NameOrder {
     sorted: Arc<Vec<u32>>,
-    current: OnceLock<Arc<Vec<u32>>>,
+    current: Arc<OnceLock<Arc<Vec<u32>>>>,
 }
 
 impl Default for StreamLookup {
@@ -74,15 +73,15 @@ impl StreamLookup {
         let names = &*self.names;
         let same = |at: &u32| streams.get(*at as usize).is_some_and(|stream| is_named(stream, space, name));
         let at = names.table.find(names.hash(space, name), same).or_else(|| {
-            let key = (!names.masked.is_empty()).then(|| key(space, name))?;
-            names.masked.get(key.as_str())
+            let key = (!names.masked.is_empty()).then(|| stream_key(space, name))?;
+            names.masked.get(&*key)
         })?;
         Some(*at as usize).filter(|at| *at < streams.len())
     }
 
     /// Returns the index of a stream by its key (see [`crate::protocol::Name::key`]).
     pub(crate) fn find_key(&self, streams: &[Arc<Stream>], key: &str) -> Option<usize> {
-        match key.split_once(SEPARATOR) {
+        match key.split_once(KEY_SEPARATOR) {
             Some((space, name)) => self.find(streams, Some(space), name),
             None => self.find(streams, None, key),
         }
@@ -91,9 +90,10 @@ impl StreamLookup {
     /// Adds the last stream of the list, whose name on the wire is given.
     pub(crate) fn add_last(&mut self, streams: &[Arc<Stream>], space: Option<&str>, name: &str) {
         let Some((stream, at)) = streams.last().zip(u32::try_from(streams.len() - 1).ok()) else { return };
-        if let Some(order) = self.order.current.take() {
-            self.order.sorted = order;
+        if let Some(order) = self.order.current.get() {
+            self.order.sorted = Arc::clone(order);
         }
+        self.order.current = Arc::default();
         if self.names.count >= streams.len() {
             // A later progress of the same log has added it already, unless its lines differ.
             if self.find(streams, space, name) == Some(at as usize) {
@@ -106,7 +106,7 @@ impl StreamLookup {
         let names = Arc::make_mut(&mut self.names);
         names.insert(streams, at);
         if !is_named(stream, space, name) {
-            names.masked.insert(key(space, name).into(), at);
+            names.masked.insert(stream_key(space, name).into(), at);
         }
     }
 
@@ -115,7 +115,7 @@ impl StreamLookup {
     pub(crate) fn share(&mut self, later: &Self) {
         self.names = Arc::clone(&later.names);
         let order = later.order.current.get().unwrap_or(&later.order.sorted);
-        self.order = NameOrder { sorted: Arc::clone(order), current: OnceLock::new() };
+        self.order = NameOrder { sorted: Arc::clone(order), current: Arc::default() };
     }
 
     /// Returns the indexes of the streams, sorted by name.
@@ -183,8 +183,4 @@ fn hash(hasher: &RandomState, space: Option<&str>, name: &str) -> u64 {
 
 fn is_named(stream: &Stream, space: Option<&str>, name: &str) -> bool {
     *stream.name == *name && stream.namespace.as_deref() == space
-}
-
-fn key(space: Option<&str>, name: &str) -> String {
-    space.map_or_else(|| name.to_owned(), |space| format!("{space}{SEPARATOR}{name}"))
 }

@@ -2,7 +2,8 @@
 
 use crate::protocol::mask::OpenSecret;
 use crate::protocol::python::Traceback;
-use crate::protocol::{Decoder, Dialect, Millis, Name, Status};
+use crate::protocol::values::stream_key;
+use crate::protocol::{Decoder, Dialect, Millis, Name};
 use crate::reduce::state::attempt::Attempt;
 use crate::reduce::state::clock::MessageClocks;
 use crate::reduce::state::commits::Commits;
@@ -112,36 +113,28 @@ pub struct BeyondStreams {
     pub mentions: u64,
     /// Their `record` lines in the current run, which count in the totals.
     pub records: u64,
-    /// Their `record` lines in the last attempt.
-    pub(crate) records_in_attempt: u64,
-    /// Starts, ends and failures of such streams in the last attempt, by their statuses.
-    pub(crate) started: u64,
-    pub(crate) ended: u64,
+    /// Failures that their statuses report, in the last attempt.
     pub(crate) failed: u64,
+    /// Part of `mentions` in the last attempt.
+    mentions_in_attempt: u64,
+    /// Part of `records` in the last attempt.
+    pub(crate) records_in_attempt: u64,
 }
 
 impl BeyondStreams {
+    /// Counts a mention of such a stream.
+    pub(crate) fn mention(&mut self) {
+        self.mentions += 1;
+        self.mentions_in_attempt += 1;
+    }
+
     pub(crate) fn begin_attempt(&mut self) {
         *self = Self { mentions: self.mentions, records: self.records, ..Self::default() };
     }
 
     /// Removes the runs before the last attempt.
     pub(crate) fn start_run(&mut self) {
-        self.records = self.records_in_attempt;
-    }
-
-    pub(crate) fn status(&mut self, status: Status) {
-        match status {
-            Status::NotStarted => {}
-            Status::Started => self.started += 1,
-            Status::Completed | Status::Skipped => self.ended += 1,
-            Status::Errored => (self.ended, self.failed) = (self.ended + 1, self.failed + 1),
-        }
-    }
-
-    /// True if more of them started than ended.
-    pub(crate) fn are_open(&self) -> bool {
-        self.started > self.ended
+        (self.mentions, self.records) = (self.mentions_in_attempt, self.records_in_attempt);
     }
 }
 
@@ -294,7 +287,7 @@ impl Progress {
     /// total.
     #[must_use]
     pub fn covers_all(&self) -> bool {
-        self.attempt.catalog && self.covered_streams() == self.streams.len()
+        self.attempt.catalog && self.counters.beyond.mentions == 0 && self.covered_streams() == self.streams.len()
     }
 
     /// Returns the number of streams in the mean coverage.
@@ -345,8 +338,5 @@ impl Progress {
 /// Returns the key by which a stream is looked up (see [`crate::protocol::Name::key`]).
 #[must_use]
 pub fn key_of(stream: &Stream) -> String {
-    match &stream.namespace {
-        None => stream.name.to_string(),
-        Some(space) => format!("{space}\u{1f}{}", stream.name),
-    }
+    stream_key(stream.namespace.as_deref(), &stream.name).into_owned()
 }
