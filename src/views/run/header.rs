@@ -328,9 +328,8 @@ fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &Screen, rows: &Rows
             column = pen.put(column, row, &text, style) + 2;
         }
     }
-    let all = screen.progress.streams.len();
-    if all > 0 && column + 12 < pen.width() {
-        pen.put(column, row, &format!("of {}", count(all as u64)), look.dim());
+    if !screen.progress.streams.is_empty() && column + 12 < pen.width() {
+        pen.put(column, row, &format!("of {}", screen.progress.stream_total()), look.dim());
     }
 }
 

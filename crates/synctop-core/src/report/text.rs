@@ -186,7 +186,7 @@ fn stream_counts(progress: &Progress, out: &mut String) -> std::fmt::Result {
     ];
     let parts: Vec<_> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", count(*n as u64))).collect();
-    writeln!(out, "streams      {}: {}", count(progress.streams.len() as u64), parts.join(", "))?;
+    writeln!(out, "streams      {}: {}", progress.stream_total(), parts.join(", "))?;
     Ok(())
 }
 

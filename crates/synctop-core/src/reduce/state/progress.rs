@@ -225,6 +225,13 @@ impl Progress {
         self.lookup.max_streams
     }
 
+    /// Returns the number of streams for display: `100,000+` if there are more than are stored.
+    #[must_use]
+    pub fn stream_total(&self) -> String {
+        let more = if self.counters.beyond.mentions > 0 { "+" } else { "" };
+        format!("{}{more}", crate::format::count(self.streams.len() as u64))
+    }
+
     /// Returns the streams, sorted by name.
     #[must_use]
     pub fn streams_by_name(&self) -> impl ExactSizeIterator<Item = &Arc<Stream>> {
