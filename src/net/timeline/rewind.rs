@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, mpsc};
 use synctop_core::protocol::{Decoder, Millis, time};
 use synctop_core::reduce::history::History;
+use synctop_core::reduce::lead_up::LeadUp;
 use synctop_core::reduce::{Progress, Target};
 use tokio::sync::watch;
 
@@ -44,6 +45,7 @@ pub struct Rewind {
     pub views: watch::Receiver<View>,
     pub history: Arc<Mutex<History>>,
     pub store: Arc<ByteStore>,
+    decoder: Decoder,
 }
 
 impl Rewind {
@@ -57,7 +59,7 @@ impl Rewind {
         let seeker = Seeker::new(Arc::clone(&store), Arc::clone(&history), decoder);
         let shared = Arc::clone(&history);
         std::thread::Builder::new().name("rewind".into()).spawn(move || run(seeker, &shared, &wanted, &sender))?;
-        Ok(Self { requests, sent: 0, views, history, store })
+        Ok(Self { requests, sent: 0, views, history, store, decoder })
     }
 
     /// Sends a request. Returns its number; the view that answers it has this or a later number.
@@ -67,6 +69,21 @@ impl Rewind {
             self.sent += 1;
         }
         self.sent
+    }
+
+    /// Reads the lead-up of an instant in a thread of its own and passes it to `done`.
+    ///
+    /// # Errors
+    /// Returns an error if the thread cannot be started.
+    pub fn lead_up(
+        &self,
+        place: Target,
+        stream: Option<Arc<str>>,
+        done: impl FnOnce(std::io::Result<LeadUp>) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let mut seeker = Seeker::new(Arc::clone(&self.store), Arc::clone(&self.history), self.decoder);
+        let read = move || done(seeker.lead_up(place, stream));
+        std::thread::Builder::new().name("lead-up".into()).spawn(read).map(drop)
     }
 
     /// True while a request is not answered.

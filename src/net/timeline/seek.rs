@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard};
 use synctop_core::protocol::{Decoder, Line, LineEnd};
 use synctop_core::reduce::history::{History, LogPosition, Mark};
+use synctop_core::reduce::lead_up::{self, LeadUp, LeadUpObserver};
 use synctop_core::reduce::{Progress, Target};
 
 /// Distance in bytes from which several threads reduce faster than one.
@@ -33,6 +34,8 @@ pub struct Seeker {
     sides: usize,
     /// True if a jump went before the start of the stored data.
     short: bool,
+    /// Observer of the lines of a lead-up.
+    observer: Option<LeadUpObserver>,
 }
 
 /// Stop condition of reading line by line.
@@ -52,7 +55,7 @@ impl Seeker {
     #[must_use]
     pub fn new(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
         let progress = store.initial_progress(&decoder);
-        Self { store, history, decoder, progress, sides: 0, short: false }
+        Self { store, history, decoder, progress, sides: 0, short: false, observer: None }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -116,6 +119,47 @@ impl Seeker {
                 self.skip_to(near)?;
                 self.walk(&Until::Time(at), end.bytes)
             }
+        }
+    }
+
+    /// Returns the lead-up of an instant: of the error that the line at `place` reports, or of the
+    /// stream named `stream`. The place stays the same.
+    ///
+    /// # Errors
+    /// Returns an error if the bytes cannot be read again.
+    pub fn lead_up(&mut self, place: Target, stream: Option<Arc<str>>) -> io::Result<LeadUp> {
+        let before = (self.progress.clone(), self.sides, self.short);
+        let found = self.try_lead_up(place, stream);
+        self.observer = None;
+        (self.progress, self.sides, self.short) = before;
+        found
+    }
+
+    fn try_lead_up(&mut self, place: Target, stream: Option<Arc<str>>) -> io::Result<LeadUp> {
+        self.try_go(place)?;
+        let (line, until) = (self.progress.input.lines, self.progress.last_at);
+        let stream = stream.or_else(|| lead_up::stream_at(&self.progress));
+        let start = match until {
+            Some(until) => Target::Time(until - lead_up::WINDOW_MS - 1),
+            None => Target::Line(line.saturating_sub(lead_up::WINDOW_LINES)),
+        };
+        self.try_go(start)?;
+        let end = self.history().end().bytes;
+        self.observer = Some(LeadUpObserver::new(stream, until, &self.progress));
+        if let Some(until) = until {
+            self.walk(&Until::Time(until - lead_up::HALF_MS), end)?;
+        }
+        if let Some(observer) = &mut self.observer {
+            observer.middle(&self.progress);
+        }
+        self.walk(&Until::Lines(line), end)?;
+        Ok(self.observer.take().map(|observer| observer.finish(&self.progress)).unwrap_or_default())
+    }
+
+    /// Shows the observer of a lead-up the progress.
+    fn observe(&mut self) {
+        if let Some(observer) = &mut self.observer {
+            observer.note(&self.progress);
         }
     }
 
@@ -269,6 +313,7 @@ impl Seeker {
                 Some((number, at, side)) if at <= end && self.progress.input.bytes >= at => {
                     side.apply(&mut self.progress);
                     self.sides = number + 1;
+                    self.observe();
                 }
                 _ => return Ok(()),
             }
@@ -329,6 +374,7 @@ impl Seeker {
             _ => 0,
         };
         self.progress.apply(line, decoded, &self.decoder);
+        self.observe();
         !matches!(until, Until::Mark(kind, _) if kind.count(&self.progress) != before)
     }
 }

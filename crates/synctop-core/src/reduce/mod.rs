@@ -37,6 +37,7 @@ pub(crate) use outcome::has_unreported_ending;
 pub use outcome::{open, outcome, standing};
 pub use past::axis::{Axis, Target};
 pub use past::history;
+pub use past::lead_up;
 pub use past::pack::EncodedSnapshot;
 pub use past::target::{TargetError, place, target};
 pub use reducer::Reducer;

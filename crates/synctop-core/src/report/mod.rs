@@ -12,6 +12,7 @@ mod advice;
 pub mod changes;
 mod doubt_text;
 mod headline;
+pub mod lead_up;
 mod summary;
 pub mod text;
 mod verdict;

@@ -2,5 +2,6 @@
 
 pub mod axis;
 pub mod history;
+pub mod lead_up;
 pub mod pack;
 pub mod target;

@@ -1,0 +1,222 @@
+//! Lead-up of an error as rows: each with its instant, so that a screen can jump there.
+
+use crate::format::{age, clock, count, rate};
+use crate::protocol::{Millis, clean};
+use crate::reduce::lead_up::{LeadEvent, LeadEventKind, LeadUp, LogInstant, RetryEvent, StreamLeadUp};
+
+/// Maximum number of other streams with a row of their own.
+const MAX_STREAMS: usize = 20;
+
+/// Importance of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowTone {
+    /// Heading of the rows below.
+    Heading,
+    /// Fact without a judgment.
+    Plain,
+    /// Something that may have led to the error.
+    Warning,
+    /// Error.
+    Bad,
+}
+
+/// Row of a lead-up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeadRow {
+    /// Instant that the row is about; `None` for a heading or a fact about the whole window.
+    pub instant: Option<LogInstant>,
+    /// Text without the instant.
+    pub text: String,
+    /// Importance.
+    pub tone: RowTone,
+}
+
+impl LeadRow {
+    fn new(instant: Option<LogInstant>, text: impl Into<String>, tone: RowTone) -> Self {
+        Self { instant, text: text.into(), tone }
+    }
+
+    /// Returns the time of the row before the error, such as `-32.5s`, its time of day and its
+    /// line, each padded to its column.
+    #[must_use]
+    pub fn place(&self, end: LogInstant) -> String {
+        let Some(instant) = self.instant else { return String::new() };
+        let before = instant.at.zip(end.at).map(|(at, end)| before_text(end - at)).unwrap_or_default();
+        let at = instant.at.map(|at| clock(at, end.at)).unwrap_or_default();
+        let line = instant.line.map(|line| format!("line {}", count(line))).unwrap_or_default();
+        format!("{before:>7} {at:>8} {line:<12}")
+    }
+}
+
+/// Formats the time before an error: `-0.7s`, `-32.5s`, `-2m`.
+fn before_text(ms: Millis) -> String {
+    match ms {
+        ..=0 => "0s".to_owned(),
+        1..100_000 => format!("-{}.{}s", ms / 1000, ms % 1000 / 100),
+        _ => format!("-{}", age(ms)),
+    }
+}
+
+/// Returns the rows of a lead-up: the stream of the error, the other streams, the events.
+#[must_use]
+pub fn rows(lead_up: &LeadUp) -> Vec<LeadRow> {
+    let mut rows = Vec::new();
+    let is_subject = |stream: &StreamLeadUp| lead_up.stream.as_ref() == Some(&stream.stream);
+    if let Some(stream) = lead_up.streams.iter().find(|stream| is_subject(stream)) {
+        rows.push(LeadRow::new(None, clean::line(&stream.stream).into_owned(), RowTone::Heading));
+        subject_rows(stream, lead_up, &mut rows);
+    }
+    let others: Vec<_> = lead_up.streams.iter().filter(|stream| !is_subject(stream)).collect();
+    if !others.is_empty() {
+        rows.push(LeadRow::new(None, format!("other streams {}", count(others.len() as u64)), RowTone::Heading));
+        rows.extend(others.iter().take(MAX_STREAMS).map(|stream| other_row(stream)));
+        if others.len() > MAX_STREAMS {
+            let more = count((others.len() - MAX_STREAMS) as u64);
+            rows.push(LeadRow::new(None, format!("and {more} more"), RowTone::Plain));
+        }
+    }
+    if !lead_up.events.is_empty() {
+        let beyond = match lead_up.events_beyond {
+            0 => String::new(),
+            beyond => format!(", {} earlier ones are left out", count(beyond)),
+        };
+        rows.push(LeadRow::new(
+            None,
+            format!("events {}{beyond}", count(lead_up.events.len() as u64)),
+            RowTone::Heading,
+        ));
+        rows.extend(lead_up.events.iter().map(event_row));
+    }
+    if rows.is_empty() {
+        rows.push(LeadRow::new(None, "nothing happened in these 60 seconds", RowTone::Plain));
+    }
+    rows
+}
+
+fn retry_text(retry: &RetryEvent) -> String {
+    let cause = retry.status.map_or_else(|| "connection failed".to_owned(), |status| format!("HTTP {status}"));
+    let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
+    format!("{cause}, retry {}{of}", retry.attempt)
+}
+
+fn retries_text(stream: &StreamLeadUp) -> String {
+    let limited = match stream.retries_429 {
+        0 => String::new(),
+        limited if limited == stream.retries => ", all HTTP 429".to_owned(),
+        limited => format!(", {} of them HTTP 429", count(limited)),
+    };
+    let noun = if stream.retries == 1 { "retry" } else { "retries" };
+    format!("{} {noun}{limited}", count(stream.retries))
+}
+
+/// Rows of the stream of the error: retries, checkpoint, records.
+fn subject_rows(stream: &StreamLeadUp, lead_up: &LeadUp, rows: &mut Vec<LeadRow>) {
+    if let Some(first) = &stream.first_retry {
+        rows.push(LeadRow::new(Some(first.instant), format!("first retry: {}", retry_text(first)), RowTone::Warning));
+    }
+    if let Some(last) = stream.last_retry.filter(|_| stream.retries > 1) {
+        let parts: Vec<_> = stream.retries_by_part.iter().map(u64::to_string).collect();
+        let by_part =
+            if lead_up.covered_ms.is_some() { format!("; each 10 s: {}", parts.join(" ")) } else { String::new() };
+        let text = format!("{}; last: {}{by_part}", retries_text(stream), retry_text(&last));
+        rows.push(LeadRow::new(Some(last.instant), text, RowTone::Warning));
+    }
+    if stream.rate_limits > 0 {
+        let text = format!("{} announced by the source", plural_limits(stream.rate_limits));
+        rows.push(LeadRow::new(None, text, RowTone::Warning));
+    }
+    match stream.last_checkpoint {
+        Some(last) => {
+            let age = last.at.zip(lead_up.end.at).map(|(at, end)| format!(", {} before the error", age_text(end - at)));
+            let text = format!("last checkpoint{}", age.unwrap_or_default());
+            rows.push(LeadRow::new(Some(last), text, RowTone::Plain));
+        }
+        None => rows.push(LeadRow::new(None, "no checkpoint so far", RowTone::Plain)),
+    }
+    match stream.last_records {
+        Some(last) => {
+            let fell = fell(stream);
+            let text = format!("last records; {}", records_text(stream));
+            rows.push(LeadRow::new(Some(last), text, if fell { RowTone::Warning } else { RowTone::Plain }));
+        }
+        None => rows.push(LeadRow::new(None, "no records in this window", RowTone::Plain)),
+    }
+    if let Some(error) = &lead_up.error {
+        let text = format!("{}: {}", error.kind, clean::line(&error.message));
+        rows.push(LeadRow::new(Some(lead_up.end), text, RowTone::Bad));
+    }
+}
+
+fn plural_limits(limits: u64) -> String {
+    if limits == 1 { "1 rate limit".to_owned() } else { format!("{} rate limits", count(limits)) }
+}
+
+/// Formats an age with tenths below 100 seconds.
+fn age_text(ms: Millis) -> String {
+    before_text(ms).trim_start_matches('-').to_owned()
+}
+
+/// True if the rate of the last 30 seconds is less than half of that before.
+fn fell(stream: &StreamLeadUp) -> bool {
+    match (stream.first_half.per_second(), stream.last_half.per_second()) {
+        (Some(first), Some(last)) => last * 2.0 < first,
+        _ => false,
+    }
+}
+
+/// Formats the records of the window with the rates of its halves.
+fn records_text(stream: &StreamLeadUp) -> String {
+    let records = format!("{} in this window", count(stream.records));
+    match (stream.first_half.per_second(), stream.last_half.per_second()) {
+        (Some(first), Some(last)) => format!("{records}: {}, in the last 30 s {}", rate(first), rate(last)),
+        (None, Some(last)) => format!("{records}: {}", rate(last)),
+        _ => records,
+    }
+}
+
+fn other_row(stream: &StreamLeadUp) -> LeadRow {
+    let mut parts = vec![clean::line(&stream.stream).into_owned()];
+    if let Some(first) = &stream.first_retry {
+        parts.push(format!("{}, first: {}", retries_text(stream), retry_text(first)));
+    }
+    if stream.rate_limits > 0 {
+        parts.push(plural_limits(stream.rate_limits));
+    }
+    parts.push(match stream.records {
+        0 => "no records".to_owned(),
+        _ => format!("records {}", records_text(stream)),
+    });
+    let instant = stream.first_retry.map(|first| first.instant);
+    let tone = if stream.retries > 0 || fell(stream) { RowTone::Warning } else { RowTone::Plain };
+    LeadRow::new(instant, parts.join("  "), tone)
+}
+
+fn event_row(event: &LeadEvent) -> LeadRow {
+    let stream = event.stream.as_deref().map(|stream| format!("{}: ", clean::line(stream))).unwrap_or_default();
+    let (text, tone) = match &event.kind {
+        LeadEventKind::Attempt { number } => (format!("attempt {number} starts"), RowTone::Plain),
+        LeadEventKind::Run => ("a run starts".to_owned(), RowTone::Plain),
+        LeadEventKind::Status { from, to } => {
+            (format!("{from} to {to}"), if *to == "errored" { RowTone::Bad } else { RowTone::Plain })
+        }
+        LeadEventKind::Log { level, text } => {
+            (format!("{level} {text}"), if *level == "ERROR" { RowTone::Bad } else { RowTone::Warning })
+        }
+        LeadEventKind::Stderr { text } => (format!("stderr: {text}"), RowTone::Plain),
+    };
+    LeadRow::new(Some(event.instant), format!("{stream}{text}"), tone)
+}
+
+/// Returns the lead-up as text for a terminal or a file.
+#[must_use]
+pub fn lead_up_text(lead_up: &LeadUp) -> String {
+    let mut text = String::new();
+    for row in rows(lead_up) {
+        let place = row.place(lead_up.end);
+        match row.tone {
+            RowTone::Heading => text.push_str(&format!("{}\n", row.text)),
+            _ => text.push_str(&format!("  {place:<29} {}\n", row.text)),
+        }
+    }
+    text
+}
