@@ -17,10 +17,12 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Read;
 use synctop::net::source::decompress;
+use synctop::net::source::ingest::{Ingest, RewindData};
 use synctop::views::run::state::Column;
-use synctop::views::{Look, Screen, Ui, draw};
+use synctop::views::{Look, RunFrame, RunInput, RunModel, RunUi as Ui, draw};
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Reducer;
+use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Link, Progress};
 
 const STREAMS: usize = 5_000;
@@ -68,11 +70,21 @@ fn big() -> Reducer {
     reducer
 }
 
-fn screen<'a>(progress: &'a Progress, ui: &'a Ui, look: &'a Look) -> Screen<'a> {
-    Screen {
+/// Rewind index of a log of reports, for the throughput chart.
+fn history() -> History {
+    let past = RewindData::default();
+    let mut ingest = Ingest::new(Decoder::default()).with_rewind_data(past.clone());
+    for second in 0..30 {
+        ingest.push(report(second).as_bytes());
+    }
+    ingest.finish(None);
+    past.history.lock().unwrap().clone()
+}
+
+fn input<'a>(progress: &'a Progress, look: &'a Look, history: &'a History) -> RunInput<'a> {
+    RunInput {
         progress,
         link: &Link::Live,
-        ui,
         look,
         source: "engine.ndjson",
         engine_runs: false,
@@ -80,13 +92,16 @@ fn screen<'a>(progress: &'a Progress, ui: &'a Ui, look: &'a Look) -> Screen<'a> 
         age: Some(500),
         watched: 30_000,
         scrub: None,
+        history: Some(history),
+        nested: false,
     }
 }
 
 /// Draws one frame as the program does: all cells, the difference to the last frame, its bytes.
-fn frame(progress: &Progress, ui: &Ui, look: &Look, shown: &mut Buffer, next: &mut Buffer, out: &mut Vec<u8>) {
+fn frame(input: RunInput, ui: &Ui, shown: &mut Buffer, next: &mut Buffer, out: &mut Vec<u8>) {
     next.reset();
-    black_box(draw(next, AREA, &screen(progress, ui, look)));
+    let model = RunModel::new(input, ui);
+    black_box(draw(next, AREA, &RunFrame { model: &model, ui }));
     out.clear();
     CrosstermBackend::new(&mut *out).draw(shown.diff(next).into_iter()).unwrap();
     std::mem::swap(shown, next);
@@ -97,23 +112,24 @@ fn frames(c: &mut Criterion) {
     let before = reducer.progress.clone();
     reducer.push(report(31).as_bytes());
     let after = reducer.progress;
+    let history = history();
     let look = Look::default();
     let mut group = c.benchmark_group("frame 200x50, 5000 streams");
     let (mut shown, mut next, mut out) = (Buffer::empty(AREA), Buffer::empty(AREA), Vec::new());
     let plain = Ui::default();
     group.bench_function("nothing changed", |b| {
-        b.iter(|| frame(&before, &plain, &look, &mut shown, &mut next, &mut out));
+        b.iter(|| frame(input(&before, &look, &history), &plain, &mut shown, &mut next, &mut out));
     });
     let mut turn = false;
     group.bench_function("every count changed", |b| {
         b.iter(|| {
             turn = !turn;
-            frame(if turn { &after } else { &before }, &plain, &look, &mut shown, &mut next, &mut out);
+            frame(input(if turn { &after } else { &before }, &look, &history), &plain, &mut shown, &mut next, &mut out);
         });
     });
     let sorted = Ui { sort: Column::Records, ..Ui::default() };
     group.bench_function("sorted by records", |b| {
-        b.iter(|| frame(&before, &sorted, &look, &mut shown, &mut next, &mut out));
+        b.iter(|| frame(input(&before, &look, &history), &sorted, &mut shown, &mut next, &mut out));
     });
     group.bench_function("snapshot (clone of all streams' handles)", |b| b.iter(|| black_box(before.clone())));
     group.finish();
@@ -142,7 +158,7 @@ fn pipeline_list(second: u64) -> Vec<serde_json::Value> {
 }
 
 fn fleet(c: &mut Criterion) {
-    use synctop::views::fleet::{Armed, FleetColumn, FleetScreen, FleetUi, ServiceLink, draw};
+    use synctop::views::fleet::{Armed, FleetColumn, FleetFrame, FleetInput, FleetModel, FleetUi, ServiceLink, draw};
     use synctop_core::fleet::{Fleet, Inbox};
     let now = 1_795_161_600_000;
     let fleets: Vec<_> = (0..2)
@@ -166,15 +182,18 @@ fn fleet(c: &mut Criterion) {
             b.iter(|| {
                 turn = 1 - turn;
                 next.reset();
-                let screen = FleetScreen {
+                let input = FleetInput {
                     fleet: &fleets[turn],
                     inbox: &inbox,
                     actions: &[],
                     bulk: None,
-                    ui: &ui,
                     look: &look,
                     name: "production",
                     address: "https://sync.example.com",
+                    argument: "",
+                    contexts: &[],
+                    is_demo: false,
+                    tasks: true,
                     color: None,
                     now: now + 1_000,
                     link: ServiceLink::Live,
@@ -185,7 +204,7 @@ fn fleet(c: &mut Criterion) {
                     acting: &[],
                     store_error: None,
                 };
-                black_box(draw(&mut next, AREA, &screen));
+                black_box(draw(&mut next, AREA, &FleetFrame { model: &FleetModel::new(input, &ui), ui: &ui }));
                 out.clear();
                 CrosstermBackend::new(&mut out).draw(shown.diff(&next).into_iter()).unwrap();
                 std::mem::swap(&mut shown, &mut next);

@@ -8,37 +8,44 @@ use common::{bytes, open_after, reduced};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use strum::VariantArray as _;
-use synctop::app::{Effect, update};
-use synctop::views::action::Action;
-use synctop::views::run::state::{Chosen, Column, Filter, Overlay};
+use synctop::app::{Effect, RunEffect, update};
+use synctop::views::action::{Action as AnyAction, Move};
+use synctop::views::filter::Filter;
+use synctop::views::run::action::{ACTIONS, RunAction};
+use synctop::views::run::state::{Chosen, Column, RunHits, RunOverlay, RunSheet};
 use synctop::views::run::stream_group::StreamGroup;
-use synctop::views::{Hits, Look, Pane, Screen, Ui, draw};
+use synctop::views::{Look, Pane, RunFrame, RunInput, RunModel, RunUi as Ui, draw};
 use synctop_core::reduce::{Link, Progress};
 
-const AREA: Rect = Rect { x: 0, y: 0, width: 100, height: 30 };
+type Action = AnyAction<RunAction>;
+
+const fn go(pane: Pane) -> Action {
+    Action::Own(RunAction::Go(pane))
+}
+
+const AREA: Rect = Rect { x: 0, y: 0, width: 100, height: 60 };
 
 /// Run screen with its state. `act` applies the action of a key.
 struct ScreenHarness {
     progress: Progress,
     ui: Ui,
     look: Look,
-    hits: Hits,
+    hits: RunHits,
 }
 
 impl ScreenHarness {
     fn new(progress: Progress) -> Self {
-        let mut harness = Self { progress, ui: Ui::default(), look: Look::default(), hits: Hits::default() };
+        let mut harness = Self { progress, ui: Ui::default(), look: Look::default(), hits: RunHits::default() };
         harness.draw();
         harness
     }
 
-    fn screen<'a>(&'a self, ui: &'a Ui) -> Screen<'a> {
+    fn model(&self) -> RunModel<'_> {
         let progress = &self.progress;
         let link = &Link::Live;
-        Screen {
+        let input = RunInput {
             progress,
             link,
-            ui,
             look: &self.look,
             source: "x",
             engine_runs: false,
@@ -46,15 +53,16 @@ impl ScreenHarness {
             age: Some(1),
             watched: 1,
             scrub: None,
-        }
+            history: None,
+            nested: false,
+        };
+        RunModel::new(input, &self.ui)
     }
 
     fn draw(&mut self) -> String {
         let mut buffer = Buffer::empty(AREA);
-        let hits = draw(&mut buffer, AREA, &self.screen(&self.ui));
-        for (list, top) in self.ui.lists.iter_mut().zip(hits.tops) {
-            list.top = top.unwrap_or(list.top);
-        }
+        let hits = draw(&mut buffer, AREA, &RunFrame { model: &self.model(), ui: &self.ui });
+        hits.keep_tops(&mut self.ui);
         self.hits = hits;
         buffer
             .content
@@ -63,11 +71,10 @@ impl ScreenHarness {
             .collect()
     }
 
-    fn act(&mut self, action: Action) -> Vec<Effect> {
-        let before = self.ui.clone();
-        let mut after = self.ui.clone();
-        let effects = update(&mut after, &self.screen(&before), &self.hits, action);
-        self.ui = after;
+    fn act(&mut self, action: Action) -> Vec<Effect<RunEffect>> {
+        let mut ui = self.ui.clone();
+        let effects = update(&mut ui, &self.model(), &self.hits, action);
+        self.ui = ui;
         self.draw();
         effects
     }
@@ -91,7 +98,7 @@ fn eventful(length: usize) -> Progress {
 fn the_selection_follows_the_stream_and_not_the_row() {
     let mut harness = ScreenHarness::new(eventful(4_000_000));
     while !harness.marked().contains("invoice") {
-        harness.act(Action::Down);
+        harness.act(Action::Move(Move::Down));
     }
     for column in 0..Column::VARIANTS.len() * 2 {
         harness.act(if column % 2 == 0 { Action::SortNext } else { Action::SortReverse });
@@ -108,6 +115,7 @@ fn the_selection_follows_the_stream_and_not_the_row() {
 #[test]
 fn every_column_sorts() {
     let mut harness = ScreenHarness::new(eventful(12_000_000));
+    harness.ui.zoomed = true;
     for &column in Column::VARIANTS {
         harness.ui.sort = column;
         let order = |harness: &mut ScreenHarness| {
@@ -115,7 +123,7 @@ fn every_column_sorts() {
             picture
                 .lines()
                 .filter(|line| line.contains('▸') && !line.contains("STARTED"))
-                .map(|line| line[4..24].trim().to_owned())
+                .filter_map(|line| line[4..].split_whitespace().next().map(str::to_owned))
                 .collect::<Vec<_>>()
         };
         let there = order(&mut harness);
@@ -152,7 +160,7 @@ fn next_error_selects_the_error_and_its_stream() {
     let mut harness = ScreenHarness::new(reduced(&bytes("stripe-progress/04-stream-fail.ndjson.zst")));
     let mut seen = Vec::new();
     for _ in 0..3 {
-        harness.act(Action::NextError);
+        harness.act(Action::Own(RunAction::NextError));
         assert_eq!(harness.ui.focus, Pane::Errors);
         let Some(Chosen::Stream(stream)) = harness.chosen(Pane::Streams) else { panic!("no stream") };
         seen.push(stream);
@@ -160,16 +168,16 @@ fn next_error_selects_the_error_and_its_stream() {
     seen.sort();
     assert_eq!(seen, ["coupon", "dispute", "order_return"]);
     let third = harness.chosen(Pane::Errors);
-    harness.act(Action::NextError);
+    harness.act(Action::Own(RunAction::NextError));
     assert_ne!(harness.chosen(Pane::Errors), third, "after the last error comes the first");
-    harness.act(Action::PreviousError);
+    harness.act(Action::Own(RunAction::PreviousError));
     assert_eq!(harness.chosen(Pane::Errors), third);
     harness.act(Action::Open);
-    assert!(matches!(harness.ui.overlays.as_slice(), [Overlay::Error { .. }]));
+    assert!(matches!(harness.ui.overlays.as_slice(), [RunOverlay::Sheet(RunSheet::Error { .. })]));
     for words in ["where it occurred", "fingerprint", "line "] {
         assert!(
             harness.draw().contains(words) || {
-                harness.act(Action::Bottom);
+                harness.act(Action::Move(Move::Bottom));
                 harness.draw().contains(words)
             },
             "{words}"
@@ -182,8 +190,8 @@ fn next_error_selects_the_error_and_its_stream() {
 #[test]
 fn open_and_copy_apply_to_the_selected_log_line() {
     let mut harness = ScreenHarness::new(eventful(12_000_000));
-    harness.act(Action::Go(Pane::Log));
-    harness.act(Action::Top);
+    harness.act(go(Pane::Log));
+    harness.act(Action::Move(Move::Top));
     harness.ui.list_mut(Pane::Log).filter = Filter::new("payout");
     harness.draw();
     let Effect::Copy(text, _) = harness.act(Action::Copy).remove(0) else { panic!("nothing copied") };
@@ -191,7 +199,7 @@ fn open_and_copy_apply_to_the_selected_log_line() {
     harness.act(Action::Open);
     assert!(harness.draw().contains("payout"));
     harness.act(Action::Back);
-    harness.act(Action::Bottom);
+    harness.act(Action::Move(Move::Bottom));
     assert_eq!(harness.chosen(Pane::Log), None, "at the bottom, the log follows the feed");
 }
 
@@ -199,7 +207,7 @@ fn open_and_copy_apply_to_the_selected_log_line() {
 fn copied_text_has_no_control_sequences_or_secrets() {
     let line = "\u{1b}[31mred\u{202e} sk_live_0123456789abcdef \u{7}bell\n";
     let mut harness = ScreenHarness::new(open_after(line.repeat(2).as_bytes(), usize::MAX));
-    harness.act(Action::Go(Pane::Log));
+    harness.act(go(Pane::Log));
     let Effect::Copy(text, _) = harness.act(Action::Copy).remove(0) else { panic!("nothing copied") };
     assert_eq!(text, "red sk_live_*** bell");
 }
@@ -207,7 +215,7 @@ fn copied_text_has_no_control_sequences_or_secrets() {
 #[test]
 fn esc_goes_back_one_step_at_a_time() {
     let mut harness = ScreenHarness::new(eventful(12_000_000));
-    harness.act(Action::Go(Pane::Errors));
+    harness.act(go(Pane::Errors));
     harness.act(Action::Zoom);
     harness.ui.list_mut(Pane::Errors).filter = Filter::new("rate");
     harness.act(Action::Open);
@@ -229,12 +237,12 @@ fn every_action_is_accepted_in_every_pane() {
     {
         for &pane in Pane::VARIANTS {
             let mut harness = ScreenHarness::new(state.clone());
-            for binding in synctop::views::action::ACTIONS {
+            for binding in ACTIONS {
                 harness.ui.overlays.clear();
-                harness.act(Action::Go(pane));
+                harness.act(go(pane));
                 harness.act(binding.action);
-                harness.act(Action::Down);
-                harness.act(Action::PageUp);
+                harness.act(Action::Move(Move::Down));
+                harness.act(Action::Move(Move::PageUp));
             }
         }
     }

@@ -12,10 +12,11 @@ use ratatui::layout::Rect;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use strum::VariantArray as _;
+use synctop::views::filter::Filter;
 use synctop::views::fleet::{
-    Armed, Confirm, FleetOverlay, FleetPane, FleetScreen, FleetUi, RowKey, RunRow, RunRows, ServiceLink, draw,
+    Armed, Confirm, FleetFrame, FleetInput, FleetModel, FleetOverlay, FleetPane, FleetSheet, FleetUi, RowKey, RunRow,
+    RunRows, ServiceLink, draw,
 };
-use synctop::views::run::state::Filter;
 use synctop::views::{ASCII, Depth, Look, Theme, UNICODE};
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::{ActionResult, PipelineAction};
@@ -103,7 +104,7 @@ fn inbox(fleet: &Fleet) -> Inbox {
     for watched in fleet.pipelines.values() {
         inbox.observe(watched, now() - 900);
     }
-    inbox.acknowledge("f00d000000000002", "mira@ops", now() - 60_000);
+    inbox.acknowledge("f00d000000000002", "mira@ops", Some("key is being rotated"), now() - 60_000);
     inbox
 }
 
@@ -215,15 +216,18 @@ fn picture(state: &State, ui: &FleetUi, look: &Look, (width, height): (u16, u16)
     let area = Rect { x: 0, y: 0, width, height };
     let mut buffer = Buffer::empty(area);
     let acting = [(PipelineAction::Resume, Arc::from("acct_sable"), now() - 2_000)];
-    let screen = FleetScreen {
+    let input = FleetInput {
         fleet: &state.fleet,
         inbox: &state.inbox,
         actions: &state.actions,
         bulk: state.bulk.as_ref(),
-        ui,
         look,
         name: "production",
         address: "https://sync.example.com",
+        argument: "--context production",
+        contexts: &[],
+        is_demo: false,
+        tasks: true,
         color: Some("red"),
         now: now(),
         link: state.link,
@@ -234,7 +238,7 @@ fn picture(state: &State, ui: &FleetUi, look: &Look, (width, height): (u16, u16)
         acting: if state.armed.armed() { &acting } else { &[] },
         store_error: None,
     };
-    draw(&mut buffer, area, &screen);
+    draw(&mut buffer, area, &FleetFrame { model: &FleetModel::new(input, ui), ui });
     buffer
 }
 
@@ -253,15 +257,21 @@ fn every_state_at_every_size_in_every_theme() {
 fn ui_states() -> Vec<(&'static str, FleetUi)> {
     let at = |focus: FleetPane| FleetUi { focus, ..FleetUi::default() };
     let over = |overlay: FleetOverlay| FleetUi { overlays: vec![overlay], ..FleetUi::default() };
+    let sheet = |sheet: FleetSheet| over(FleetOverlay::Sheet(sheet));
     let mut filtered = FleetUi::default();
     filtered.list_mut(FleetPane::Pipelines).filter = Filter::new("!ready");
-    filtered.marked = ["acct_pine".into(), "acct_orchid".into()].into();
-    let mut folded = FleetUi { folds: [Some(true); 7], ..FleetUi::default() };
+    filtered.own.marked = ["acct_pine".into(), "acct_orchid".into()].into();
+    let mut folded = FleetUi::default();
+    for group in synctop_core::fleet::PipelineGroup::VARIANTS {
+        folded.fold(*group, true);
+    }
     folded.list_mut(FleetPane::Pipelines).chosen = Some(RowKey::Head(synctop_core::fleet::PipelineGroup::Ready));
+    let mut tour = FleetUi::default();
+    tour.own.tour = Some("Tour (simulated): Enter opens a run  d details  w arms, then R resumes");
     let confirm = |action, targets: &[&str], word: Option<&str>| {
         let targets = targets.iter().map(|id| (Arc::from(*id), None)).collect();
         let command = "synctop pipelines resume acct_orchid acct_pine --context production".into();
-        over(FleetOverlay::Confirm(Box::new(Confirm {
+        sheet(FleetSheet::Confirm(Box::new(Confirm {
             action,
             targets,
             left_out: if word.is_none() { vec!["acct_vesper".into()] } else { Vec::new() },
@@ -270,11 +280,16 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
             why: Input::default(),
             typing_why: false,
             command,
+            top: 0,
         })))
     };
     let row = |number, good| RunRow {
         number,
-        text: format!("{number:>4}  2026-11-20 08:01:02  SUCCEEDED, succeeded  41s"),
+        started_at: time::parse("2026-11-20T08:01:02Z"),
+        elapsed_ms: Some(41_000),
+        records: Some(16_375),
+        outcome: if good == Some(true) { "succeeded".into() } else { "failed".into() },
+        message: (good != Some(true)).then(|| "the key lacks 'Disputes Read'".into()),
         good,
     };
     vec![
@@ -283,12 +298,12 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
         ("fleet-many", at(FleetPane::Bulk)),
         ("fleet-filtered-marked", filtered),
         ("fleet-folded", folded),
-        ("fleet-describe", over(FleetOverlay::Pipeline { id: "acct_quartz".into(), top: 0 })),
-        ("fleet-error", over(FleetOverlay::Error { fingerprint: TABLE.2.into(), top: 0 })),
-        ("fleet-action", over(FleetOverlay::ActionRecord { seq: 2, top: 0 })),
+        ("fleet-describe", sheet(FleetSheet::Pipeline { id: "acct_quartz".into(), top: 0 })),
+        ("fleet-error", sheet(FleetSheet::Error { fingerprint: TABLE.2.into(), top: 0 })),
+        ("fleet-action", sheet(FleetSheet::ActionRecord { seq: 2, top: 0 })),
         (
             "fleet-runs",
-            over(FleetOverlay::Runs {
+            sheet(FleetSheet::Runs {
                 id: "acct_cedar".into(),
                 rows: RunRows::Loaded(vec![row(2, Some(true)), row(1, Some(false))]),
                 chosen: 1,
@@ -296,7 +311,7 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
         ),
         (
             "fleet-contexts",
-            over(FleetOverlay::Contexts {
+            sheet(FleetSheet::Contexts {
                 names: vec![
                     ("local".into(), "http://127.0.0.1:4020".into()),
                     ("production".into(), "https://sync.example.com, read-only".into()),
@@ -307,14 +322,8 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
         ("fleet-confirm", confirm(PipelineAction::Resume, &["acct_orchid", "acct_pine"], None)),
         ("fleet-confirm-delete", confirm(PipelineAction::Delete, &["acct_orchid"], Some("acct_orchid"))),
         ("fleet-help", over(FleetOverlay::Help { top: 0 })),
-        ("fleet-quit", over(FleetOverlay::ConfirmQuit)),
-        (
-            "fleet-tour",
-            FleetUi {
-                tour: Some("Tour (simulated): Enter opens a run  d details  w arms, then R resumes"),
-                ..FleetUi::default()
-            },
-        ),
+        ("fleet-quit", over(FleetOverlay::Quit)),
+        ("fleet-tour", tour),
     ]
 }
 
@@ -370,10 +379,10 @@ fn hostile_service_data_draws_no_control_characters() {
     };
     let ids: Vec<_> = state.fleet.pipelines.keys().cloned().collect();
     let mut uis: Vec<_> = ui_states().into_iter().map(|(_, ui)| ui).collect();
-    uis.extend(
-        ids.into_iter()
-            .map(|id| FleetUi { overlays: vec![FleetOverlay::Pipeline { id, top: 0 }], ..FleetUi::default() }),
-    );
+    uis.extend(ids.into_iter().map(|id| FleetUi {
+        overlays: vec![FleetOverlay::Sheet(FleetSheet::Pipeline { id, top: 0 })],
+        ..FleetUi::default()
+    }));
     for ui in uis {
         for size in [(80, 24), (160, 60)] {
             let drawn = text(&picture(&state, &ui, &look(Theme::Dark), size));

@@ -78,7 +78,7 @@ fn failing_canary_stops_the_bulk_resume_of_pipelines_with_one_error() {
     let mut term = connect(home.path(), (120, 40), &url, &[]);
     term.wait_for("4 PARKED");
     // Pipelines with one cause are grouped.
-    term.wait_for("3 have one error");
+    term.wait_for("3 pipelines have system_error");
     term.wait_for("3 pipelines");
     // Actions are disabled until the screen is armed.
     term.keys("R");
@@ -92,7 +92,7 @@ fn failing_canary_stops_the_bulk_resume_of_pipelines_with_one_error() {
     term.wait_for("resume 4 pipelines");
     term.wait_for("synctop pipelines resume acct_a1 acct_a2 acct_a3 acct_b1");
     term.keys("n");
-    term.wait_for("nothing was done");
+    term.wait_for("canceled: no change");
     assert_eq!(
         server.client().get("/actions").json()["data"]
             .as_array()
@@ -109,7 +109,7 @@ fn failing_canary_stops_the_bulk_resume_of_pipelines_with_one_error() {
     term.keys("y");
     term.until("the first is parked again", |term| {
         let text = term.text();
-        text.contains("stopped, the rest is skipped") && text.matches("skipped: not touched").count() == 3
+        text.contains("stopped, the rest is skipped") && text.matches("skipped: not sent").count() == 3
     });
     term.wait_for("SAME error");
     let revisions = |server: &Server| -> Vec<u64> {
@@ -147,12 +147,14 @@ fn failing_canary_stops_the_bulk_resume_of_pipelines_with_one_error() {
     again.wait_for("fixed");
     // Acknowledgments are stored too.
     again.keys("a");
+    again.wait_for("Enter acknowledges");
+    again.keys("waits for the table\r");
     again.wait_for("acknowledged");
     signal(again.pid(), Signal::TERM);
     assert_eq!(again.exit_code(), 143);
     assert!(again.is_restored());
     let mut third = connect(home.path(), (120, 40), &url, &[]);
-    third.wait_for("acked by");
+    third.wait_for("waits for the table");
     third.keys("q");
     third.exit_code();
 }
@@ -333,7 +335,7 @@ fn run_of_a_polled_service_is_shown_with_the_time_of_its_state() {
     term.keys("wR");
     term.wait_for("resume pipe_streamfail");
     term.keys("n");
-    term.wait_for("nothing was done");
+    term.wait_for("canceled: no change");
     term.keys("q");
     assert_eq!(term.exit_code(), 0);
 }

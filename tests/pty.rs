@@ -202,9 +202,9 @@ fn piped_input_leaves_keys_to_the_terminal() {
     let mut term = Term::shell(SIZE, &line);
     term.wait_for("SUCCEEDED");
     term.keys("?");
-    term.wait_for("every action");
+    term.wait_for("keys and marks");
     term.keys("\x1b");
-    term.wait_gone("every action");
+    term.wait_gone("keys and marks");
     term.keys("/prod\r");
     term.wait_for("1 of 4, /prod/");
     term.keys("q");

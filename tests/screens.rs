@@ -18,8 +18,11 @@ use std::sync::LazyLock;
 use strum::VariantArray as _;
 use synctop::net::source::ingest::Ingest;
 use synctop::net::source::ingest::RewindData;
-use synctop::views::run::state::{Chosen, Filter, Overlay};
-use synctop::views::{ASCII, Depth, Look, Pane, Screen, Scrub, Theme, UNICODE, Ui, draw, inline};
+use synctop::views::filter::Filter;
+use synctop::views::run::state::{Chosen, RunOverlay, RunSheet};
+use synctop::views::{
+    ASCII, Depth, Look, Pane, RunFrame, RunInput, RunModel, RunUi as Ui, Scrub, Theme, UNICODE, draw, inline,
+};
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::history::{History, LogPosition};
 use synctop_core::reduce::{Exit, Link, Progress};
@@ -34,6 +37,8 @@ struct State {
     age: u64,
     /// Time-travel view; `None` for the live screen.
     past: Option<PastView>,
+    /// Rewind index of a live screen.
+    history: Option<History>,
 }
 
 /// View of an earlier instant.
@@ -75,15 +80,30 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
     let mut read_failed = open_after(&reads, reads.len());
     read_failed.close(Some(Exit::Code(1)));
     vec![
-        State { name: "empty", progress: Progress::default(), link: Link::Waiting, age: 0, past: None },
-        State { name: "running", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 900, past: None },
-        State { name: "stalled", progress: open_after(&eventful, MIDWAY), link: Link::Live, age: 95_000, past: None },
+        State { name: "empty", progress: Progress::default(), link: Link::Waiting, age: 0, past: None, history: None },
+        State {
+            name: "running",
+            progress: open_after(&eventful, MIDWAY),
+            link: Link::Live,
+            age: 900,
+            past: None,
+            history: Some(history_of(&eventful[..MIDWAY])),
+        },
+        State {
+            name: "stalled",
+            progress: open_after(&eventful, MIDWAY),
+            link: Link::Live,
+            age: 95_000,
+            past: None,
+            history: None,
+        },
         State {
             name: "ended-well",
             progress: reduced(&bytes("stripe-progress/02-many-streams.ndjson.zst")),
             link: Link::Ended(Some(Exit::Code(0))),
             age: 0,
             past: None,
+            history: None,
         },
         State {
             name: "ended-badly",
@@ -91,6 +111,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
             link: Link::Ended(Some(Exit::Code(0))),
             age: 0,
             past: None,
+            history: None,
         },
         State {
             name: "replay",
@@ -105,6 +126,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
                 behind: None,
                 indexing: Some(0.43),
             }),
+            history: None,
         },
         State {
             name: "behind",
@@ -119,6 +141,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
                 behind: Some(754_000),
                 indexing: None,
             }),
+            history: None,
         },
         State {
             name: "untimed",
@@ -133,6 +156,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
                 behind: None,
                 indexing: None,
             }),
+            history: None,
         },
         // Three streams failed, one waits for a rate limit.
         State {
@@ -141,6 +165,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
             link: Link::Live,
             age: 700,
             past: None,
+            history: None,
         },
         State {
             name: "airbyte-failed",
@@ -148,6 +173,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
             link: Link::Ended(Some(Exit::Code(1))),
             age: 0,
             past: None,
+            history: None,
         },
         State {
             name: "airbyte-loading",
@@ -155,6 +181,7 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
             link: Link::Live,
             age: 200,
             past: None,
+            history: None,
         },
         State {
             name: "singer-stopped",
@@ -162,8 +189,16 @@ static STATES: LazyLock<Vec<State>> = LazyLock::new(|| {
             link: Link::Ended(Some(Exit::Code(0))),
             age: 0,
             past: None,
+            history: None,
         },
-        State { name: "killed", progress: killed, link: Link::Ended(Some(Exit::Signal(9))), age: 0, past: None },
+        State {
+            name: "killed",
+            progress: killed,
+            link: Link::Ended(Some(Exit::Signal(9))),
+            age: 0,
+            past: None,
+            history: None,
+        },
     ]
 });
 
@@ -207,17 +242,19 @@ fn look(theme: Theme) -> Look {
 fn picture(state: &State, ui: &Ui, look: &Look, (width, height): (u16, u16)) -> Buffer {
     let area = Rect { x: 0, y: 0, width, height };
     let mut buffer = Buffer::empty(area);
-    with_screen(state, ui, look, |screen| draw(&mut buffer, area, screen));
+    with_input(state, look, |input| {
+        let model = RunModel::new(input, ui);
+        draw(&mut buffer, area, &RunFrame { model: &model, ui });
+    });
     buffer
 }
 
-fn with_screen<R>(state: &State, ui: &Ui, look: &Look, see: impl FnOnce(&Screen) -> R) -> R {
+fn with_input<R>(state: &State, look: &Look, see: impl FnOnce(RunInput) -> R) -> R {
     let over = state.progress.closed || state.progress.attempt.end.is_some();
     let age = i64::try_from(if over { 0 } else { state.age }).unwrap();
-    let screen = Screen {
+    see(RunInput {
         progress: &state.progress,
         link: &state.link,
-        ui,
         look,
         source: "engine.ndjson",
         engine_runs: false,
@@ -236,13 +273,14 @@ fn with_screen<R>(state: &State, ui: &Ui, look: &Look, see: impl FnOnce(&Screen)
             indexing: seen.indexing,
             spooled: seen.indexing.is_some(),
         }),
-    };
-    see(&screen)
+        history: state.past.as_ref().map(|seen| &seen.history).or(state.history.as_ref()),
+        nested: false,
+    })
 }
 
 /// Lines of the inline display (`synctop tee`).
 fn beside(state: &State, look: &Look, width: u16) -> Buffer {
-    with_screen(state, &Ui::default(), look, |screen| inline(screen, width))
+    with_input(state, look, |input| inline(input, width))
 }
 
 #[test]
@@ -259,7 +297,8 @@ fn every_state_at_every_size_in_every_theme() {
 /// UI states with their snapshot and state names: each pane and each overlay.
 fn ui_states() -> Vec<(&'static str, &'static str, Ui)> {
     let at = |pane: Pane, zoomed: bool| Ui { focus: pane, zoomed, ..Ui::default() };
-    let over = |overlay: Overlay| Ui { overlays: vec![overlay], ..Ui::default() };
+    let over = |overlay: RunOverlay| Ui { overlays: vec![overlay], ..Ui::default() };
+    let sheet = |sheet: RunSheet| Ui { overlays: vec![RunOverlay::Sheet(sheet)], ..Ui::default() };
     let error = state("running").progress.errors.groups()[0].id;
     let filtered = |pattern: &str| {
         let mut ui = Ui::default();
@@ -268,9 +307,11 @@ fn ui_states() -> Vec<(&'static str, &'static str, Ui)> {
     };
     let typing = |pattern: &str| {
         let mut ui = filtered(pattern);
-        ui.overlays = vec![Overlay::Filter { input: Input::new(pattern.into()), before: Filter::default() }];
+        ui.overlays = vec![RunOverlay::Filter { input: Input::new(pattern.into()), before: Filter::default() }];
         ui
     };
+    let mut frozen = Ui::default();
+    frozen.own.frozen = true;
     let mut chosen = Ui::default();
     chosen.list_mut(Pane::Streams).chosen = Some(Chosen::Stream("refund".into()));
     vec![
@@ -284,20 +325,20 @@ fn ui_states() -> Vec<(&'static str, &'static str, Ui)> {
         ("filtered", "running", filtered("!pay")),
         ("filter-typing", "running", typing("pay")),
         ("filter-bad", "running", typing("pay(")),
-        ("help", "running", over(Overlay::Help { top: 0 })),
-        ("palette", "running", over(Overlay::Palette { input: Input::new("err".into()), chosen: 1 })),
-        ("stream", "running", over(Overlay::Stream { key: "charge".into(), top: 0 })),
-        ("stream-waiting", "running", over(Overlay::Stream { key: "payout".into(), top: 0 })),
-        ("error", "running", over(Overlay::Error { id: error, top: 0 })),
-        ("line", "running", over(Overlay::Line { number: 3, top: 0 })),
-        ("goto", "replay", over(Overlay::Goto { input: Input::new("+10m".into()), bad: None })),
+        ("help", "running", over(RunOverlay::Help { top: 0 })),
+        ("palette", "running", over(RunOverlay::Palette { input: Input::new("err".into()), chosen: 1 })),
+        ("stream", "running", sheet(RunSheet::Stream { key: "charge".into(), top: 0 })),
+        ("stream-waiting", "running", sheet(RunSheet::Stream { key: "payout".into(), top: 0 })),
+        ("error", "running", sheet(RunSheet::Error { id: error, top: 0 })),
+        ("line", "running", sheet(RunSheet::Line { number: 3, top: 0 })),
+        ("goto", "replay", sheet(RunSheet::Goto { input: Input::new("+10m".into()), bad: None })),
         (
             "goto-bad",
             "behind",
-            over(Overlay::Goto { input: Input::new("x".into()), bad: Some("a place is 08:31:20".into()) }),
+            sheet(RunSheet::Goto { input: Input::new("x".into()), bad: Some("a place is 08:31:20".into()) }),
         ),
-        ("confirm", "running", over(Overlay::ConfirmQuit)),
-        ("frozen", "running", Ui { frozen: true, ..Ui::default() }),
+        ("confirm", "running", over(RunOverlay::Quit)),
+        ("frozen", "running", frozen),
     ]
 }
 
@@ -327,7 +368,7 @@ fn small_and_ascii_screens_match_their_snapshots() {
 
 #[test]
 fn selected_row_is_highlighted_in_every_theme() {
-    for theme in [Theme::Dark, Theme::Light, Theme::Mono] {
+    for &theme in Theme::VARIANTS {
         let buffer = picture(state("running"), &Ui::default(), &look(theme), (80, 24));
         let row = (0..24).find(|y| buffer[(0, *y)].symbol() == "▌").expect("a mark at the chosen row");
         let (chosen, other) = (buffer[(40, row)].style(), buffer[(40, row + 2)].style());
@@ -349,11 +390,19 @@ fn control_characters_and_secrets_of_a_feed_are_not_drawn() {
         "\n",
     );
     let progress = open_after(hostile.as_bytes(), usize::MAX);
-    let state = State { name: "hostile", progress, link: Link::Down("no \u{1b}[2J route".into()), age: 0, past: None };
+    let state = State {
+        name: "hostile",
+        progress,
+        link: Link::Down("no \u{1b}[2J route".into()),
+        age: 0,
+        past: None,
+        history: None,
+    };
     let id = state.progress.errors.groups()[0].id;
     let mut uis = vec![Ui::default(), Ui { focus: Pane::Log, zoomed: true, ..Ui::default() }];
-    uis.push(Ui { overlays: vec![Overlay::Error { id, top: 0 }], ..Ui::default() });
-    uis.push(Ui { overlays: vec![Overlay::Stream { key: "ev\u{1b}[2Jil\u{202e}".into(), top: 0 }], ..Ui::default() });
+    let open = |sheet: RunSheet| Ui { overlays: vec![RunOverlay::Sheet(sheet)], ..Ui::default() };
+    uis.push(open(RunSheet::Error { id, top: 0 }));
+    uis.push(open(RunSheet::Stream { key: "ev\u{1b}[2Jil\u{202e}".into(), top: 0 }));
     for ui in uis {
         for size in [(80, 24), (160, 60)] {
             let text = text(&picture(&state, &ui, &look(Theme::Dark), size));
@@ -369,14 +418,14 @@ fn any_ui() -> impl Strategy<Value = Ui> {
         let top = usize::from(top);
         let error = state("running").progress.errors.groups()[0].id;
         match which {
-            0 => vec![Overlay::Help { top }],
-            1 => vec![Overlay::Palette { input: Input::new("e".into()), chosen: top }],
-            2 => vec![Overlay::Filter { input: Input::new("a".repeat(top % 300)), before: Filter::default() }],
-            3 => vec![Overlay::Stream { key: "charge".into(), top }],
-            4 => vec![Overlay::Error { id: error, top }],
-            5 => vec![Overlay::Line { number: top as u64, top: 0 }],
-            6 => vec![Overlay::ConfirmQuit],
-            7 => vec![Overlay::Goto { input: Input::new("9".repeat(top % 300)), bad: None }],
+            0 => vec![RunOverlay::Help { top }],
+            1 => vec![RunOverlay::Palette { input: Input::new("e".into()), chosen: top }],
+            2 => vec![RunOverlay::Filter { input: Input::new("a".repeat(top % 300)), before: Filter::default() }],
+            3 => vec![RunOverlay::Sheet(RunSheet::Stream { key: "charge".into(), top })],
+            4 => vec![RunOverlay::Sheet(RunSheet::Error { id: error, top })],
+            5 => vec![RunOverlay::Sheet(RunSheet::Line { number: top as u64, top: 0 })],
+            6 => vec![RunOverlay::Quit],
+            7 => vec![RunOverlay::Sheet(RunSheet::Goto { input: Input::new("9".repeat(top % 300)), bad: None })],
             _ => Vec::new(),
         }
     });
@@ -394,8 +443,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..9, ui in any_ui(), theme in 0usize..3) {
-        let theme = [Theme::Dark, Theme::Light, Theme::Mono][theme];
+    fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..9, ui in any_ui(), theme in 0usize..5) {
+        let theme = Theme::VARIANTS[theme];
         picture(&STATES[which], &ui, &look(theme), (width, height));
     }
 }

@@ -1,20 +1,16 @@
-//! Side effects of actions, performed by the event loop.
+//! Side effects of actions, performed by the shell and by its screen.
 
-use crate::views::action::Travel;
-
-/// Side effect of an action, performed by the event loop.
+/// Side effect of an action of a screen whose own effects are `E`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
+pub enum Effect<E> {
     Quit,
-    /// Quits immediately, even if an engine runs.
+    /// Quits immediately, even if something runs.
     Interrupt,
     Suspend,
     Redraw,
     NextTheme,
     ToggleMouse,
-    /// True freezes the screen.
-    Freeze(bool),
-    Travel(Travel),
     /// Copies a text; the second value names it for the notice.
     Copy(String, &'static str),
+    Own(E),
 }

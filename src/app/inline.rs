@@ -3,7 +3,7 @@
 
 use crate::net::source::pipe;
 use crate::util::sys::{lock, now};
-use crate::views::{self, Look, Screen, Ui};
+use crate::views::{self, Look, RunInput};
 use crossterm::cursor::MoveUp;
 use crossterm::queue;
 use crossterm::style::{Attribute, Print, PrintStyledContent, SetAttribute, StyledContent};
@@ -254,10 +254,9 @@ impl InlineWriter {
             _ if self.lines == 0 => Link::Waiting,
             _ => Link::Live,
         };
-        let screen = Screen {
+        let input = RunInput {
             progress,
             link: &link,
-            ui: &Ui::default(),
             look: &self.look,
             source: &self.source,
             engine_runs: false,
@@ -265,9 +264,11 @@ impl InlineWriter {
             age,
             watched: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             scrub: None,
+            history: None,
+            nested: false,
         };
         // The last column stays empty because some terminals wrap a line that fills it.
-        let picture = views::inline(&screen, width - 1);
+        let picture = views::inline(input, width - 1);
         if picture == self.picture {
             return;
         }

@@ -159,6 +159,9 @@ pub struct LookArgs {
     /// Leave the mouse to the terminal, for text selection
     #[arg(long, global = true)]
     pub no_mouse: bool,
+    /// Standard sizes of the panes: neither read nor remember those of earlier runs
+    #[arg(long, global = true)]
+    pub fresh: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -167,12 +170,16 @@ pub enum ThemeArg {
     Dark,
     Light,
     Mono,
+    ColorblindDark,
+    ColorblindLight,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GlyphsArg {
     Auto,
     Unicode,
+    /// Unicode without braille patterns
+    Blocks,
     Ascii,
 }
 
@@ -257,6 +264,9 @@ pub struct SummaryArgs {
     /// Summarize the log up to this position: 08:31:20, "2026-11-20 08:31", +10m, 50%, "line 1200"
     #[arg(long, value_name = "PLACE", allow_hyphen_values = true)]
     pub at: Option<String>,
+    /// Show the 60 seconds before this position, per stream: retries, records, checkpoints, events
+    #[arg(long, value_name = "PLACE", allow_hyphen_values = true, conflicts_with_all = ["at", "quiet"])]
+    pub around: Option<String>,
     /// Print one JSON object, with the same shape for every outcome
     #[arg(long)]
     pub json: bool,

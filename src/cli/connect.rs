@@ -1,7 +1,7 @@
 //! `synctop connect URL|CONTEXT` and `synctop URL`: show the fleet of a service. `synctop` without
 //! arguments: shows the demo, a service in the same process with simulated pipelines.
 
-use crate::app::{FleetEnded, FleetOptions, OpenError, Session};
+use crate::app::{FleetEnded, FleetOptions, OpenError, Session, SizesFile};
 use crate::cli::args::{LookArgs, WatchArgs};
 use crate::cli::error::CommandError;
 use crate::cli::exit;
@@ -85,6 +85,7 @@ fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &Look
         write: false,
         tour: false,
         patience: EFFECT_TIMEOUT,
+        sizes: SizesFile::open(look.fresh),
     }
 }
 

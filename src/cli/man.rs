@@ -3,10 +3,12 @@
 use crate::cli::error::CommandError;
 use crate::cli::files::print;
 use crate::cli::{args, exit};
-use crate::views::action::{ACTIONS, Binding, FLEET_ACTIONS};
+use crate::views::action::Binding;
+use crate::views::fleet::action::FLEET_ACTIONS;
+use crate::views::run::action::ACTIONS;
 
 /// Paths that the program reads or writes.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     (
         "$XDG_CONFIG_HOME/synctop/config.toml",
         "Contexts: names, addresses and token references of services. Default base: ~/.config.",
@@ -15,6 +17,7 @@ const FILES: [(&str, &str); 4] = [
         "$XDG_STATE_HOME/synctop/fleet.db",
         "Error inbox and action log of connect and pipelines. Default base: ~/.local/state.",
     ),
+    ("$XDG_STATE_HOME/synctop/screen.json", "Sizes of the panes. --fresh neither reads nor writes it."),
     ("$XDG_STATE_HOME/synctop/synctop.db", "Store of serve: pipelines, runs, keys, live events, actions."),
     ("$XDG_STATE_HOME/synctop/logs/", "Logs of the runs of serve, in segments that replay opens."),
 ];
@@ -82,12 +85,15 @@ pub(super) fn man(of: Option<&str>) -> Result<u8, CommandError> {
     if of.is_none() {
         manual.render_subcommands_section(&mut page)?;
     }
-    let keys = |table: &[Binding]| table.iter().map(|it| (it.keys.join(", "), it.does.to_owned())).collect::<Vec<_>>();
     let owned = |table: &[(&str, &str)]| {
         table.iter().map(|(term, text)| ((*term).to_owned(), (*text).to_owned())).collect::<Vec<_>>()
     };
     match of {
-        None | Some("replay" | "run" | "backfill") => section(&mut page, "KEYS", &keys(ACTIONS)),
+        None => {
+            section(&mut page, "KEYS OF A RUN", &keys(ACTIONS));
+            section(&mut page, "KEYS OF A FLEET", &keys(FLEET_ACTIONS));
+        }
+        Some("replay" | "run" | "backfill") => section(&mut page, "KEYS", &keys(ACTIONS)),
         Some("connect") => section(&mut page, "KEYS", &keys(FLEET_ACTIONS)),
         Some(_) => {}
     }
@@ -104,6 +110,11 @@ pub(super) fn man(of: Option<&str>) -> Result<u8, CommandError> {
     }
     print(&String::from_utf8_lossy(&page))?;
     Ok(exit::DONE)
+}
+
+/// Returns the keys of a table with their effects.
+fn keys<O>(table: &[Binding<O>]) -> Vec<(String, String)> {
+    table.iter().map(|binding| (binding.keys.join(", "), binding.does.to_owned())).collect()
 }
 
 /// Appends a section of terms and their descriptions.

@@ -1,6 +1,6 @@
 //! `synctop replay FILE...`: replays saved logs on the run screen.
 
-use crate::app::{Options, ReplayStart, Session};
+use crate::app::{Options, ReplayStart, Session, SizesFile};
 use crate::cli::args::{FeedArgs, LookArgs, ReplayArgs};
 use crate::cli::error::CommandError;
 use crate::cli::screen::{leave, need_a_terminal, resolve_look};
@@ -33,7 +33,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         paused: args.paused || args.at.is_some(),
         skip: args.skip_gaps,
     };
-    let mouse = !look.no_mouse;
+    let (mouse, sizes) = (!look.no_mouse, SizesFile::open(look.fresh));
     let (look, ask) = resolve_look(look);
     let (engine, panic_for_test) = (None, None);
     let child_saved = None;
@@ -49,6 +49,7 @@ pub(super) fn replay(args: &ReplayArgs, look: &LookArgs, feed: &FeedArgs) -> Res
         replay: Some(start),
         size,
         nested: false,
+        sizes,
         panic_for_test,
     };
     let code = leave(session.run(options, snapshots), false, false)?;

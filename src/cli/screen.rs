@@ -1,6 +1,6 @@
 //! The full screen of a run, as commands start and leave it.
 
-use crate::app::{self, GlyphChoice, Options, ScreenEnd, ThemeChoice};
+use crate::app::{self, GlyphChoice, Options, ScreenEnd, SizesFile, ThemeChoice};
 use crate::cli::args::{FeedArgs, GlyphsArg, LookArgs, ThemeArg};
 use crate::cli::error::CommandError;
 use crate::cli::exit;
@@ -51,7 +51,7 @@ pub(super) fn show(
     let decoder = feed.decoder();
     let past = RewindData::default();
     let snapshots = net::spawn_ingest(decoder, events, past.clone())?;
-    let mouse = !look.no_mouse;
+    let (mouse, sizes) = (!look.no_mouse, SizesFile::open(look.fresh));
     let (look, ask) = resolve_look(look);
     let (replay, size) = (None, None);
     let options = Options {
@@ -66,6 +66,7 @@ pub(super) fn show(
         replay,
         size,
         nested: false,
+        sizes,
         panic_for_test,
     };
     leave(session.run(options, snapshots), true, strict)
@@ -79,10 +80,13 @@ pub(super) fn resolve_look(look: &LookArgs) -> (crate::views::Look, bool) {
         ThemeArg::Dark => ThemeChoice::Theme(Theme::Dark),
         ThemeArg::Light => ThemeChoice::Theme(Theme::Light),
         ThemeArg::Mono => ThemeChoice::Theme(Theme::Mono),
+        ThemeArg::ColorblindDark => ThemeChoice::Theme(Theme::ColorblindDark),
+        ThemeArg::ColorblindLight => ThemeChoice::Theme(Theme::ColorblindLight),
     };
     let glyphs = match look.glyphs {
         GlyphsArg::Auto => GlyphChoice::Auto,
         GlyphsArg::Unicode => GlyphChoice::Unicode,
+        GlyphsArg::Blocks => GlyphChoice::Blocks,
         GlyphsArg::Ascii => GlyphChoice::Ascii,
     };
     app::look(theme, glyphs)

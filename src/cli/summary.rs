@@ -18,7 +18,8 @@ use std::sync::Arc;
 use synctop_core::ResultClass;
 use synctop_core::protocol::{Decoder, clean, time};
 use synctop_core::reduce::history::LogPosition;
-use synctop_core::reduce::{Outcome, Progress, outcome, target};
+use synctop_core::reduce::{Outcome, Progress, Target, outcome, target};
+use synctop_core::report::lead_up::lead_up_text;
 
 pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let logs = open(&args.files, "summary")?;
@@ -27,6 +28,9 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
         _ => "these files".to_owned(),
     };
     let decoder = feed.decoder();
+    if let Some(place) = &args.around {
+        return around(place, logs, args, &name, &decoder);
+    }
     let mut progress = Progress::new(&decoder);
     let mut place = None;
     let read = match &args.at {
@@ -45,17 +49,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
     };
     let progress = &progress;
     if args.json {
-        let summary = synctop_core::report::summary(progress);
-        let text = if io::stdout().is_terminal() {
-            serde_json::to_string_pretty(&summary)
-        } else {
-            serde_json::to_string(&summary)
-        };
-        let text = text.map_err(|error| CommandError {
-            sentence: format!("Cannot write the summary: {error}."),
-            class: ResultClass::Output,
-        })?;
-        print(&format!("{}\n", clean::json(text)))?;
+        print(&format!("{}\n", clean::json(to_json(&synctop_core::report::summary(progress))?)))?;
     } else if !args.quiet {
         if let Some((words, _)) = &place {
             print(words)?;
@@ -78,6 +72,62 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
     Ok(exit::of_outcome(progress, args.strict))
 }
 
+/// Prints the lead-up of a position: the 60 seconds before it, per stream. The exit code is 0 unless
+/// the log cannot be read.
+fn around(
+    text: &str,
+    logs: Vec<SavedLog>,
+    args: &SummaryArgs,
+    name: &str,
+    decoder: &Decoder,
+) -> Result<u8, CommandError> {
+    let (mut seeker, target, read, _) = seeker_at("--around", text, logs, args.beside.read()?, decoder)?;
+    let lead_up = seeker.lead_up(target, None).map_err(|error| SourceError::of("the log", &error))?;
+    if args.json {
+        print(&format!("{}\n", clean::json(to_json(&lead_up)?)))?;
+    } else {
+        let line = lead_up.end.line.map(synctop_core::format::count).unwrap_or_default();
+        let at = lead_up.end.at.map(|at| format!(" at {}", time::iso(at))).unwrap_or_default();
+        let stream = lead_up.stream.as_deref().map(|stream| format!(", stream {stream}")).unwrap_or_default();
+        print(&format!("the 60 s before line {line}{at}{stream}\n{}", lead_up_text(&lead_up)))?;
+    }
+    if let Err(error) = read {
+        return Err(SourceError::of(name, &error).into());
+    }
+    Ok(exit::DONE)
+}
+
+/// Formats an object as JSON: over several lines on a terminal.
+fn to_json(object: &impl serde::Serialize) -> Result<String, CommandError> {
+    let text =
+        if io::stdout().is_terminal() { serde_json::to_string_pretty(object) } else { serde_json::to_string(object) };
+    text.map_err(|error| CommandError {
+        sentence: format!("Cannot write the summary: {error}."),
+        class: ResultClass::Output,
+    })
+}
+
+/// Returns a seeker of a log, a position in it, the result of reading the log, and the progress at
+/// its end.
+///
+/// # Errors
+///
+/// Returns a usage error if `text`, the value of `flag`, is not a position of this log.
+fn seeker_at(
+    flag: &str,
+    text: &str,
+    logs: Vec<SavedLog>,
+    sidecar_files: Sidecar,
+    decoder: &Decoder,
+) -> Result<(Seeker, Target, io::Result<()>, Progress), CommandError> {
+    let past = RewindData { store: Arc::new(ByteStore::default()), ..RewindData::default() };
+    let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
+    let read = indexer.run(logs, sidecar_files, decoder);
+    let place = target(text, &lock(&past.history), LogPosition::default());
+    let place = place.map_err(|why| CommandError::usage(format!("{flag} {text}: {why}")))?;
+    Ok((Seeker::new(past.store, past.history, *decoder), place, read, indexer.progress))
+}
+
 /// Returns the progress at a position of a log, the progress at its end, and the result of reading
 /// the log.
 ///
@@ -90,18 +140,9 @@ fn progress_at(
     sidecar_files: Sidecar,
     decoder: &Decoder,
 ) -> Result<(Progress, Progress, io::Result<()>), CommandError> {
-    let past = RewindData { store: Arc::new(ByteStore::default()), ..RewindData::default() };
-    let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
-    let read = indexer.run(logs, sidecar_files, decoder);
-    let (place, end) = {
-        let history = lock(&past.history);
-        (target(text, &history, LogPosition::default()), history.end())
-    };
-    let place = place.map_err(|why| CommandError::usage(format!("--at {text}: {why}")))?;
-    let mut seeker = Seeker::new(past.store, past.history, *decoder);
+    let (mut seeker, place, read, end) = seeker_at("--at", text, logs, sidecar_files, decoder)?;
     seeker.go(place).map_err(|error| SourceError::of("the log", &error))?;
-    if seeker.progress().input.bytes == end.bytes {
-        return Ok((indexer.progress.clone(), indexer.progress, read));
-    }
-    Ok((seeker.progress().clone(), indexer.progress, read))
+    let at = seeker.progress();
+    let at = if at.input.bytes == end.input.bytes { end.clone() } else { at.clone() };
+    Ok((at, end, read))
 }

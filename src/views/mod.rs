@@ -1,33 +1,29 @@
-//! Drawing. Each pane has its own file with one draw function. Views read a [`Screen`] and write
-//! cells into a buffer; they do not change any other state.
+//! Drawing. Each pane has its own file with one draw function. Views read a [`ScreenFrame`] (model and
+//! state) and write cells into a buffer; they do not change any other state.
 //!
 //! ```text
-//!  header   source, attempt, link, clock          run/header.rs
-//!  verdict  SYNCING 04:31  3 ERRORED ...
-//!  why/next                                       (if there is trouble, or after the end)
-//!  totals   records, rates, history
-//!  ranges   coverage, time left, checkpoints
-//! +-- streams.rs --------------------+- errors.rs ---+
-//! |  groups, trouble first           +- doubts.rs ---+   (side by side from 110 columns on,
-//! |                                  +- log.rs ------+    otherwise stacked)
-//! +----------------------------------+ diagnostics.rs+
-//!  timeline.rs the whole log as a line     (in a replay, and when a feed is rewound)
-//!  footer.rs   keys, prompt, toast
+//! ui.rs      state of any screen: focus, lists, overlays     action.rs  tables of actions
+//! hits.rs    targets of clicks                               filter.rs  filter of a list
+//! widgets/   canvas, themes, list, columns, chart, sheet, help, palette, footer
+//! run/       the run screen                                  fleet/     the fleet screen
 //! ```
 //!
-//! Only `run/screen.rs` divides the area. A new pane needs a file, a rectangle there, a variant of
-//! `Pane`, snapshots, and a binding in `action.rs`, which also adds it to the
-//! help.
+//! A screen is a type with [`ScreenTypes`]. Only its `screen.rs` divides the area. A new pane needs
+//! a file, a rectangle there, a variant of its pane type, rows in its model, snapshots, and a row in
+//! its `action.rs`, which also adds it to the help.
 
 pub mod action;
+pub mod filter;
 pub mod fleet;
 pub mod hits;
 pub mod run;
+pub mod ui;
 pub mod widgets;
 
 pub use hits::Hits;
-pub use run::doubts::items as doubt_items;
 pub use run::inline::inline;
+pub use run::model::RunModel;
 pub use run::screen::draw;
-pub use run::state::{Pane, Screen, Scrub, Ui};
-pub use widgets::theme::{ASCII, Depth, Glyphs, Look, Theme, UNICODE};
+pub use run::state::{Pane, RunFrame, RunInput, RunUi, Scrub};
+pub use ui::{ScreenFrame, ScreenTypes, Ui};
+pub use widgets::theme::{ASCII, BLOCKS, Depth, Glyphs, Look, Theme, UNICODE};

@@ -217,7 +217,7 @@ fn inbox_error_is_fixed_by_a_success_and_regressed_when_it_returns() {
         assert!(see(&mut inbox, vec![parked("a_a", 1, 500), parked("b_b", 1, 900)], poll * 1_000).is_empty());
     }
     assert_eq!(inbox.items["f1"].hits["a_a"].count, 1);
-    inbox.acknowledge("f1", "me", 60_000);
+    inbox.acknowledge("f1", "me", Some("waits for the key"), 60_000);
     assert_eq!(inbox.items["f1"].state(), InboxState::Acked);
     // A running pipeline keeps its error open; a success closes it for that pipeline.
     see(

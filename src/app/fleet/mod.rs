@@ -1,14 +1,14 @@
 //! The fleet screen.
 //!
 //! ```text
-//! app.rs  event loop     input.rs  keys, mouse, typing     update.rs  actions of the screen
-//! actions.rs  actions on pipelines, past runs              open.rs  lends the terminal to a run
+//! screen.rs  service, background work     update.rs  actions to effects     confirm.rs  targets
+//! perform.rs  effects on pipelines        open.rs    run screen of a pipeline
 //! ```
 
-pub(crate) mod actions;
-pub(crate) mod app;
-pub(crate) mod input;
-pub(crate) mod open;
+mod confirm;
+mod open;
+mod perform;
+mod screen;
 pub(crate) mod update;
 
-pub use app::{FleetEnded, FleetOptions, OpenError};
+pub use crate::app::fleet::screen::{FleetEnded, FleetOptions, OpenError};

@@ -5,11 +5,12 @@ use crate::net::timeline::rewind::{Request, Rewind, View};
 use crate::net::timeline::seek::Step;
 use crate::util::sys::lock;
 use crate::views::Scrub;
-use crate::views::action::Travel;
+use crate::views::run::action::Travel;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use synctop_core::protocol::Millis;
 use synctop_core::reduce::history::{GAP_MS, History, LogPosition};
+use synctop_core::reduce::lead_up::LeadUp;
 use synctop_core::reduce::{Axis, Progress, Target};
 
 /// Playback speeds as multiples of the log's own speed; 0 is unlimited.
@@ -119,6 +120,21 @@ impl TimeTravel {
     /// True while a requested seek has not produced a view.
     pub(crate) fn is_seeking(&self) -> bool {
         self.rewind.busy()
+    }
+
+    /// True if the view is that of the last request.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.served >= self.last_request)
+    }
+
+    /// Reads the lead-up of an instant in the background.
+    pub(crate) fn lead_up(
+        &self,
+        place: Target,
+        stream: Option<Arc<str>>,
+        done: impl FnOnce(std::io::Result<LeadUp>) + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.rewind.lead_up(place, stream, done)
     }
 
     /// Speed as text: `4x`, `1/4x`, `max`.
@@ -238,6 +254,7 @@ impl TimeTravel {
             Travel::Mark(kind, on) => self.step(Step::Mark(kind, on)),
             Travel::Begin => self.jump(Target::Begin),
             Travel::Now => self.jump(Target::End),
+            Travel::Share(share) => self.jump_to_share(f64::from(share) / f64::from(u16::MAX)),
             Travel::Goto => {}
         }
         None
@@ -270,7 +287,7 @@ impl TimeTravel {
     }
 
     /// Jumps to a share (0 to 1) of the scrubber's width.
-    pub(crate) fn jump_to_share(&mut self, share: f64) {
+    fn jump_to_share(&mut self, share: f64) {
         let target = {
             let history = self.history();
             Axis::new(&history, self.skip).target(share)

@@ -1,15 +1,19 @@
 //! Event-loop hooks for time travel: hold, seek, return to the live view.
 
-use crate::app::run::app::{RedrawReason, RunApp};
+use crate::app::run::screen::RunScreen;
+use crate::app::run::update::select_error;
+use crate::app::shell::{RedrawReason, Shell};
 use crate::net::source::ingest::Snapshot;
-use crate::views::action::Travel;
+use crate::views::run::action::Travel;
+use crate::views::run::errors::ErrorItem;
+use crate::views::run::state::RunSheet;
 use std::sync::Arc;
-use synctop_core::reduce::history::LogPosition;
+use synctop_core::reduce::history::{LogPosition, Mark};
 use synctop_core::reduce::{Link, Target, target};
 
-impl RunApp<'_> {
+impl RunScreen {
     /// Takes a new earlier view and shows it.
-    pub(crate) fn take_view(&mut self) {
+    pub(crate) fn take_view(&mut self, shell: &mut Shell) {
         let playing = self.time_travel.playing();
         let word = self.time_travel.take_view();
         let end = self.time_travel.history().end();
@@ -29,11 +33,65 @@ impl RunApp<'_> {
             };
             self.shown = Snapshot { progress: Arc::clone(&view.progress), link, last_line: None };
         }
-        if let Some(word) = word {
-            self.ui.toast = Some(word);
-            self.toast_at = None;
+        if self.select_reached && self.time_travel.has_arrived() {
+            self.select_reached = false;
+            if self.time_travel.view().is_some_and(|view| !view.failed) {
+                self.select_newest_error();
+            }
         }
-        self.request_redraw(RedrawReason::Key);
+        if let Some(word) = word {
+            shell.notice(&mut self.ui, word);
+        }
+        shell.request_redraw(RedrawReason::Key);
+    }
+
+    /// Selects the error that the last line of the view reports, and its stream.
+    fn select_newest_error(&mut self) {
+        let progress = Arc::clone(&self.shown.progress);
+        let newest = |group: &&Arc<synctop_core::reduce::ErrorGroup>| group.places.back().map(|place| place.line);
+        let Some(group) = progress.errors.groups().iter().max_by_key(newest) else { return };
+        let item = ErrorItem::Error(group);
+        if let Some(open @ RunSheet::Error { .. }) = self.ui.sheet_mut() {
+            *open = RunSheet::Error { id: group.id, top: 0 };
+        }
+        select_error(&mut self.ui, &item);
+        // The stream that this occurrence names, of the many that the group may have.
+        let stream = group.places.back().and_then(|place| place.stream.as_ref());
+        if let Some(stream) = stream {
+            let chosen = crate::views::run::state::Chosen::Stream(stream.to_string());
+            self.ui.list_mut(crate::views::Pane::Streams).chosen = Some(chosen);
+        }
+    }
+
+    /// Seeks to a position that was typed. An invalid one stays in the prompt, with the error, to
+    /// be corrected.
+    pub(crate) fn go_to(&mut self, text: &str, shell: &mut Shell) {
+        if text.trim().is_empty() {
+            self.ui.overlays.pop();
+            return;
+        }
+        let from = match self.time_travel.view() {
+            Some(view) => LogPosition { at: view.at, ..LogPosition::of(&view.progress) },
+            None => LogPosition::of(&self.shown.progress),
+        };
+        let found = target(text, &self.time_travel.history(), from);
+        match found {
+            Ok(Target::End) if self.time_travel.live => {
+                self.ui.overlays.pop();
+                self.back_to_now();
+            }
+            Ok(place) => {
+                self.ui.overlays.pop();
+                self.hold();
+                self.time_travel.jump(place);
+            }
+            Err(why) => {
+                if let Some(RunSheet::Goto { bad, .. }) = self.ui.sheet_mut() {
+                    *bad = Some(why.to_string());
+                }
+            }
+        }
+        shell.request_redraw(RedrawReason::Key);
     }
 
     /// Seeks to the start position of a replay once the index contains it.
@@ -71,9 +129,8 @@ impl RunApp<'_> {
     pub(crate) fn back_to_now(&mut self) {
         self.time_travel.return_to_live();
         self.frozen_at = None;
-        self.ui.frozen = false;
+        self.ui.own.frozen = false;
         self.shown = self.snapshots.borrow_and_update().clone();
-        self.request_redraw(RedrawReason::Key);
     }
 
     /// Performs a time travel action.
@@ -86,6 +143,7 @@ impl RunApp<'_> {
                     | Travel::Ten(true)
                     | Travel::Minute(true)
                     | Travel::Mark(_, true)
+                    | Travel::Share(u16::MAX)
             );
             match what {
                 Travel::Now => return self.back_to_now(),
@@ -98,6 +156,8 @@ impl RunApp<'_> {
                 _ => self.hold(),
             }
         }
+        // `n` and `N` select the error that they reach.
+        self.select_reached = matches!(what, Travel::Mark(Mark::Error, _));
         if let Some(word) = self.time_travel.travel(what) {
             self.ui.toast = Some(word);
         }
@@ -108,7 +168,7 @@ impl RunApp<'_> {
         if self.time_travel.view().is_none() {
             self.time_travel.hold(&self.shown.progress, self.shown.progress.last_at);
             self.frozen_at = None;
-            self.ui.frozen = false;
+            self.ui.own.frozen = false;
         }
     }
 }

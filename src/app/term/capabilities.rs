@@ -1,6 +1,6 @@
 //! Detection of theme, color depth and glyphs that suit this terminal.
 
-use crate::views::{ASCII, Depth, Look, Theme, UNICODE};
+use crate::views::{ASCII, BLOCKS, Depth, Look, Theme, UNICODE};
 
 /// Requested theme: a fixed one, or one chosen by the terminal's background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum ThemeChoice {
 pub enum GlyphChoice {
     Auto,
     Unicode,
+    /// Unicode without braille patterns.
+    Blocks,
     Ascii,
 }
 
@@ -30,15 +32,16 @@ pub fn look(theme: ThemeChoice, glyphs: GlyphChoice) -> (Look, bool) {
         // These terminals print the query as text instead of answering it.
         ThemeChoice::Auto => (Theme::Dark, !is_basic && term != "Eterm"),
     };
-    let ascii = match glyphs {
-        GlyphChoice::Ascii => true,
-        GlyphChoice::Unicode => false,
-        GlyphChoice::Auto => {
-            needs_ascii(env("LC_ALL").or_else(|| env("LC_CTYPE")).or_else(|| env("LANG")).as_deref(), &term)
-        }
+    let locale = || env("LC_ALL").or_else(|| env("LC_CTYPE")).or_else(|| env("LANG"));
+    let glyphs = match glyphs {
+        GlyphChoice::Ascii => ASCII,
+        GlyphChoice::Unicode => UNICODE,
+        GlyphChoice::Blocks => BLOCKS,
+        GlyphChoice::Auto if needs_ascii(locale().as_deref(), &term) => ASCII,
+        GlyphChoice::Auto => UNICODE,
     };
     let depth = if is_basic { Depth::Sixteen } else { Depth::Many };
-    (Look { theme, depth, glyphs: if ascii { ASCII } else { UNICODE } }, ask)
+    (Look { theme, depth, glyphs }, ask)
 }
 
 /// True if ASCII glyphs are to be used: others may be missing, or two columns wide (East Asian

@@ -42,13 +42,19 @@ pub fn chord(key: &KeyEvent) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::views::action::{ACTIONS, FLEET_ACTIONS};
+    use crate::views::action::{Binding, KeyContext, bound};
+    use crate::views::fleet::action::FLEET_ACTIONS;
+    use crate::views::run::action::ACTIONS;
+    use std::collections::HashSet;
+    use std::fmt::Debug;
+    use std::hash::Hash;
 
     #[test]
     fn every_bound_key_can_be_typed() {
         let typed = |name: &str| {
             let (modifiers, rest) = match name.strip_prefix("ctrl-") {
                 Some(rest) => (KeyModifiers::CONTROL, rest),
+                None if name.starts_with("alt-") => (KeyModifiers::ALT, &name["alt-".len()..]),
                 None => match name.strip_prefix("shift-").filter(|rest| *rest != "tab") {
                     Some(rest) => (KeyModifiers::SHIFT, rest),
                     None => (KeyModifiers::NONE, name),
@@ -73,8 +79,29 @@ mod tests {
             };
             chord(&KeyEvent::new(code, modifiers))
         };
-        for key in ACTIONS.iter().chain(FLEET_ACTIONS).flat_map(|binding| binding.keys) {
+        let run = ACTIONS.iter().flat_map(|binding| binding.keys);
+        for key in run.chain(FLEET_ACTIONS.iter().flat_map(|binding| binding.keys)) {
             assert_eq!(typed(key).as_deref(), Some(*key));
         }
+    }
+
+    /// In one context a key means one thing, and each action stands once.
+    fn check_table<O: Copy + Eq + Hash + Debug>(table: &[Binding<O>]) {
+        let mut actions = HashSet::new();
+        for binding in table {
+            assert!(actions.insert(binding.action), "{} stands twice", binding.name);
+            assert!(!binding.keys.is_empty() && !binding.does.is_empty());
+            for key in binding.keys {
+                let dialog = binding.section == crate::views::action::HelpSection::Dialog;
+                let context = if dialog { KeyContext::Dialog } else { KeyContext::Panes };
+                assert_eq!(bound(table, context, key), Some(binding.action), "{key} is bound twice");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_and_actions_are_unique_and_described() {
+        check_table(ACTIONS);
+        check_table(FLEET_ACTIONS);
     }
 }

@@ -12,3 +12,4 @@ pub mod keys;
 pub(crate) mod output;
 pub mod session;
 pub mod signals;
+pub(crate) mod terminal_session;

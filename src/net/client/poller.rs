@@ -209,9 +209,9 @@ impl Watcher {
     }
 
     /// Toggles the acknowledgment of an error.
-    pub fn acknowledge(&self, fingerprint: &str, who: &str) {
+    pub fn acknowledge(&self, fingerprint: &str, who: &str, note: Option<&str>) {
         let mut item = None;
-        self.take(|seen| item = Arc::make_mut(&mut seen.inbox).acknowledge(fingerprint, who, now()));
+        self.take(|seen| item = Arc::make_mut(&mut seen.inbox).acknowledge(fingerprint, who, note, now()));
         self.keep(item.into_iter().collect(), true);
     }
 

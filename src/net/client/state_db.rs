@@ -242,7 +242,7 @@ mod tests {
         // Another screen acknowledges the error. This screen stores its older items, which must
         // not revoke that.
         let mut other = memory.inbox().unwrap();
-        memory.keep(&[other.acknowledge("f", "mira", 5).unwrap()], true).unwrap();
+        memory.keep(&[other.acknowledge("f", "mira", Some("seen"), 5).unwrap()], true).unwrap();
         memory.keep(&ours, false).unwrap();
         assert_eq!(memory.inbox().unwrap().items["f"].acked, Some(("mira".into(), 5)));
         memory.keep(&ours, true).unwrap();

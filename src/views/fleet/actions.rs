@@ -1,41 +1,32 @@
 //! Action log pane: action, pipeline and result of each record. The log is append-only.
 
-use crate::views::fleet::state::{FleetPane, FleetScreen, RowKey};
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::streams::scroll_top;
+use crate::views::fleet::state::{FleetFrame, FleetHits, FleetInput, FleetPane, FleetUi, RowKey};
 use crate::views::widgets::canvas::Pen;
-use ratatui::layout::Rect;
+use crate::views::widgets::layout::Need;
+use crate::views::widgets::list::{self, ListView};
+use crate::views::widgets::text::wrap;
 use ratatui::style::Style;
 use synctop_core::fleet::ActionRecord;
-use synctop_core::format::clock;
+use synctop_core::format::{age, count};
+
+/// Maximum lines of a record.
+const MAX_LINES: u16 = 6;
 
 /// Returns the actions that the filter keeps, newest first.
 #[must_use]
-pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a ActionRecord> {
-    let filter = &screen.ui.list(FleetPane::Actions).filter;
+pub fn items<'a>(input: &FleetInput<'a>, ui: &FleetUi) -> Vec<&'a ActionRecord> {
+    let filter = &ui.list(FleetPane::Actions).filter;
     let is_match = |record: &ActionRecord| {
         let texts = [record.who.as_str(), &record.action, &record.pipeline];
         let more = [&record.why, &record.sentence, &record.verdict].into_iter().flatten().map(String::as_str);
         filter.keeps_any(texts.into_iter().chain(more))
     };
-    screen.actions.iter().filter(|record| is_match(record)).collect()
+    input.actions.iter().filter(|record| is_match(record)).collect()
 }
 
 #[must_use]
 pub fn key(record: &ActionRecord) -> RowKey {
     RowKey::Id(record.seq.to_string().into())
-}
-
-#[must_use]
-pub fn place(items: &[&ActionRecord], chosen: Option<&RowKey>) -> usize {
-    items.iter().position(|record| chosen == Some(&key(record))).unwrap_or(0)
-}
-
-/// Returns the selected action.
-#[must_use]
-pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a ActionRecord> {
-    let all = items(screen);
-    all.get(place(&all, screen.ui.list(FleetPane::Actions).chosen.as_ref())).copied()
 }
 
 /// Maximum time that an action is verified, in milliseconds.
@@ -45,13 +36,13 @@ const WATCHED_MS: i64 = 600_000;
 pub(super) fn result_text(record: &ActionRecord, now: i64) -> &str {
     match &record.sentence {
         Some(sentence) => sentence,
-        None if now.saturating_sub(record.at) < WATCHED_MS => "Sent, verifying...",
+        None if now.saturating_sub(record.at) < WATCHED_MS => "Sent, verifying",
         None => "Sent, not verified",
     }
 }
 
 /// Returns glyph and style of a result; `None` is a result that is not known yet.
-pub(super) fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str, Style) {
+pub(super) fn verdict(word: Option<&str>, screen: &FleetInput) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match word {
         None => (glyphs.started, look.accent()),
@@ -61,47 +52,48 @@ pub(super) fn verdict(word: Option<&str>, screen: &FleetScreen) -> (&'static str
     }
 }
 
-pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
-    let (look, ui) = (screen.look, screen.ui);
-    let list = ui.list(FleetPane::Actions);
-    let focused = ui.focus == FleetPane::Actions;
-    let all = items(screen);
-    let two = pen.width() < 64;
-    let each: u16 = if two { 2 } else { 1 };
-    let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
-    let at = place(&all, list.chosen.as_ref());
-    let top = scroll_top(list.top, at, page, all.len());
-    let right = if all.len() > page {
-        format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len())
-    } else {
-        String::new()
+/// Returns the height that the pane needs, at most 20 records.
+pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
+    let shown = screen.records.iter().take(20);
+    let whole = shown.map(|record| height(record, screen, width)).fold(1, u16::saturating_add).max(2);
+    Need { least: whole.min(3), whole }
+}
+
+fn height(record: &ActionRecord, screen: &FleetFrame, width: u16) -> u16 {
+    u16::try_from(1 + lines(record, screen, width).len()).unwrap_or(u16::MAX).min(MAX_LINES)
+}
+
+fn lines(record: &ActionRecord, screen: &FleetFrame, width: u16) -> Vec<String> {
+    wrap(result_text(record, screen.now), usize::from(width.saturating_sub(4)).max(8))
+}
+
+pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
+    let look = screen.look;
+    let list = screen.ui.list(FleetPane::Actions);
+    let all = &screen.records;
+    let mut about = count(all.len() as u64);
+    if list.filter.active() {
+        about.push_str(&format!(", /{}/", list.filter.text));
+    }
+    let view = ListView {
+        pane: FleetPane::Actions,
+        title: "actions",
+        about: &about,
+        empty: "no action yet (w enables actions)",
+        headings: 0,
     };
-    pen.rule(0, focused, "actions", &all.len().to_string(), &right);
-    if all.is_empty() {
-        pen.put(3, 1, "no action yet", look.dim());
-    }
-    for (index, record) in all.iter().enumerate().skip(top).take(page) {
-        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
+    let width = pen.width().saturating_sub(1);
+    let height = |index: usize| all.get(index).map_or(1, |record| height(record, screen, width));
+    list::draw(pen, *screen, &view, hits, height, |pen, index| {
+        let Some(record) = all.get(index) else { return };
         let (glyph, style) = verdict(record.verdict.as_deref(), screen);
-        pen.put(1, row, glyph, style);
-        let column = pen.put(3, row, &clock(record.at, Some(screen.now)), look.dim());
-        let column = pen.put(column + 1, row, &record.action, look.strong());
-        let column = pen.put(column + 1, row, &record.pipeline, look.plain());
-        let sentence = result_text(record, screen.now);
-        if two {
-            pen.put(3, row + 1, sentence, style);
-        } else {
-            pen.put(column + 2, row, sentence, style);
+        pen.put(1, 0, glyph, style);
+        let column = pen.put(3, 0, &record.action, look.strong());
+        let when = format!("{} ago", age(screen.now.saturating_sub(record.at).max(0)));
+        let end = pen.put_right(pen.width().saturating_sub(1), 0, &when, look.dim());
+        pen.put_in(column + 1, 0, end.saturating_sub(column + 2), &record.pipeline, look.plain());
+        for (row, line) in (1..pen.height()).zip(lines(record, screen, pen.width())) {
+            pen.put(3, row, &line, style);
         }
-        if index == at {
-            for line in row..row + each {
-                pen.choose(line, focused);
-            }
-        }
-        let area = Rect { y: pen.area.y + row, height: each, ..pen.area }.intersection(pen.area);
-        hits.add(area, ClickTarget::FleetRow(FleetPane::Actions, key(record)));
-    }
-    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(2), hits.pages.get_mut(2)) {
-        (*slot, *pages) = (Some(top), page);
-    }
+    });
 }

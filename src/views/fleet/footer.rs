@@ -1,54 +1,89 @@
-//! Footer: the most useful keys, a text input, or a notice.
+//! Footer of the fleet screen: the most useful keys, a text input, or a notice.
 
-use crate::views::action::{Action, FLEET_ACTIONS, FleetAction};
-use crate::views::fleet::rows::FleetRows;
-use crate::views::fleet::state::{FleetOverlay, FleetPane, FleetScreen};
-use crate::views::hits::Hits;
-use crate::views::run::footer::keys;
+use crate::views::action::{Action, Binding, Move};
+use crate::views::fleet::action::FleetAction;
+use crate::views::fleet::state::{FleetFrame, FleetHits, FleetOverlay, FleetPane, FleetSheet, ServiceLink};
 use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::footer::{keys, prompt_or_notice};
 use crate::views::widgets::palette::field;
+use synctop_core::fleet::PipelineStatus;
 use synctop_core::fleet::verify::PipelineAction as Act;
 
-pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows, hits: &mut Hits) {
-    let (look, ui) = (screen.look, screen.ui);
-    if prompt(pen, screen, rows) {
+pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
+    let ui = screen.ui;
+    if note(pen, screen) || prompt_or_notice(pen, *screen, screen.rows.kept) {
         return;
     }
-    if let Some(toast) = &ui.toast {
-        pen.put(1, 0, toast, look.accent());
-        return;
-    }
-    let filtered = ui.list(ui.focus).filter.active();
+    let filtered = ui.is_filtered();
     let armed = screen.armed.armed();
-    let fleet = Action::Fleet;
-    let shown: &[Action] = match ui.overlays.last() {
-        Some(FleetOverlay::Confirm(_) | FleetOverlay::ConfirmQuit) => &[],
-        Some(FleetOverlay::Palette { .. }) => &[Action::Back],
-        Some(FleetOverlay::Runs { .. } | FleetOverlay::Contexts { .. }) => {
-            &[Action::Open, Action::Down, Action::Up, Action::Back]
+    let name = |action: Action<FleetAction>, binding: &'static Binding<FleetAction>| match action {
+        Action::Back if filtered && ui.overlays.is_empty() => "drop filter",
+        Action::Quit if !ui.overlays.is_empty() => "close",
+        Action::Own(FleetAction::Arm) if armed => "disarm",
+        _ => binding.name,
+    };
+    keys(pen, &shown_keys(screen), name, hits);
+}
+
+/// Returns the actions whose keys the footer shows.
+fn shown_keys(screen: &FleetFrame) -> Vec<Action<FleetAction>> {
+    let ui = screen.ui;
+    match ui.overlays.last() {
+        None => pane_keys(screen),
+        Some(overlay) => overlay_keys(overlay),
+    }
+}
+
+fn overlay_keys(overlay: &FleetOverlay) -> Vec<Action<FleetAction>> {
+    let own = Action::Own;
+    let act = |action| Action::Own(FleetAction::Do(action));
+    let (down, up) = (Action::Move(Move::Down), Action::Move(Move::Up));
+    match overlay {
+        FleetOverlay::Quit | FleetOverlay::Sheet(FleetSheet::Confirm(_)) => Vec::new(),
+        FleetOverlay::Palette { .. } => vec![Action::Back],
+        FleetOverlay::Sheet(FleetSheet::Runs { .. } | FleetSheet::Contexts { .. }) => {
+            vec![Action::Open, down, up, Action::Back]
         }
-        Some(FleetOverlay::Pipeline { .. }) => &[
-            Action::Back,
-            Action::Down,
-            Action::Up,
-            fleet(FleetAction::Do(Act::Resume)),
-            fleet(FleetAction::Runs),
-            Action::Copy,
+        FleetOverlay::Sheet(FleetSheet::Pipeline { .. }) => {
+            vec![Action::Back, down, up, act(Act::Resume), own(FleetAction::Runs), Action::Copy, Action::Quit]
+        }
+        FleetOverlay::Sheet(FleetSheet::Error { .. }) => {
+            vec![Action::Back, down, up, own(FleetAction::Acknowledge), act(Act::Resume), Action::Copy, Action::Quit]
+        }
+        _ => vec![Action::Back, down, up, Action::Copy, Action::Quit],
+    }
+}
+
+fn pane_keys(screen: &FleetFrame) -> Vec<Action<FleetAction>> {
+    let ui = screen.ui;
+    let own = Action::Own;
+    let act = |action| Action::Own(FleetAction::Do(action));
+    // A paused pipeline cannot be paused: resuming comes first there.
+    let is_paused = screen.chosen_pipeline(ui).is_some_and(|it| it.pipeline.status == PipelineStatus::Paused);
+    let second = if is_paused { act(Act::Delete) } else { act(Act::Pause) };
+    match ui.focus {
+        _ if matches!(screen.link, ServiceLink::Down { .. }) => vec![
+            Action::Help,
+            own(FleetAction::Contexts),
+            own(FleetAction::Refresh),
+            Action::Open,
+            own(FleetAction::Describe),
+            Action::Filter,
+            Action::Palette,
             Action::Quit,
         ],
-        Some(_) => &[Action::Back, Action::Down, Action::Up, Action::Copy, Action::Quit],
-        None if ui.focus == FleetPane::Errors => &[
+        FleetPane::Errors => vec![
             Action::Help,
             Action::Open,
-            fleet(FleetAction::Acknowledge),
-            fleet(FleetAction::Closed),
+            own(FleetAction::Acknowledge),
+            own(FleetAction::Closed),
             Action::Filter,
             Action::NextPane,
             Action::Back,
             Action::Palette,
             Action::Quit,
         ],
-        None if ui.focus != FleetPane::Pipelines => &[
+        FleetPane::Actions | FleetPane::Bulk => vec![
             Action::Help,
             Action::Open,
             Action::Filter,
@@ -58,66 +93,52 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows, hits: &mut Hi
             Action::Palette,
             Action::Quit,
         ],
-        None if filtered => &[
+        FleetPane::Pipelines if ui.is_filtered() => vec![
             Action::Help,
             Action::Filter,
             Action::Back,
-            fleet(FleetAction::MarkAll),
+            own(FleetAction::MarkAll),
             Action::Open,
-            fleet(FleetAction::Describe),
+            own(FleetAction::Describe),
             Action::Palette,
             Action::Quit,
         ],
-        None if armed => &[
+        FleetPane::Pipelines if screen.armed.armed() => vec![
             Action::Help,
-            fleet(FleetAction::Do(Act::Resume)),
-            fleet(FleetAction::Do(Act::Pause)),
-            fleet(FleetAction::Do(Act::Sync)),
-            fleet(FleetAction::Mark),
+            act(Act::Resume),
+            second,
+            act(Act::Sync),
+            own(FleetAction::Mark),
             Action::Open,
             Action::Filter,
-            fleet(FleetAction::Describe),
-            fleet(FleetAction::Arm),
+            own(FleetAction::Describe),
+            own(FleetAction::Arm),
             Action::Palette,
             Action::Quit,
         ],
-        None => &[
+        FleetPane::Pipelines => vec![
             Action::Help,
             Action::Open,
-            fleet(FleetAction::Describe),
-            fleet(FleetAction::NextTrouble),
+            own(FleetAction::Describe),
+            own(FleetAction::NextTrouble),
             Action::Filter,
-            fleet(FleetAction::Arm),
-            fleet(FleetAction::Mark),
+            own(FleetAction::Arm),
+            own(FleetAction::Mark),
             Action::NextPane,
             Action::SortNext,
-            fleet(FleetAction::Runs),
+            own(FleetAction::Runs),
             Action::Palette,
             Action::Quit,
         ],
-    };
-    let name = |action: Action, binding: &'static crate::views::action::Binding| match action {
-        Action::Back if filtered && ui.overlays.is_empty() => "drop filter",
-        Action::Quit if !ui.overlays.is_empty() => "close",
-        Action::Fleet(FleetAction::Arm) if armed => "disarm",
-        _ => binding.name,
-    };
-    keys(pen, FLEET_ACTIONS, shown, name, hits);
+    }
 }
 
-/// Draws the filter input. Returns true if a filter is being edited.
-fn prompt(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows) -> bool {
-    let (look, ui) = (screen.look, screen.ui);
-    let Some(FleetOverlay::Filter { input, .. }) = ui.overlays.last() else { return false };
-    let column = pen.put(1, 0, "/", look.accent().patch(look.strong()));
+/// Draws the input of an acknowledgment's note. Returns true if it is open.
+fn note(pen: &mut Pen, screen: &FleetFrame) -> bool {
+    let look = screen.look;
+    let Some(FleetSheet::Note { input, .. }) = screen.ui.sheet() else { return false };
+    let column = pen.put(1, 0, "note ", look.accent().patch(look.strong()));
     let end = field(pen, column, 0, input);
-    match &ui.list(ui.focus).filter.bad {
-        Some(why) => pen.put(end + 2, 0, &format!("bad pattern: {why}"), look.bad()),
-        None if ui.focus == FleetPane::Pipelines => {
-            let about = format!("{} of {}  Enter keeps, Esc drops, ! negates", rows.kept, screen.fleet.pipelines.len());
-            pen.put(end + 2, 0, &about, look.dim())
-        }
-        None => pen.put(end + 2, 0, "Enter keeps, Esc drops, ! negates", look.dim()),
-    };
+    pen.put(end + 2, 0, "Enter acknowledges (empty: no note), Esc cancels", look.dim());
     true
 }

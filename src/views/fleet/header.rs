@@ -2,10 +2,9 @@
 //! cause and next step.
 
 use crate::views::fleet::list::mark;
-use crate::views::fleet::rows::FleetRows;
-use crate::views::fleet::state::{Armed, FleetScreen, ServiceLink};
+use crate::views::fleet::state::{Armed, FleetFrame, FleetInput, FleetSheet, ServiceLink};
 use crate::views::widgets::canvas::Pen;
-use crate::views::widgets::text::fit_middle;
+use crate::views::widgets::text::{fit_middle, wrap};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use strum::VariantArray as _;
@@ -17,36 +16,47 @@ use synctop_core::protocol::error_text::core;
 
 /// Contents of the header, computed before drawing because they determine its height.
 pub struct FleetHeader {
-    why: Option<String>,
-    next: Option<String>,
+    why: Vec<String>,
+    next: Vec<String>,
 }
 
 impl FleetHeader {
-    pub fn new(screen: &FleetScreen, rows: &FleetRows, area: Rect) -> Self {
-        if area.height < 10 {
-            return Self { why: None, next: None };
+    pub fn new(screen: &FleetFrame, area: Rect) -> Self {
+        // On a low screen the rows belong to the pipelines.
+        if area.height < 14 {
+            return Self { why: Vec::new(), next: Vec::new() };
         }
-        let (why, next) = trouble(screen, rows);
-        Self { why, next: next.filter(|_| area.height >= 16) }
+        let (why, next) = sheet_trouble(screen).unwrap_or_else(|| trouble(screen));
+        let width = usize::from(area.width.saturating_sub(7)).max(8);
+        let most = if area.height < 30 { 1 } else { 2 };
+        let lines = |text: Option<String>| {
+            let mut lines = text.map(|text| wrap(&text, width)).unwrap_or_default();
+            if lines.len() > most {
+                let rest = lines.split_off(most - 1).join(" ");
+                lines.push(rest);
+            }
+            lines
+        };
+        Self { why: lines(why), next: lines(next.filter(|_| area.height >= 16)) }
     }
 
     pub fn height(&self) -> u16 {
-        2 + u16::from(self.why.is_some()) + u16::from(self.next.is_some())
+        u16::try_from(2 + self.why.len() + self.next.len()).unwrap_or(u16::MAX)
     }
 }
 
 /// Returns the most important trouble and its next step: that of the service itself, otherwise the
 /// most frequent open error.
-fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<String>) {
+fn trouble(screen: &FleetFrame) -> (Option<String>, Option<String>) {
     if let ServiceLink::Down { why, next, again_at, .. } = screen.link {
         // The age of the data is shown above.
         let again = retry_text(again_at, screen.now);
-        return (Some(format!("{again}: {why}")), Some(next.to_owned()).filter(|next| !next.is_empty()));
+        return (Some(format!("{why}; {again}")), Some(next.to_owned()).filter(|next| !next.is_empty()));
     }
     if let Some(why) = screen.store_error {
         return (Some(format!("errors and actions are not stored: {why}")), None);
     }
-    let parked = rows.counts.first().copied().unwrap_or(0);
+    let parked = screen.rows.counts.first().copied().unwrap_or(0);
     let open: Vec<_> = screen.inbox.sorted().into_iter().filter(|item| item.state().open()).collect();
     // Of equally frequent errors the latest wins.
     let Some(first) = open.iter().max_by_key(|item| (item.open(), item.last_at)) else {
@@ -62,42 +72,58 @@ fn trouble(screen: &FleetScreen, rows: &FleetRows) -> (Option<String>, Option<St
     let back = if first.state() == InboxState::Regressed { " (returned)" } else { "" };
     let why = match (first.open(), open.len()) {
         (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
-        (2, 1) => format!("both have one error: {}: {message}{back}", first.kind()),
-        (hit, 1) => format!("all {hit} have one error: {}: {message}{back}", first.kind()),
+        (hit, 1) => format!("{hit} pipelines have {}: {message}{back}", first.kind()),
         (1, kinds) => {
-            format!("{kinds} different errors, each in one pipeline; the latest: {}: {message}{back}", first.kind())
+            format!("{kinds} errors in one pipeline each; latest: {}: {message}{back}", first.kind())
         }
         (hit, kinds) => {
             let others = kinds - 1;
-            format!(
-                "{hit} have one error: {}: {message}{back}; and {others} other kind{}",
-                first.kind(),
-                if others == 1 { "" } else { "s" }
-            )
+            format!("{hit} pipelines have {}: {message}{back} (+{others} more)", first.kind())
         }
     };
     (Some(why), first.next.as_ref().map(ToString::to_string))
 }
 
-pub fn draw(pen: &mut Pen, screen: &FleetScreen, facts: &FleetHeader, rows: &FleetRows) {
+/// Returns cause and next step of the pipeline or error of an open sheet; `None` without a sheet.
+fn sheet_trouble(screen: &FleetFrame) -> Option<(Option<String>, Option<String>)> {
+    match screen.ui.sheet()? {
+        FleetSheet::Pipeline { id, .. } | FleetSheet::Runs { id, .. } => {
+            let watched = screen.fleet.pipelines.get(id);
+            let fault = watched.and_then(|it| it.pipeline.faults.first());
+            let why = fault.map(|fault| format!("{}: {}", fault.kind(), fault.core()));
+            let why = why.or_else(|| watched.and_then(|it| it.note(screen.now)));
+            Some((why, fault.and_then(|fault| fault.next.as_ref().map(ToString::to_string))))
+        }
+        FleetSheet::Error { fingerprint, .. } => {
+            let item = screen.inbox.items.get(fingerprint);
+            let why = item.map(|item| format!("{}: {}", item.kind(), core(&item.message)));
+            Some((why, item.and_then(|item| item.next.as_ref().map(ToString::to_string))))
+        }
+        FleetSheet::ActionRecord { .. } => Some((None, None)),
+        FleetSheet::Contexts { .. } | FleetSheet::Confirm(_) | FleetSheet::Note { .. } => None,
+    }
+}
+
+pub fn draw(pen: &mut Pen, screen: &FleetFrame, facts: &FleetHeader) {
     top(pen, screen);
-    counts(pen, screen, rows);
+    counts(pen, screen);
     let look = screen.look;
     let down = matches!(screen.link, ServiceLink::Down { .. });
     let mut row = 2;
-    for (label, text, style) in
-        [("why", &facts.why, if down { look.bad() } else { look.warn() }), ("next", &facts.next, look.plain())]
-    {
-        if let Some(text) = text {
-            pen.put(1, row, label, look.strong());
-            pen.put(6, row, text, style);
+    let style = if down { look.bad() } else { look.warn() };
+    for (label, lines, style) in [("why", &facts.why, style), ("next", &facts.next, look.accent())] {
+        for (at, line) in lines.iter().enumerate() {
+            if at == 0 {
+                pen.put(1, row, label, look.strong());
+            }
+            pen.put(6, row, line, style);
             row += 1;
         }
     }
 }
 
 /// Returns the style of the context name, as the configuration of the context selects it.
-pub fn tint(screen: &FleetScreen) -> Style {
+pub fn tint(screen: &FleetInput) -> Style {
     let look = screen.look;
     match screen.color {
         Some("red") => look.bad(),
@@ -108,12 +134,13 @@ pub fn tint(screen: &FleetScreen) -> Style {
     }
 }
 
-fn top(pen: &mut Pen, screen: &FleetScreen) {
+fn top(pen: &mut Pen, screen: &FleetInput) {
     let look = screen.look;
     let width = pen.width();
     let mut end = width.saturating_sub(1);
     let (text, style) = match screen.armed {
         Armed::Never => (" READ-ONLY ".to_owned(), look.dim()),
+        Armed::Locked if width >= 110 => (" read-only (w enables actions for 10 min) ".to_owned(), look.dim()),
         Armed::Locked if width >= 90 => (" read-only (w enables actions) ".to_owned(), look.dim()),
         Armed::Locked => (" w enables actions ".to_owned(), look.dim()),
         // The border shows it.
@@ -147,17 +174,20 @@ fn top(pen: &mut Pen, screen: &FleetScreen) {
     let name = fit_middle(screen.name, name_room, look.glyphs.ellipsis);
     let column = pen.put(1, 0, &name, tint(screen).patch(look.strong()));
     if !screen.address.ends_with(screen.name) && end > column + 12 {
+        // Complete, or not at all.
         let room = usize::from(end.saturating_sub(column + 3));
-        pen.put(column + 2, 0, &fit_middle(screen.address, room, look.glyphs.ellipsis), look.dim());
+        if screen.address.chars().count() <= room {
+            pen.put(column + 2, 0, screen.address, look.dim());
+        }
     }
 }
 
-fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows) {
+fn counts(pen: &mut Pen, screen: &FleetFrame) {
     let look = screen.look;
     let mut column = 1;
     let all = screen.fleet.pipelines.len();
     for &group in PipelineGroup::VARIANTS {
-        let number = rows.counts.get(group as usize).copied().unwrap_or(0);
+        let number = screen.rows.counts.get(group as usize).copied().unwrap_or(0);
         if number == 0 {
             continue;
         }
@@ -179,7 +209,7 @@ fn counts(pen: &mut Pen, screen: &FleetScreen, rows: &FleetRows) {
     if any && screen.is_current() {
         column = pen.put(column, 1, &rate(sum), look.strong()) + 2;
     }
-    let marked = screen.ui.marked.len();
+    let marked = screen.ui.own.marked.len();
     if marked > 0 {
         column = pen.put(column, 1, &format!("{marked} marked"), look.accent().patch(look.strong())) + 2;
     }

@@ -1,10 +1,11 @@
 //! Error inbox pane: errors of all pipelines, grouped by cause.
 
-use crate::views::fleet::state::{FleetPane, FleetScreen, RowKey};
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::streams::scroll_top;
+use crate::views::fleet::state::{FleetFrame, FleetHits, FleetInput, FleetPane, FleetUi, RowKey};
+use crate::views::ui::ListModel as _;
 use crate::views::widgets::canvas::Pen;
-use ratatui::layout::Rect;
+use crate::views::widgets::layout::Need;
+use crate::views::widgets::list::{self, ListView};
+use crate::views::widgets::paragraphs::Paragraphs;
 use ratatui::style::Style;
 use std::sync::Arc;
 use synctop_core::fleet::inbox::{InboxItem, InboxState};
@@ -14,19 +15,19 @@ use synctop_core::protocol::error_text::core;
 /// Number of columns of the trend, which covers a day.
 const TREND: usize = 12;
 
-/// Minimum width that shows an item in one line instead of two.
-const WIDE: u16 = 70;
+/// Maximum lines of a card.
+const MAX_CARD: u16 = 14;
 
 /// Returns the items that the filter keeps, without resolved ones unless they are shown.
 #[must_use]
-pub fn items<'a>(screen: &FleetScreen<'a>) -> Vec<&'a Arc<InboxItem>> {
-    let filter = &screen.ui.list(FleetPane::Errors).filter;
+pub fn items<'a>(input: &FleetInput<'a>, ui: &FleetUi) -> Vec<&'a Arc<InboxItem>> {
+    let filter = &ui.list(FleetPane::Errors).filter;
     let shown = |item: &InboxItem| {
         let pipelines = item.hits.keys().map(AsRef::as_ref);
         let searched_texts = [item.message.as_ref(), item.kind(), item.state().as_str(), item.fingerprint.as_ref()];
-        (screen.ui.closed || item.state().open()) && filter.keeps_any(searched_texts.into_iter().chain(pipelines))
+        (ui.own.closed || item.state().open()) && filter.keeps_any(searched_texts.into_iter().chain(pipelines))
     };
-    screen.inbox.sorted().into_iter().filter(|item| shown(item)).collect()
+    input.inbox.sorted().into_iter().filter(|item| shown(item)).collect()
 }
 
 #[must_use]
@@ -34,21 +35,8 @@ pub fn key(item: &InboxItem) -> RowKey {
     RowKey::Id(Arc::clone(&item.fingerprint))
 }
 
-/// Returns the position of the selected item, 0 without a selection.
 #[must_use]
-pub fn place(items: &[&Arc<InboxItem>], chosen: Option<&RowKey>) -> usize {
-    items.iter().position(|item| chosen == Some(&key(item))).unwrap_or(0)
-}
-
-/// Returns the selected item.
-#[must_use]
-pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<&'a Arc<InboxItem>> {
-    let all = items(screen);
-    all.get(place(&all, screen.ui.list(FleetPane::Errors).chosen.as_ref())).copied()
-}
-
-#[must_use]
-pub fn style(item: &InboxItem, screen: &FleetScreen) -> (&'static str, Style) {
+pub(crate) fn style(item: &InboxItem, screen: &FleetInput) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match item.state() {
         InboxState::Regressed | InboxState::New => (glyphs.bad, look.bad()),
@@ -58,106 +46,116 @@ pub fn style(item: &InboxItem, screen: &FleetScreen) -> (&'static str, Style) {
     }
 }
 
-/// Returns the lines per item at this width.
-#[must_use]
-pub fn lines_per_item(width: u16) -> u16 {
-    if width >= WIDE { 1 } else { 2 }
+/// Returns the height that the pane needs: with two lines an item, and with all text.
+pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
+    let shown = || screen.errors.iter().take(20);
+    let whole = shown().map(|item| height(item, screen, width)).fold(1, u16::saturating_add).max(2);
+    let least = u16::try_from(shown().count().min(3)).unwrap_or(3) * 2 + 1;
+    Need { least: least.clamp(2, 7).min(whole), whole }
 }
 
-pub fn draw(pen: &mut Pen, screen: &FleetScreen, hits: &mut Hits) {
+fn height(item: &InboxItem, screen: &FleetFrame, width: u16) -> u16 {
+    (1 + lines(item, screen, width).height()).min(MAX_CARD)
+}
+
+/// Returns the lines below the title of an item: message, next step, pipelines.
+fn lines(item: &InboxItem, screen: &FleetFrame, width: u16) -> Paragraphs {
+    let look = screen.look;
+    let mut lines = Paragraphs::new(width.saturating_sub(4));
+    lines.add(&core(&item.message), look.plain());
+    if let Some(next) = item.next.as_ref().filter(|_| item.state().open()) {
+        lines.add(&format!("{} {next}", look.glyphs.next), look.accent());
+    }
+    if let Some((who, at)) = &item.acked {
+        let note = item.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+        let when = age(screen.now.saturating_sub(*at).max(0));
+        lines.add(&format!("acknowledged by {who} {when} ago{note}"), look.warn());
+    }
+    let open = item.state().open();
+    let names: Vec<_> = item.hits.iter().filter(|(_, hit)| hit.open() == open).map(|(id, _)| id.as_ref()).collect();
+    if names.len() > 1 {
+        let more = names.len().saturating_sub(12);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let shown: Vec<_> = names.into_iter().take(12).collect();
+        lines.add(&format!("{}{more}", shown.join(", ")), look.dim());
+    }
+    lines
+}
+
+pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let (look, ui) = (screen.look, screen.ui);
     let list = ui.list(FleetPane::Errors);
-    let focused = ui.focus == FleetPane::Errors;
-    let all = items(screen);
-    let each = lines_per_item(pen.width());
-    let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
-    let at = place(&all, list.chosen.as_ref());
-    let top = scroll_top(list.top, at, page, all.len());
+    let all = &screen.errors;
     let open = screen.inbox.items.values().filter(|item| item.state().open()).count();
     let over = screen.inbox.items.len() - open;
     let mut about = format!("{open} open");
     if over > 0 {
-        about.push_str(&format!(" {} {over} over{}", look.glyphs.dot, if ui.closed { "" } else { " (A)" }));
+        about.push_str(&format!(
+            " {} {over} resolved{}",
+            look.glyphs.dot,
+            if ui.own.closed { "" } else { ": A shows" }
+        ));
     }
     if list.filter.active() {
         about = format!("{} of {open}, /{}/", all.len(), list.filter.text);
     }
-    let right = if all.len() > page {
-        format!("{}-{}/{}", top + 1, (top + page).min(all.len()), all.len())
-    } else {
-        String::new()
+    let empty = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };
+    let view = ListView { pane: FleetPane::Errors, title: "errors", about: &about, empty, headings: 0 };
+    let page = pen.height().saturating_sub(1);
+    let width = pen.width().saturating_sub(1);
+    let wholes: Vec<u16> = all.iter().map(|item| height(item, screen, width)).collect();
+    let fits = wholes.iter().copied().fold(0, u16::saturating_add) <= page;
+    let place = screen.model.place(FleetPane::Errors, list.chosen.as_ref());
+    let height = |index: usize| {
+        let whole = wholes.get(index).copied().unwrap_or(1);
+        if fits || (index == place && whole <= page / 2 + 1) { whole } else { whole.min(2) }
     };
-    pen.rule(0, focused, "errors", &about, &right);
-    if all.is_empty() {
-        let text = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };
-        pen.put(3, 1, text, look.dim());
-    }
-    for (index, item) in all.iter().enumerate().skip(top).take(page) {
-        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
-        one(pen, row, item, screen);
-        if index == at {
-            for line in row..row + each {
-                pen.choose(line, focused);
-            }
+    list::draw(pen, *screen, &view, hits, height, |pen, index| {
+        if let Some(item) = all.get(index) {
+            card(pen, item, screen);
         }
-        let key = key(item);
-        let area = Rect { y: pen.area.y + row, height: each, ..pen.area }.intersection(pen.area);
-        hits.add(area, ClickTarget::FleetRow(FleetPane::Errors, key));
-    }
-    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(1), hits.pages.get_mut(1)) {
-        (*slot, *pages) = (Some(top), page);
-    }
+    });
 }
 
-fn one(pen: &mut Pen, row: u16, item: &InboxItem, screen: &FleetScreen) {
+fn card(pen: &mut Pen, item: &InboxItem, screen: &FleetFrame) {
     let look = screen.look;
     let (glyph, style) = style(item, screen);
-    pen.put(1, row, glyph, style);
+    pen.put(1, 0, glyph, style);
     let hit = if item.state().open() { item.open() } else { item.hits.len() };
-    let mut column = pen.put(3, row, item.kind(), style.patch(look.strong())) + 2;
-    let last = age(screen.now.saturating_sub(item.last_at));
-    let trend = item.trend(TREND, screen.now);
-    let width = pen.width();
+    let mut column = pen.put(3, 0, item.kind(), style.patch(look.strong())) + 2;
+    column = pen.put(column, 0, &plural(hit, "pipeline"), look.plain()) + 2;
+    let mut end = pen.width().saturating_sub(1);
     let state = match item.state() {
         InboxState::New => String::new(),
-        InboxState::Acked => item.acked.as_ref().map(|(who, _)| format!("acked by {who}")).unwrap_or_default(),
+        InboxState::Acked => "acknowledged".to_owned(),
         state => state.as_str().to_owned(),
     };
-    column = pen.put(column, row, &plural(hit, "pipeline"), look.plain()) + 2;
+    let when = format!("{} ago", age(screen.now.saturating_sub(item.last_at)));
+    let right = |pen: &mut Pen, end: u16, column: u16, text: &str, style: Style| {
+        let fits = column + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) + 1 < end;
+        if fits && !text.is_empty() { pen.put_right(end, 0, text, style).saturating_sub(2) } else { end }
+    };
+    end = right(pen, end, column, &when, look.dim());
     let state_style = if item.state() == InboxState::Regressed { look.bad().patch(look.strong()) } else { look.dim() };
-    let one_line = lines_per_item(width) == 1;
-    if one_line && !state.is_empty() {
-        column = pen.put_in(column, row, 24, &state, state_style) + 2;
+    end = right(pen, end, column, &state, state_style);
+    if end > column + u16::try_from(TREND).unwrap_or(0) + 12 {
+        let begin = end.saturating_sub(u16::try_from(TREND).unwrap_or(0));
+        trend(pen, begin, &item.trend(TREND, screen.now), look.accent());
+        pen.put_right(begin.saturating_sub(1), 0, "24 h", look.dim());
     }
-    let mut end = width.saturating_sub(1);
-    if width >= 56 {
-        end = end.saturating_sub(u16::try_from(TREND).unwrap_or(0));
-        sparks(pen, end, row, &trend, look.accent());
-        end = end.saturating_sub(2);
-    }
-    let when = format!("{last} ago");
-    if end > column + 8 {
-        end = pen.put_right(end, row, &when, look.dim()).saturating_sub(2);
-    }
-    if one_line {
-        pen.put_in(column, row, end.saturating_sub(column), &core(&item.message), look.plain());
-    } else {
-        let column = if state.is_empty() { 3 } else { pen.put_in(3, row + 1, 24, &state, state_style) + 2 };
-        pen.put(column, row + 1, &core(&item.message), look.plain());
-    }
+    lines(item, screen, pen.width()).draw(pen, 3, 1);
 }
 
 /// Draws the occurrences over a day as a sparkline, with a dot for zero.
-fn sparks(pen: &mut Pen, begin: u16, row: u16, counts: &[u64], style: Style) {
+fn trend(pen: &mut Pen, begin: u16, counts: &[u64], style: Style) {
     let glyphs = pen.look.glyphs;
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
-    for (at, count) in counts.iter().enumerate() {
-        let column = begin + u16::try_from(at).unwrap_or(0);
+    for (column, count) in (begin..).zip(counts) {
         if *count == 0 {
-            pen.put_in(column, row, 1, glyphs.dot, pen.look.dim());
+            pen.put_in(column, 0, 1, glyphs.dot, pen.look.dim());
             continue;
         }
         let level = usize::try_from((count * 7).div_ceil(most)).unwrap_or(7).min(7);
-        pen.put_in(column, row, 1, glyphs.sparks.get(level).copied().unwrap_or_default(), style);
+        pen.put_in(column, 0, 1, glyphs.sparks.get(level).copied().unwrap_or_default(), style);
     }
 }

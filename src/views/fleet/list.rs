@@ -1,99 +1,130 @@
 //! Pipeline list: trouble, progress and coverage. A column without any known value is hidden.
 
-use crate::views::fleet::rows::{FleetRow, FleetRows};
-use crate::views::fleet::state::{FleetColumn, FleetPane, FleetScreen};
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::streams::scroll_top;
+use crate::views::fleet::rows::FleetRow;
+use crate::views::fleet::state::{FleetColumn, FleetFrame, FleetHits, FleetPane};
 use crate::views::widgets::canvas::Pen;
-use crate::views::widgets::text::fit_middle;
+use crate::views::widgets::columns::{self, ColumnSlot, ColumnSpec as Spec, fit};
+use crate::views::widgets::layout::Need;
+use crate::views::widgets::list::{self, ListView};
+use crate::views::widgets::text::{fit_middle, wrap, wrap_hanging};
 use crate::views::widgets::theme::Look;
-use ratatui::layout::Rect;
 use ratatui::style::Style;
 use std::sync::Arc;
-use synctop_core::fleet::{PipelineGroup, PipelineStatus, Watched};
-use synctop_core::format::{age, clock, count, rate};
+use synctop_core::fleet::{DesiredStatus, Pipeline, PipelineGroup, PipelineStatus, Watched};
+use synctop_core::format::{age, count, rate};
 
-/// Layout of the columns: right edges of numbers, start and width of texts and bars; `None` if
-/// hidden. `name` is the width of the names.
-struct Columns {
-    name: u16,
-    route: Option<(u16, u16)>,
-    status: Option<(u16, u16)>,
-    records: Option<u16>,
-    rate: Option<u16>,
-    bar: Option<(u16, u16)>,
-    percent: Option<u16>,
-    age: Option<u16>,
+/// Column of the list, in the order of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PipelineColumn {
+    Name,
+    Records,
+    Age,
+    Ranges,
+    Percent,
+    Rate,
+    Status,
+    Route,
 }
 
-/// Minimum width of the status column; the other constants are fixed widths.
-const STATUS: u16 = 10;
-const RECORDS: u16 = 12;
-const RATE: u16 = 9;
-const AGE: u16 = 7;
-const PERCENT: u16 = 5;
+const COLUMNS: usize = 8;
 
-/// Width that the kind, the time and most of the message of an error take.
-const CAUSE_WIDTH: u16 = 64;
+/// First column of the ids, after the marks.
+const IDS_START: u16 = 4;
 
-impl Columns {
-    fn new(screen: &FleetScreen, width: u16) -> Self {
-        let all = || screen.fleet.pipelines.values().take(500).map(|it| &it.pipeline);
-        let longest = |of: &dyn Fn(&synctop_core::fleet::Pipeline) -> usize| {
-            u16::try_from(all().map(of).max().unwrap_or(0)).unwrap_or(u16::MAX)
+/// Number of pipelines checked for known values.
+const SAMPLE: usize = 500;
+
+/// Width below which the cause of a parked pipeline is drawn below its row instead of in it.
+const NARROW: u16 = 56;
+
+/// Specifications and places of the columns.
+struct PipelineColumns {
+    specs: [Option<Spec<FleetColumn>>; COLUMNS],
+    slots: Vec<Option<ColumnSlot>>,
+    /// Width of the pane.
+    width: u16,
+    /// Maximum lines of a cause or of a next step.
+    most_lines: usize,
+}
+
+impl PipelineColumns {
+    fn new(screen: &FleetFrame, width: u16) -> Self {
+        let all = || screen.fleet.pipelines.values().take(SAMPLE).map(|it| &it.pipeline);
+        let longest =
+            |of: &dyn Fn(&Pipeline) -> usize| u16::try_from(all().map(of).max().unwrap_or(0)).unwrap_or(u16::MAX);
+        let known = |of: &dyn Fn(&Pipeline) -> bool| all().any(of);
+        // A text that all rows share says nothing: it stands once, or not at all.
+        let differs = |of: &dyn Fn(&Pipeline) -> String| {
+            let mut texts = all().map(of);
+            let first = texts.next();
+            texts.any(|text| Some(text) != first)
         };
-        let name = longest(&|it| it.id.chars().count()).clamp(8, if width >= 100 { 36 } else { 22 });
-        let mut end = 5 + name;
-        let mut room = width.saturating_sub(end + 1);
-        let mut take = |wanted: bool, wide: u16| {
-            let fits = wanted && room >= wide;
-            room -= if fits { wide } else { 0 };
-            fits
+        let number = |sort, title, width| Some(Spec::number(sort, title, width));
+        let shown = |wanted: bool, spec: Option<Spec<FleetColumn>>| spec.filter(|_| wanted);
+        let text = |sort, title, least: u16, width: u16| {
+            Some(Spec { sort, title, right: false, widths: (least.min(width), width, width), vital: false })
         };
-        let known = |of: &dyn Fn(&synctop_core::fleet::Pipeline) -> bool| all().any(of);
-        let status_wide = longest(&|it| status_text(it, false).chars().count()).clamp(STATUS - 2, 18) + 2;
-        let has_status = take(true, status_wide);
-        let has_records = take(known(&|it| it.found.records.is_some()), RECORDS);
-        let has_bar = take(known(&|it| it.found.coverage.is_some()), PERCENT + 9);
-        let has_age = take(true, AGE);
-        let has_rate = take(known(&|it| it.found.per_second.is_some()), RATE);
-        let wide = longest(&|it| it.source.chars().count() + it.destination.chars().count() + 3).clamp(8, 26) + 2;
-        // The route is hidden if it would leave too little room for the cause of a parked pipeline.
-        let before = 5 + name + status_wide + if has_records { RECORDS } else { 0 } + 2;
-        let parked = screen.fleet.pipelines.values().any(|it| it.group(screen.now) == PipelineGroup::Parked);
-        let has_route = take(width >= 76 && (!parked || width >= before + wide + CAUSE_WIDTH), wide);
-        let bar = if has_bar { 8 + room.min(12) } else { 0 };
-        let route = has_route.then(|| {
-            let begin = end + 1;
-            end += wide;
-            (begin, wide - 2)
+        let ids = longest(&|it| it.id.chars().count()).max(8);
+        let records = longest(&|it| it.found.records.map_or(0, |records| count(records).len()));
+        let covered = known(&|it| it.found.coverage.is_some());
+        // The group says the status, unless several of one group differ or a change is due.
+        let statuses = screen.fleet.pipelines.values().take(SAMPLE).any(|it| {
+            !matches!(it.group(screen.now), PipelineGroup::Parked | PipelineGroup::Ready | PipelineGroup::Paused)
         });
-        let status = has_status.then(|| {
-            let begin = end + 1;
-            end += status_wide;
-            (begin, status_wide - 1)
-        });
-        let mut place = |shown: bool, wide: u16| {
-            end += if shown { wide } else { 0 };
-            shown.then_some(end)
-        };
-        let records = place(has_records, RECORDS);
-        let rate = place(has_rate, RATE);
-        let bar_end = place(has_bar, bar + 1);
-        let percent = place(has_bar, PERCENT);
-        let age = place(has_age, AGE);
-        Self { name, route, status, records, rate, bar: bar_end.map(|end| (end - bar + 1, bar - 1)), percent, age }
+        let route = |it: &Pipeline| format!("{} {}", it.source, it.destination);
+        let specs = [
+            Some(Spec {
+                sort: Some(FleetColumn::Name),
+                title: "PIPELINE",
+                right: false,
+                widths: (ids.min(12), ids, ids),
+                vital: true,
+            }),
+            shown(known(&|it| it.found.records.is_some()), number(Some(FleetColumn::Records), "RUN RECORDS", records)),
+            number(Some(FleetColumn::Age), "LAST", 5),
+            shown(
+                covered,
+                Some(Spec {
+                    sort: Some(FleetColumn::Coverage),
+                    title: "RANGES",
+                    right: false,
+                    widths: (8, 12, 60),
+                    vital: false,
+                }),
+            ),
+            shown(covered, number(None, "", 5)),
+            shown(known(&|it| it.found.per_second.is_some()), number(Some(FleetColumn::Rate), "RATE", 7)),
+            shown(
+                statuses,
+                text(Some(FleetColumn::Status), "STATUS", 8, longest(&|it| status_text(it, false).chars().count())),
+            ),
+            shown(
+                differs(&route),
+                text(
+                    None,
+                    "FROM, TO",
+                    12,
+                    longest(&|it| it.source.chars().count() + it.destination.chars().count() + 3),
+                ),
+            ),
+        ];
+        // One column stays free for the scrollbar.
+        Self { slots: fit(&specs, IDS_START, width.saturating_sub(2)), specs, width, most_lines: MAX_LINES }
+    }
+
+    fn get(&self, column: PipelineColumn) -> Option<ColumnSlot> {
+        self.slots.get(column as usize).copied().flatten()
     }
 
     /// Returns the start of text that replaces rates and ranges.
-    fn text_column(&self) -> u16 {
-        self.records.or(self.status.map(|(begin, wide)| begin + wide)).unwrap_or(5 + self.name) + 2
+    fn text_start(&self) -> u16 {
+        let before = self.get(PipelineColumn::Age).or(self.get(PipelineColumn::Records));
+        before.or(self.get(PipelineColumn::Name)).map_or(IDS_START, |slot| slot.end() + 2)
     }
 }
 
 /// Returns the status, and the desired status if it has not been reached.
-fn status_text(it: &synctop_core::fleet::Pipeline, inferred: bool) -> String {
-    use synctop_core::fleet::DesiredStatus;
+fn status_text(it: &Pipeline, inferred: bool) -> String {
     let doubt = if inferred { "?" } else { "" };
     let there = it.desired == DesiredStatus::Active
         || (it.desired == DesiredStatus::Paused && it.status == PipelineStatus::Paused)
@@ -104,7 +135,7 @@ fn status_text(it: &synctop_core::fleet::Pipeline, inferred: bool) -> String {
     format!("{}{doubt} > {}", it.status.as_str(), it.desired.as_str())
 }
 
-pub fn mark(group: PipelineGroup, look: &Look) -> (&'static str, Style) {
+pub(crate) fn mark(group: PipelineGroup, look: &Look) -> (&'static str, Style) {
     let glyphs = look.glyphs;
     match group {
         PipelineGroup::Parked => (glyphs.bad, look.bad()),
@@ -117,15 +148,48 @@ pub fn mark(group: PipelineGroup, look: &Look) -> (&'static str, Style) {
     }
 }
 
-pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
+/// Maximum lines of a cause or of a next step.
+const MAX_LINES: usize = 3;
+
+/// Height of the pane below which a cause and a next step have one line.
+const LOW: u16 = 12;
+
+/// Number of rows whose exact height counts; further ones count as one line.
+const MEASURED: usize = 100;
+
+/// Returns the height that the pane needs: a few rows, and all rows.
+pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
+    let columns = PipelineColumns::new(screen, width);
+    let rows = screen.rows.rows.len();
+    let measured = (0..rows.min(MEASURED)).map(|index| height(index, screen, &columns)).sum::<u16>();
+    let whole = usize::from(measured) + rows.saturating_sub(MEASURED).max(usize::from(rows == 0)) + 2;
+    let whole = u16::try_from(whole).unwrap_or(u16::MAX);
+    Need { least: whole.min(8), whole }
+}
+
+/// Returns the lines of a row: those of its text, so that no cause and no next step is cut.
+fn height(index: usize, screen: &FleetFrame, columns: &PipelineColumns) -> u16 {
+    let lines = match screen.rows.rows.get(index) {
+        Some(FleetRow::Pipeline(it, group)) if is_parked(it, *group, screen) => {
+            cause_lines(index, it, screen, columns).len()
+        }
+        Some(FleetRow::Note(it, group)) => note_lines(it, *group, screen, columns).1.len(),
+        _ => 1,
+    };
+    u16::try_from(lines).unwrap_or(1).max(1)
+}
+
+/// True if the cause of a pipeline stands in its row.
+fn is_parked(watched: &Watched, group: PipelineGroup, screen: &FleetFrame) -> bool {
+    let has_reason = !watched.pipeline.faults.is_empty() || watched.note(screen.now).is_none();
+    let is_acting = screen.acting.iter().any(|(_, id, _)| *id == watched.pipeline.id);
+    group == PipelineGroup::Parked && has_reason && !is_acting
+}
+
+pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let (look, ui) = (screen.look, screen.ui);
     let list = ui.list(FleetPane::Pipelines);
-    let focused = ui.focus == FleetPane::Pipelines;
-    let columns = Columns::new(screen, pen.width());
-    let page = usize::from(pen.height().saturating_sub(2));
-    let place = all.place(list.chosen.as_ref());
-    let top = scroll_top(list.top, place, page, all.rows.len());
-    let last = (top + page).min(all.rows.len());
+    let all = &screen.rows;
     let mut about = count(screen.fleet.pipelines.len() as u64);
     if list.filter.active() {
         about = format!("{} of {about}, /{}/", count(all.kept as u64), list.filter.text);
@@ -133,83 +197,45 @@ pub fn draw(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hit
     if ui.sort == FleetColumn::Name && !ui.reversed {
         about.push_str(&format!(" {} trouble first", look.glyphs.dot));
     } else {
-        let arrow = if ui.reversed { look.glyphs.up } else { look.glyphs.down };
-        about.push_str(&format!(" {} by {} {arrow}", look.glyphs.dot, ui.sort.as_str()));
+        let order = if ui.reversed { " reversed" } else { "" };
+        about.push_str(&format!(" {} by {}{order}", look.glyphs.dot, ui.sort.as_str()));
     }
-    let right = if all.rows.is_empty() { String::new() } else { format!("{}-{last}/{}", top + 1, all.rows.len()) };
-    pen.rule(0, focused, "pipelines", &about, &right);
-    column_headings(pen, &columns, screen, hits);
-    if all.rows.is_empty() {
-        let text = if list.filter.active() {
-            "no pipeline matches; Esc drops the filter"
-        } else {
-            "no pipelines. synctop pipelines create FILE makes one"
-        };
-        pen.put(3, 2, text, look.dim());
-    }
-    for (index, row) in all.rows.iter().enumerate().skip(top).take(page) {
-        let line = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
-        match row {
-            FleetRow::Head(group) => group_row(pen, line, *group, all, screen),
-            FleetRow::Pipeline(it, group) => pipeline(pen, line, it, *group, &columns, screen),
-            FleetRow::Note(it, group) => note(pen, line, it, *group, all, screen),
-        }
-        if index == place {
-            pen.choose(line, focused);
-        }
-        let area = Rect { y: pen.area.y + line, height: 1, ..pen.area };
-        hits.add(area, ClickTarget::FleetRow(FleetPane::Pipelines, row.key()));
-    }
-    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(0), hits.pages.get_mut(0)) {
-        (*slot, *pages) = (Some(top), page);
-    }
-}
-
-fn column_headings(pen: &mut Pen, columns: &Columns, screen: &FleetScreen, hits: &mut Hits) {
-    let (look, ui) = (screen.look, screen.ui);
-    let plain = look.dim().patch(look.strong());
-    let mut one = |pen: &mut Pen, column: Option<FleetColumn>, at: u16, word: &str, right: bool| {
-        let chosen = column.is_some_and(|column| ui.sort == column && column != FleetColumn::Name);
-        let style = if chosen { look.accent().patch(look.strong()) } else { plain };
-        let wide = u16::try_from(word.len()).unwrap_or(0);
-        let begin = if right { at.saturating_sub(wide) } else { at };
-        pen.put(begin, 1, word, style);
-        if let Some(column) = column {
-            let place = Rect { x: pen.area.x + begin.min(pen.area.width), y: pen.area.y + 1, width: wide, height: 1 };
-            hits.add(place, ClickTarget::FleetColumn(column));
-        }
+    let empty = if list.filter.active() {
+        "no pipeline matches; Esc drops the filter"
+    } else {
+        "no pipelines; create one: synctop pipelines create FILE"
     };
-    one(pen, Some(FleetColumn::Name), 4, "PIPELINE", false);
-    if let Some((begin, _)) = columns.route {
-        one(pen, None, begin, "FROM, TO", false);
-    }
-    if let Some((begin, _)) = columns.status {
-        one(pen, Some(FleetColumn::Status), begin, "STATUS", false);
-    }
-    for (end, column, word) in [
-        (columns.records, FleetColumn::Records, "RUN RECORDS"),
-        (columns.rate, FleetColumn::Rate, "RATE"),
-        (columns.age, FleetColumn::Age, "LAST"),
-    ] {
-        if let Some(end) = end {
-            one(pen, Some(column), end, word, true);
-        }
-    }
-    if let Some((begin, _)) = columns.bar {
-        one(pen, Some(FleetColumn::Coverage), begin, "RANGES", false);
-    }
+    let view = ListView { pane: FleetPane::Pipelines, title: "pipelines", about: &about, empty, headings: 1 };
+    let mut columns = PipelineColumns::new(screen, pen.width());
+    // On a low screen the rows belong to the pipelines.
+    columns.most_lines = if pen.height() < LOW { 1 } else { MAX_LINES };
+    columns::headings(pen, 1, &columns.specs, &columns.slots, *screen, hits);
+    list::draw(
+        pen,
+        *screen,
+        &view,
+        hits,
+        |index| height(index, screen, &columns),
+        |pen, index| match all.rows.get(index) {
+            Some(FleetRow::Head(group)) => group_row(pen, *group, screen),
+            Some(FleetRow::Pipeline(it, group)) => pipeline(pen, index, it, *group, &columns, screen),
+            Some(FleetRow::Note(it, group)) => note(pen, it, *group, &columns, screen),
+            None => {}
+        },
+    );
 }
 
-fn group_row(pen: &mut Pen, row: u16, group: PipelineGroup, all: &FleetRows, screen: &FleetScreen) {
+fn group_row(pen: &mut Pen, group: PipelineGroup, screen: &FleetFrame) {
     let look = screen.look;
+    let all = &screen.rows;
     let (glyph, style) = mark(group, look);
-    pen.put(2, row, glyph, style.patch(look.strong()));
+    pen.put(2, 0, glyph, style.patch(look.strong()));
     let word = if group == PipelineGroup::Working { "BACKFILLING, SETTING UP" } else { group.as_str() };
-    let column = pen.put(4, row, word, style.patch(look.strong()));
+    let column = pen.put(4, 0, word, style.patch(look.strong()));
     let at = group as usize;
     let (kept, of) = (all.kept_of.get(at).copied().unwrap_or(0), all.counts.get(at).copied().unwrap_or(0));
     let number = if kept < of { format!("{} of {}", count(kept as u64), count(of as u64)) } else { count(of as u64) };
-    let column = pen.put(column + 1, row, &number, look.dim());
+    let column = pen.put(column + 1, 0, &number, look.dim());
     if screen.ui.folded(group) && !screen.ui.list(FleetPane::Pipelines).filter.active() {
         let mut names = String::new();
         for it in screen.fleet.pipelines.values().filter(|it| it.group(screen.now) == group) {
@@ -219,129 +245,181 @@ fn group_row(pen: &mut Pen, row: u16, group: PipelineGroup, all: &FleetRows, scr
             names.push_str(if names.is_empty() { "" } else { ", " });
             names.push_str(&it.pipeline.id);
         }
-        pen.put(column + 3, row, &names, look.dim());
+        pen.put(column + 3, 0, &names, look.dim());
     }
 }
 
 fn pipeline(
     pen: &mut Pen,
-    row: u16,
+    index: usize,
     watched: &Arc<Watched>,
     group: PipelineGroup,
-    columns: &Columns,
-    screen: &FleetScreen,
+    columns: &PipelineColumns,
+    screen: &FleetFrame,
 ) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let it = &watched.pipeline;
     let quiet = matches!(group, PipelineGroup::Paused | PipelineGroup::Deleting);
-    let name_style = if quiet { look.dim() } else { look.plain() };
+    let (plain, strong) = if quiet { (look.dim(), look.dim()) } else { (look.plain(), look.strong()) };
     let (glyph, style) = mark(group, look);
-    if screen.ui.marked.contains(&it.id) {
-        pen.put(1, row, "*", look.accent().patch(look.strong()));
+    if screen.ui.own.marked.contains(&it.id) {
+        pen.put(1, 0, "*", look.accent().patch(look.strong()));
     }
-    let acting = screen.acting.iter().any(|(_, id, _)| *id == it.id);
-    pen.put(2, row, if acting { glyphs.started } else { glyph }, if acting { look.accent() } else { style });
-    pen.put_in(4, row, columns.name, &fit_middle(&it.id, columns.name.into(), glyphs.ellipsis), name_style);
-    if let Some((begin, wide)) = columns.route {
-        let text = format!("{} {} {}", it.source, glyphs.arrow, it.destination);
-        pen.put_in(begin, row, wide, &text, look.dim());
-    }
-    if let Some((begin, wide)) = columns.status {
-        let word = status_text(it, watched.is_parking_inferred(screen.now));
-        pen.put_in(begin, row, wide, &word, if group == PipelineGroup::Parked { style } else { look.dim() });
-    }
-    let dash = glyphs.dash;
-    if let Some(end) = columns.records {
-        match it.found.records {
-            Some(number) => pen.put_right(end, row, &count(number), if quiet { look.dim() } else { look.strong() }),
-            None => pen.put_right(end, row, dash, look.dim()),
-        };
-    }
-    if let Some((action, _, since)) = screen.acting.iter().find(|(_, id, _)| *id == it.id) {
+    let acting = screen.acting.iter().find(|(_, id, _)| *id == it.id);
+    let (glyph, glyph_style) = if acting.is_some() { (glyphs.started, look.accent()) } else { (glyph, style) };
+    pen.put(2, 0, glyph, glyph_style);
+    let ids = columns.get(PipelineColumn::Name).unwrap_or_default();
+    pen.put_in(ids.start, 0, ids.width, &fit_middle(&it.id, ids.width.into(), glyphs.ellipsis), plain);
+    let number = |pen: &mut Pen, column: PipelineColumn, text: Option<String>, style: Style| {
+        if let Some(slot) = columns.get(column) {
+            let (text, style) = text.map_or((glyphs.dash.to_owned(), look.dim()), |text| (text, style));
+            pen.put_right(slot.end(), 0, &text, style);
+        }
+    };
+    number(pen, PipelineColumn::Records, it.found.records.map(count), strong);
+    let parked = is_parked(watched, group, screen);
+    let since = since(watched, screen).filter(|_| parked).or_else(|| watched.last_sign());
+    let age_style = if group == PipelineGroup::Stale { look.warn().patch(look.strong()) } else { look.dim() };
+    number(pen, PipelineColumn::Age, since.map(|at| age(screen.now.saturating_sub(at).max(0))), age_style);
+    if let Some((action, _, since)) = acting {
         let text = format!("{}: sent, verifying for {}", action.as_str(), age(screen.now.saturating_sub(*since)));
-        pen.put(columns.text_column(), row, &text, look.accent());
+        pen.put(columns.text_start(), 0, &text, look.accent());
         return;
     }
-    if matches!(group, PipelineGroup::Parked) && (!it.faults.is_empty() || watched.note(screen.now).is_none()) {
-        return cause(pen, row, columns.text_column(), watched, screen);
+    if parked {
+        return cause(pen, index, watched, columns, screen);
     }
-    if let Some(end) = columns.rate {
-        // A rate of outdated data is not shown.
-        let speed = it.found.per_second.filter(|_| screen.is_current());
-        let text = speed.map_or_else(|| dash.to_owned(), rate);
-        pen.put_right(end, row, &text, if speed.is_some() { look.plain() } else { look.dim() });
+    if let Some(slot) = columns.get(PipelineColumn::Route) {
+        let text = format!("{} {} {}", it.source, glyphs.arrow, it.destination);
+        pen.put_in(slot.start, 0, slot.width, &text, look.dim());
     }
-    if let (Some((begin, width)), Some(end)) = (columns.bar, columns.percent) {
-        if let Some(share) = it.found.coverage {
-            pen.fill(begin, row, width, glyphs.track, look.dim());
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
-            let full = (share * f64::from(width)).round() as u16;
-            let full = if share < 1.0 { full.min(width.saturating_sub(1)) } else { width };
-            pen.fill(begin, row, full.max(u16::from(share > 0.0)), glyphs.bar, look.good());
-        }
-        let text = it.found.coverage_text(glyphs.at_most).unwrap_or_else(|| dash.to_owned());
-        pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
+    if let Some(slot) = columns.get(PipelineColumn::Status) {
+        let word = status_text(it, watched.is_parking_inferred(screen.now));
+        pen.put_in(slot.start, 0, slot.width, &word, look.dim());
     }
-    if let Some(end) = columns.age {
-        let text = watched.last_sign().map_or_else(|| dash.to_owned(), |at| age(screen.now.saturating_sub(at)));
-        let style = if group == PipelineGroup::Stale { look.warn().patch(look.strong()) } else { look.dim() };
-        pen.put_right(end, row, &text, style);
+    // A rate of outdated data is not shown.
+    let speed = it.found.per_second.filter(|_| screen.is_current());
+    number(pen, PipelineColumn::Rate, speed.map(rate), look.plain());
+    number(pen, PipelineColumn::Percent, it.found.coverage_text(glyphs.at_most), strong);
+    if let (Some(slot), Some(share)) = (columns.get(PipelineColumn::Ranges), it.found.coverage) {
+        pen.fill(slot.start, 0, slot.width, glyphs.track, look.dim());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
+        let full = (share * f64::from(slot.width)).round() as u16;
+        let full = if share < 1.0 { full.min(slot.width.saturating_sub(1)) } else { slot.width };
+        pen.fill(slot.start, 0, full.max(u16::from(share > 0.0)), glyphs.bar, look.good());
     }
 }
 
-/// Draws the error of a pipeline: `auth_error 08:31:07  The provided key lacks ...`.
-fn cause(pen: &mut Pen, row: u16, begin: u16, watched: &Watched, screen: &FleetScreen) {
-    let look = screen.look;
+/// Returns the time since which a pipeline has its error.
+fn since(watched: &Watched, screen: &FleetFrame) -> Option<i64> {
     let it = &watched.pipeline;
-    let Some(fault) = it.reason.as_ref().or(it.faults.first()) else {
-        let text = match it.run {
-            _ if it.status == PipelineStatus::Error => "parked; its service reports no reason",
-            Some(_) => "its last run failed without a reason",
-            _ => "",
-        };
-        pen.put(begin, row, text, look.warn());
-        return;
-    };
-    let column = pen.put(begin, row, fault.kind(), look.bad().patch(look.strong()));
-    let since = fault.since.or_else(|| screen.inbox.since(&it.id, fault)).or(watched.fault_since);
-    let column = match since {
-        Some(at) => pen.put(column + 1, row, &clock(at, Some(screen.now)), look.dim()),
-        None => column,
-    };
-    pen.put(column + 2, row, &fault.core(), look.plain());
+    let fault = it.reason.as_ref().or(it.faults.first())?;
+    fault.since.or_else(|| screen.inbox.since(&it.id, fault)).or(watched.fault_since)
 }
 
-fn note(pen: &mut Pen, row: u16, watched: &Watched, group: PipelineGroup, all: &FleetRows, screen: &FleetScreen) {
+/// Returns kind and message of a pipeline's error.
+fn fault_texts(watched: &Watched) -> (&str, String) {
+    let it = &watched.pipeline;
+    match it.reason.as_ref().or(it.faults.first()) {
+        Some(fault) => (fault.kind(), fault.core()),
+        None if it.status == PipelineStatus::Error => ("parked", "its service reports no reason".to_owned()),
+        None if it.run.is_some() => ("parked", "its last run failed without a reason".to_owned()),
+        None => ("parked", String::new()),
+    }
+}
+
+/// True if the row above has the same error.
+fn is_same_as_above(index: usize, watched: &Watched, screen: &FleetFrame) -> bool {
+    let above = index.checked_sub(1).and_then(|above| screen.rows.rows.get(above));
+    let cause = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
+    matches!(above, Some(FleetRow::Pipeline(above, PipelineGroup::Parked))
+        if cause(above).is_some() && cause(above) == cause(watched))
+}
+
+/// Returns the lines of a pipeline's cause: the first one without its kind.
+fn cause_lines(index: usize, watched: &Watched, screen: &FleetFrame, columns: &PipelineColumns) -> Vec<String> {
+    let (kind, message) = fault_texts(watched);
+    if columns.width < NARROW || message.is_empty() {
+        return Vec::new();
+    }
+    if is_same_as_above(index, watched, screen) {
+        return vec!["same error".to_owned()];
+    }
+    let room = usize::from(columns.width.saturating_sub(columns.text_start() + 2));
+    let first = room.saturating_sub(kind.chars().count() + 2);
+    let mut lines = wrap_hanging(&message, first, room.saturating_sub(2));
+    join_rest(&mut lines, columns.most_lines);
+    lines
+}
+
+/// Joins the lines beyond the maximum: the last one is cut.
+fn join_rest(lines: &mut Vec<String>, most: usize) {
+    if lines.len() > most {
+        let rest = lines.split_off(most - 1).join(" ");
+        lines.push(rest);
+    }
+}
+
+/// Draws the error of a pipeline: `auth_error  The provided key lacks ...`, over several lines if
+/// needed.
+fn cause(pen: &mut Pen, index: usize, watched: &Watched, columns: &PipelineColumns, screen: &FleetFrame) {
+    let (look, start) = (screen.look, columns.text_start());
+    let (kind, _) = fault_texts(watched);
+    let column = pen.put(start, 0, kind, look.bad().patch(look.strong()));
+    let style = if is_same_as_above(index, watched, screen) { look.dim() } else { look.plain() };
+    for (row, line) in (0..pen.height()).zip(cause_lines(index, watched, screen, columns)) {
+        pen.put(if row == 0 { column + 2 } else { start + 2 }, row, &line, style);
+    }
+}
+
+/// Returns the lines below a pipeline with their style and start: the result of an action, a
+/// contradiction, the cause of a failure, the next step.
+fn note_lines(
+    watched: &Watched,
+    group: PipelineGroup,
+    screen: &FleetFrame,
+    columns: &PipelineColumns,
+) -> (Style, Vec<String>) {
     let look = screen.look;
     let it = &watched.pipeline;
-    if let Some(record) = all.actions.get(it.id.as_ref()) {
+    let fault = it.faults.first();
+    let next = fault.and_then(|fault| fault.next.as_deref());
+    let (text, style) = if let Some(record) = screen.rows.actions.get(it.id.as_ref()) {
         let (glyph, style) = crate::views::fleet::actions::verdict(record.verdict.as_deref(), screen);
-        let column = pen.put(6, row, glyph, style);
-        let when = format!("{} {}", record.action, clock(record.at, Some(screen.now)));
-        let column = pen.put(column + 1, row, &when, look.dim());
-        pen.put(column + 1, row, record.sentence.as_deref().unwrap_or_default(), style);
-        return;
-    }
-    let next = it.faults.first().and_then(|fault| fault.next.as_deref());
-    match (watched.note(screen.now), next) {
-        (Some(note), _) => {
-            let style = if group == PipelineGroup::Stale { look.doubt() } else { look.warn() };
-            let note = match it.faults.first().filter(|_| group == PipelineGroup::Failing) {
-                Some(fault) if !note.contains(fault.message.as_ref()) => format!("{note}; {}", fault.core()),
-                _ => note,
-            };
-            pen.put(6, row, &note, style);
-        }
-        (None, Some(next)) if group == PipelineGroup::Failing => {
-            let what = it.faults.first().map(|fault| format!("{}: {}", fault.kind(), fault.core())).unwrap_or_default();
-            let column = pen.put(6, row, &what, look.warn());
-            pen.put(column + 1, row, &format!("{} {next}", look.glyphs.next), look.dim());
-        }
-        (None, Some(next)) => {
-            pen.put(6, row, &format!("{} {next}", look.glyphs.next), look.dim());
-        }
-        (None, None) => {
-            pen.put(6, row, &watched.doubt().unwrap_or_default(), look.doubt());
-        }
+        let ended = record.ended_at.unwrap_or(record.at);
+        let when = age(screen.now.saturating_sub(ended).max(0));
+        let result = record.sentence.as_deref().unwrap_or_default();
+        (format!("{glyph} {} {when} ago: {result}", record.action), style)
+    } else if let Some(note) = watched.note(screen.now) {
+        let style = if group == PipelineGroup::Stale { look.doubt() } else { look.warn() };
+        let note = match fault.filter(|_| group == PipelineGroup::Failing) {
+            Some(fault) if !note.contains(fault.message.as_ref()) => format!("{note}; {}", fault.core()),
+            _ => note,
+        };
+        (note, style)
+    } else if let Some(next) = next {
+        let what = fault.filter(|_| group == PipelineGroup::Failing);
+        let what = what.map(|fault| format!("{}: {} ", fault.kind(), fault.core())).unwrap_or_default();
+        let style = if what.is_empty() { look.accent() } else { look.warn() };
+        (format!("{what}{} {next}", look.glyphs.next), style)
+    } else {
+        (watched.doubt().unwrap_or_default(), look.doubt())
+    };
+    let mut lines = wrap(&text, usize::from(columns.width.saturating_sub(NOTE_START + 2)).max(8));
+    join_rest(&mut lines, columns.most_lines);
+    (style, lines)
+}
+
+/// First column of a note.
+const NOTE_START: u16 = 6;
+
+fn note(pen: &mut Pen, watched: &Watched, group: PipelineGroup, columns: &PipelineColumns, screen: &FleetFrame) {
+    let (style, lines) = note_lines(watched, group, screen, columns);
+    // A short note stands under the cause.
+    let room = pen.width().saturating_sub(columns.text_start());
+    let is_short = lines.len() == 1 && lines.first().is_some_and(|line| line.chars().count() < usize::from(room));
+    let start = if is_short && group == PipelineGroup::Parked { columns.text_start() } else { NOTE_START };
+    for (row, line) in (0..pen.height()).zip(lines) {
+        pen.put(start, row, &line, style);
     }
 }

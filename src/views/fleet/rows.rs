@@ -1,7 +1,8 @@
 //! Rows of the pipeline list: groups with trouble first, pipelines within a group by the sort
 //! column.
 
-use crate::views::fleet::state::{FleetColumn, FleetPane, FleetScreen, RowKey};
+use crate::views::filter::Filter;
+use crate::views::fleet::state::{FleetColumn, FleetInput, FleetPane, FleetUi, RowKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 use strum::VariantArray as _;
@@ -49,6 +50,8 @@ pub struct FleetRows<'a> {
     /// Pipelines by group that the filter keeps; `kept` is their total.
     pub kept_of: [usize; 7],
     pub kept: usize,
+    /// Pipelines that the filter keeps with their groups, also those of folded groups.
+    pub kept_in: Vec<(PipelineGroup, Arc<str>)>,
     /// Recent actions with a result, by pipeline.
     pub actions: HashMap<&'a str, &'a ActionRecord>,
 }
@@ -72,17 +75,11 @@ impl FleetRows<'_> {
     }
 }
 
-/// Returns the selected row.
-#[must_use]
-pub fn chosen<'a>(screen: &FleetScreen<'a>) -> Option<FleetRow<'a>> {
-    let all = rows(screen);
-    all.rows.get(all.place(screen.ui.list(FleetPane::Pipelines).chosen.as_ref())).copied()
-}
-
 /// Builds the list.
 #[must_use]
-pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
-    let filter = &screen.ui.list(FleetPane::Pipelines).filter;
+pub fn rows<'a>(screen: &FleetInput<'a>, ui: &FleetUi) -> FleetRows<'a> {
+    let filter = &ui.list(FleetPane::Pipelines).filter;
+    let by_group = filtered_group(filter);
     let mut groups: [Vec<&Arc<Watched>>; 7] = Default::default();
     let mut counts = [0; 7];
     for watched in screen.fleet.pipelines.values() {
@@ -91,7 +88,10 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
             *count += 1;
         }
         if let Some(list) = groups.get_mut(group as usize)
-            && (!filter.active() || is_kept(watched, group, screen))
+            && match by_group {
+                Some((of, kept)) => (of == group) == kept,
+                None => !filter.active() || is_kept(filter, watched, group),
+            }
         {
             list.push(watched);
         }
@@ -115,13 +115,18 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
     let kept_of = groups.each_ref().map(Vec::len);
     let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);
+    let mut kept_in = Vec::with_capacity(kept);
     for (group, mut list) in PipelineGroup::VARIANTS.iter().copied().zip(groups) {
         if list.is_empty() {
             continue;
         }
-        sort(&mut list, screen);
+        sort(&mut list, screen, ui);
+        if matches!(group, PipelineGroup::Parked | PipelineGroup::Failing) {
+            join_causes(&mut list);
+        }
+        kept_in.extend(list.iter().map(|watched| (group, Arc::clone(&watched.pipeline.id))));
         rows.push(FleetRow::Head(group));
-        if screen.ui.folded(group) && !filter.active() {
+        if ui.folded(group) && !filter.active() {
             continue;
         }
         for (index, watched) in list.iter().enumerate() {
@@ -133,11 +138,11 @@ pub fn rows<'a>(screen: &FleetScreen<'a>) -> FleetRows<'a> {
             }
         }
     }
-    FleetRows { rows, counts, kept_of, kept, actions }
+    FleetRows { rows, counts, kept_of, kept, kept_in, actions }
 }
 
 /// True if the filter keeps a pipeline, by all text of its row.
-fn is_kept(watched: &Watched, group: PipelineGroup, screen: &FleetScreen) -> bool {
+fn is_kept(filter: &Filter, watched: &Watched, group: PipelineGroup) -> bool {
     let it = &watched.pipeline;
     let searched_texts =
         [it.id.as_ref(), &it.source, &it.destination, it.status.as_str(), it.desired.as_str(), group.as_str()];
@@ -145,12 +150,12 @@ fn is_kept(watched: &Watched, group: PipelineGroup, screen: &FleetScreen) -> boo
     // As shown in the row: hidden text does not match.
     let cores: Vec<_> = it.faults.iter().map(synctop_core::fleet::PipelineFault::core).collect();
     let faults = it.faults.iter().map(synctop_core::fleet::PipelineFault::kind).chain(cores.iter().map(String::as_str));
-    screen.ui.list(FleetPane::Pipelines).filter.keeps_any(searched_texts.into_iter().chain(faults).chain(doubts))
+    filter.keeps_any(searched_texts.into_iter().chain(faults).chain(doubts))
 }
 
 /// True if a row has a note: contradictions and doubts below each pipeline, the next step below the
 /// last of several pipelines with the same error.
-fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: PipelineGroup, screen: &FleetScreen) -> bool {
+fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: PipelineGroup, screen: &FleetInput) -> bool {
     let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     let to_do = watched.pipeline.faults.first().is_some_and(|fault| fault.next.is_some());
     if watched.note(screen.now).is_some() || (!to_do && !watched.pipeline.found.doubts.is_empty()) {
@@ -161,15 +166,41 @@ fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: PipelineGroup
         && next.is_none_or(|next| first(next) != first(watched))
 }
 
-fn sort(list: &mut [&Arc<Watched>], screen: &FleetScreen) {
-    let ui = screen.ui;
+/// Returns the group that a filter names, and true if it keeps that group: `!ready` drops the group
+/// READY, and not each row with that word in its text.
+fn filtered_group(filter: &Filter) -> Option<(PipelineGroup, bool)> {
+    let (name, kept) = match filter.text.strip_prefix('!') {
+        Some(name) => (name, false),
+        None => (filter.text.as_str(), true),
+    };
+    let group = PipelineGroup::VARIANTS.iter().find(|group| group.as_str().eq_ignore_ascii_case(name.trim()))?;
+    filter.active().then_some((*group, kept))
+}
+
+/// Moves pipelines with the same error next to the first of them, so that one next step stands
+/// below all of them.
+fn join_causes(list: &mut [&Arc<Watched>]) {
+    let cause = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
+    let mut first: HashMap<Arc<str>, usize> = HashMap::new();
+    for (place, watched) in list.iter().enumerate() {
+        if let Some(cause) = cause(watched) {
+            first.entry(cause).or_insert(place);
+        }
+    }
+    let own: HashMap<Arc<str>, usize> = list.iter().map(|it| Arc::clone(&it.pipeline.id)).zip(0..).collect();
+    list.sort_by_cached_key(|watched| {
+        let place = own.get(&watched.pipeline.id).copied().unwrap_or(0);
+        (cause(watched).and_then(|cause| first.get(&cause).copied()).unwrap_or(place), place)
+    });
+}
+
+fn sort(list: &mut [&Arc<Watched>], screen: &FleetInput, ui: &FleetUi) {
     let number = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
     #[expect(clippy::cast_possible_truncation, reason = "only the order matters")]
     let scaled = |value: Option<f64>| value.map_or(-1, |value| (value * 1e6) as i64);
-    let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     match ui.sort {
-        // Pipelines with the same error are adjacent, so that the common cause is visible.
-        FleetColumn::Name => list.sort_by_cached_key(|it| first(it)),
+        // The fleet is sorted by name.
+        FleetColumn::Name => {}
         FleetColumn::Status => list.sort_by_cached_key(|it| it.pipeline.status.as_str().to_owned()),
         _ => list.sort_by_cached_key(|it| {
             // For numbers, larger first.

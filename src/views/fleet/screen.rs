@@ -1,12 +1,19 @@
 //! Layout of the fleet screen: the rectangle of each pane.
+//!
+//! ```text
+//! below 100 columns     from 100
+//! pipelines             pipelines   | errors
+//! errors                preview     | bulk
+//! preview               (2 columns) | actions
+//! ```
 
-use crate::views::action::FLEET_ACTIONS;
-use crate::views::fleet::rows::{FleetRows, rows};
-use crate::views::fleet::state::{Armed, FleetOverlay, FleetPane, FleetScreen, ServiceLink};
-use crate::views::fleet::{actions, bulk, confirm, footer, header, inbox, list, sheets};
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::screen::{blank_hidden_characters, cut_bottom, cut_right, cut_top};
-use crate::views::widgets::canvas::Pen;
+use crate::views::fleet::state::{
+    Armed, FleetFrame, FleetHits, FleetOverlay, FleetPane, FleetSheet, FleetTypes, ServiceLink,
+};
+use crate::views::fleet::{actions, bulk, confirm, footer, header, inbox, legend, list, preview, sheets};
+use crate::views::hits::{ClickTarget, Divider};
+use crate::views::widgets::canvas::{Pen, blank_hidden_characters};
+use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, stack, wall};
 use crate::views::widgets::text::{fit_middle, wrap};
 use crate::views::widgets::{help, palette};
 use ratatui::buffer::Buffer;
@@ -16,30 +23,30 @@ use ratatui::layout::Rect;
 const TINY: (u16, u16) = (30, 6);
 
 /// Minimum width that shows errors and actions to the right of the pipelines.
-const WIDE: u16 = 110;
+const TWO_COLUMNS: u16 = 100;
 
-/// Height from which `TALL - 6` follows: the minimum body height for more than the focused pane.
-const TALL: u16 = 14;
+/// Minimum body height of more than the focused pane.
+const SEVERAL_PANES: u16 = 10;
 
 /// Draws one frame and returns its hit areas.
-pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetScreen) -> Hits {
-    let mut hits = Hits::default();
+pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetFrame) -> FleetHits {
     let area = area.intersection(buffer.area);
+    let mut hits = FleetHits::default();
+    hits.size = (area.width, area.height);
     let mut pen = Pen::new(buffer, area, screen.look);
-    let all = rows(screen);
     if area.width < TINY.0 || area.height < TINY.1 {
-        tiny(&mut pen, area, screen, &all);
+        tiny(&mut pen, area, screen);
     } else {
         let inner = frame(&mut pen, screen);
-        draw_all(&mut pen.at(inner), screen, &all, &mut hits);
+        draw_all(&mut pen.at(inner), screen, &mut hits);
     }
     blank_hidden_characters(buffer, area);
     hits
 }
 
-fn tiny(pen: &mut Pen, area: Rect, screen: &FleetScreen, all: &FleetRows) {
+fn tiny(pen: &mut Pen, area: Rect, screen: &FleetFrame) {
     let look = screen.look;
-    let parked = all.counts.first().copied().unwrap_or(0);
+    let parked = screen.rows.counts.first().copied().unwrap_or(0);
     pen.put(0, 0, &format!("{parked} PARKED"), if parked > 0 { look.bad() } else { look.good() });
     let word = match screen.link {
         ServiceLink::Down { denied: true, .. } => "NOT ALLOWED",
@@ -60,7 +67,7 @@ fn tiny(pen: &mut Pen, area: Rect, screen: &FleetScreen, all: &FleetRows) {
 }
 
 /// Draws a border with the name of the service while actions are armed. Returns the area inside.
-fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
+fn frame(pen: &mut Pen, screen: &FleetFrame) -> Rect {
     let area = pen.area;
     let left = match screen.armed {
         Armed::Never | Armed::Locked => return area,
@@ -72,59 +79,58 @@ fn frame(pen: &mut Pen, screen: &FleetScreen) -> Rect {
     };
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let style = if screen.color == Some("red") { look.bad() } else { look.warn() };
-    let last = area.height.saturating_sub(1);
-    for row in [0, last] {
-        pen.fill(0, row, area.width, glyphs.rule, style);
-    }
-    for row in 1..last {
-        pen.put(0, row, glyphs.wall, style);
-        pen.put(area.width.saturating_sub(1), row, glyphs.wall, style);
-    }
+    pen.border(style);
     let name = fit_middle(screen.name, usize::from(area.width / 2), glyphs.ellipsis).into_owned();
     let title = format!(" {name}: {left} ");
     pen.put(2, 0, &title, look.badge(style));
     Rect { x: area.x + 1, y: area.y + 1, width: area.width.saturating_sub(2), height: area.height.saturating_sub(2) }
 }
 
-fn draw_all(pen: &mut Pen, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
+fn draw_all(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let area = pen.area;
     let (above, foot) = cut_bottom(area, 1);
-    let tour = screen.ui.tour.filter(|_| area.height >= 14);
+    let tour = screen.ui.own.tour.filter(|_| area.height >= 14);
     let (above, line) = cut_bottom(above, u16::from(tour.is_some()));
     if let Some(tour) = tour {
         let mut pen = pen.at(line);
         let style = screen.look.accent();
         pen.put(1, 0, tour, style);
     }
-    let facts = header::FleetHeader::new(screen, all, area);
+    let facts = header::FleetHeader::new(screen, area);
     let (top, body) = cut_top(above, facts.height());
-    header::draw(&mut pen.at(top), screen, &facts, all);
+    header::draw(&mut pen.at(top), screen, &facts);
     if screen.fleet.listed_at.is_none() {
         waiting(&mut pen.at(body), screen);
     } else {
-        panes(pen, body, screen, all, hits);
+        panes(pen, body, screen, hits);
     }
     let mut over = pen.at(if above.height < 20 { above } else { body });
     match screen.ui.overlays.last() {
         None | Some(FleetOverlay::Filter { .. }) => {}
-        Some(FleetOverlay::Help { top }) => {
-            let mouse = "Mouse: click selects, again opens; wheel scrolls; Shift selects text.";
-            help::draw(&mut over, FLEET_ACTIONS, mouse, *top, hits);
+        Some(FleetOverlay::Help { top }) => help::draw(&mut over, &legend::marks(screen), *top, hits),
+        Some(FleetOverlay::Palette { input, chosen }) => {
+            palette::draw::<FleetTypes>(&mut over, input, *chosen, hits);
         }
-        Some(FleetOverlay::Palette { input, chosen }) => palette::draw(&mut over, FLEET_ACTIONS, input, *chosen, hits),
-        Some(FleetOverlay::Pipeline { id, top }) => sheets::pipeline(&mut over, screen, id, *top, hits),
-        Some(FleetOverlay::Error { fingerprint, top }) => sheets::error(&mut over, screen, fingerprint, *top, hits),
-        Some(FleetOverlay::ActionRecord { seq, top }) => sheets::action(&mut over, screen, *seq, *top, hits),
-        Some(FleetOverlay::Runs { id, rows, chosen }) => sheets::runs(&mut over, screen, id, rows, *chosen, hits),
-        Some(FleetOverlay::Contexts { names, chosen }) => sheets::contexts(&mut over, screen, names, *chosen, hits),
-        Some(FleetOverlay::Confirm(asked)) => confirm::draw(&mut over, screen, asked, hits),
-        Some(FleetOverlay::ConfirmQuit) => confirm::quit(&mut over, screen, hits),
+        Some(FleetOverlay::Quit) => confirm::quit(&mut over, screen, hits),
+        Some(FleetOverlay::Sheet(sheet)) => draw_sheet(&mut over, screen, sheet, hits),
     }
-    footer::draw(&mut pen.at(foot), screen, all, hits);
+    footer::draw(&mut pen.at(foot), screen, hits);
+}
+
+fn draw_sheet(pen: &mut Pen, screen: &FleetFrame, sheet: &FleetSheet, hits: &mut FleetHits) {
+    match sheet {
+        FleetSheet::Pipeline { id, top } => sheets::pipeline(pen, screen, id, *top, hits),
+        FleetSheet::Error { fingerprint, top } => sheets::error(pen, screen, fingerprint, *top, hits),
+        FleetSheet::ActionRecord { seq, top } => sheets::action(pen, screen, *seq, *top, hits),
+        FleetSheet::Runs { id, rows, chosen } => sheets::runs(pen, screen, id, rows, *chosen, hits),
+        FleetSheet::Contexts { names, chosen } => sheets::contexts(pen, screen, names, *chosen, hits),
+        FleetSheet::Confirm(asked) => confirm::draw(pen, screen, asked, hits),
+        FleetSheet::Note { .. } => {}
+    }
 }
 
 /// Draws the screen before the first list: service, error, next step, and the key to quit.
-fn waiting(pen: &mut Pen, screen: &FleetScreen) {
+fn waiting(pen: &mut Pen, screen: &FleetFrame) {
     let look = screen.look;
     let row = (pen.height() / 2).saturating_sub(3);
     let what = if matches!(screen.link, ServiceLink::Down { .. }) {
@@ -137,8 +143,7 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     let mut below = row + 3;
     if let ServiceLink::Down { why, next, again_at, .. } = screen.link {
         let room = usize::from(pen.width().saturating_sub(6));
-        let why = format!("it {why}");
-        let cause = wrap(&why, room).into_iter().take(4).map(|line| (line, look.bad()));
+        let cause = wrap(why, room).into_iter().take(4).map(|line| (line, look.bad()));
         let to_do = wrap(next, room).into_iter().take(4).map(|line| (line, look.plain()));
         let again = (header::retry_text(again_at, screen.now), look.dim());
         for (line, style) in cause.chain(to_do).chain([again]) {
@@ -149,74 +154,126 @@ fn waiting(pen: &mut Pen, screen: &FleetScreen) {
     pen.put(3, below + 1, "q leaves, c goes to another context, ? shows the keys", look.dim());
 }
 
-fn panes(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
+fn panes(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits) {
+    hits.body = body;
+    if screen.ui.zoomed || body.height < SEVERAL_PANES {
+        return pane(pen, body, screen.ui.focus, screen, hits);
+    }
+    if body.width >= TWO_COLUMNS {
+        return two_columns(pen, body, screen, hits);
+    }
+    stacked(pen, body, screen, hits);
+}
+
+/// Draws the panes of a narrow screen below each other: the pipelines, the focused pane or the
+/// errors, and the preview in the rows that the lists leave free.
+fn stacked(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits) {
     let focus = screen.ui.focus;
-    if screen.ui.zoomed || body.height < TALL - 6 {
-        return pane(pen, body, focus, screen, all, hits);
-    }
-    if body.width >= WIDE {
-        return draw_side_by_side(pen, body, screen, all, hits);
-    }
     let lower = match focus {
         FleetPane::Pipelines if screen.bulk.is_some_and(|bulk| !bulk.is_finished()) => FleetPane::Bulk,
         FleetPane::Pipelines => FleetPane::Errors,
         other => other,
     };
-    let wanted = match lower {
-        FleetPane::Errors => u16::try_from(inbox::items(screen).len())
-            .unwrap_or(u16::MAX)
-            .saturating_mul(inbox::lines_per_item(body.width))
-            .saturating_add(1),
-        FleetPane::Bulk => screen.bulk.map_or(3, bulk::height),
-        _ => u16::try_from(screen.actions.len()).unwrap_or(u16::MAX).saturating_add(1),
-    };
-    let most = if focus == FleetPane::Pipelines && lower == FleetPane::Errors {
-        (body.height / 4).max(4)
+    let need = need_of(lower, screen, body.width);
+    let most = if focus == FleetPane::Pipelines { (body.height / 3).max(4) } else { body.height / 2 };
+    let found = focus != FleetPane::Pipelines || lower == FleetPane::Bulk || !screen.errors.is_empty();
+    // The rows have the causes: the errors need their title only, until there is room.
+    let is_summary = focus == FleetPane::Pipelines && lower == FleetPane::Errors;
+    let lower_need = if found && is_summary {
+        Need { least: 1, whole: need.whole.min(most) }
+    } else if found {
+        Need { least: need.least.min(most), whole: need.whole.min(most) }
     } else {
-        body.height / 2
+        Need { least: 0, whole: 0 }
     };
-    if wanted <= 1 && focus == FleetPane::Pipelines {
-        return pane(pen, body, FleetPane::Pipelines, screen, all, hits);
+    let pipelines = list::need(screen, body.width);
+    let heights = stack(body.height, &[pipelines, lower_need], 0);
+    let (mut upper, mut under) = (heights.first().copied().unwrap_or(0), heights.get(1).copied().unwrap_or(0));
+    let mut spare = upper.saturating_sub(pipelines.whole);
+    // The lower pane shows all its text before the preview gets rows.
+    let more = need.whole.saturating_sub(under).min(spare) * u16::from(found);
+    (upper, under, spare) = (upper - more, under + more, spare - more);
+    let previewed = preview::need(screen, body.width).filter(|_| spare >= preview::LEAST).map_or(0, |_| spare);
+    let (list_area, rest) = cut_top(body, upper - previewed);
+    let (preview_area, lower_area) = cut_top(rest, previewed);
+    let _ = under;
+    hits.left = body;
+    pane(pen, list_area, FleetPane::Pipelines, screen, hits);
+    draw_preview(pen, preview_area, screen, hits);
+    pane(pen, lower_area, lower, screen, hits);
+}
+
+fn need_of(which: FleetPane, screen: &FleetFrame, width: u16) -> Need {
+    match which {
+        FleetPane::Pipelines => list::need(screen, width),
+        FleetPane::Errors => inbox::need(screen, width),
+        FleetPane::Actions => actions::need(screen, width),
+        FleetPane::Bulk => bulk::need(screen, width),
     }
-    let (upper, under) = cut_bottom(body, wanted.clamp(2, most.max(2)));
-    pane(pen, upper, FleetPane::Pipelines, screen, all, hits);
-    pane(pen, under, lower, screen, all, hits);
 }
 
 /// Draws the pipelines on the left, and errors, the bulk action and the action log on the right.
-fn draw_side_by_side(pen: &mut Pen, body: Rect, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
-    let (left, right) = cut_right(body, (body.width / 10 * 3).clamp(36, 70));
-    let (left, wall) = cut_right(left, 1);
-    pane(pen, left, FleetPane::Pipelines, screen, all, hits);
-    let mut wall = pen.at(wall);
-    for row in 0..wall.height() {
-        wall.put(0, row, screen.look.glyphs.wall, screen.look.dim());
-    }
-    let items = u16::try_from(inbox::items(screen).len()).unwrap_or(u16::MAX);
-    let errors =
-        items.saturating_mul(inbox::lines_per_item(right.width)).saturating_add(1).clamp(3, (right.height / 2).max(3));
-    let (errors_area, rest) = cut_top(right, errors);
-    pane(pen, errors_area, FleetPane::Errors, screen, all, hits);
-    let wanted = match screen.bulk {
-        Some(bulk) => bulk::height(bulk).min(rest.height / 2 + 1),
-        None if screen.ui.focus == FleetPane::Bulk => 3,
-        None => 0,
+fn two_columns(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits) {
+    let percent = |share: u16| u16::try_from(u32::from(body.width) * u32::from(share) / 100).unwrap_or(u16::MAX);
+    let width = screen.ui.sizes.left.map_or_else(|| percent(62), percent).clamp(percent(25), percent(75));
+    let (left, right) = cut_right(body, body.width - width);
+    let (left, rule) = cut_right(left, 1);
+    hits.left = left;
+    let pipelines = list::need(screen, left.width);
+    let height = match preview::need(screen, left.width) {
+        Some(_) if left.height >= preview::LEAST + 7 => match screen.ui.sizes.preview {
+            Some(by_hand) => by_hand.clamp(preview::LEAST, left.height - 6),
+            None => left.height.saturating_sub(pipelines.whole),
+        },
+        _ => 0,
     };
-    let (bulk_area, actions_area) = cut_top(rest, wanted);
-    if wanted > 0 {
-        pane(pen, bulk_area, FleetPane::Bulk, screen, all, hits);
+    let (list_area, below) = cut_bottom(left, if height < preview::LEAST { 0 } else { height });
+    pane(pen, list_area, FleetPane::Pipelines, screen, hits);
+    draw_preview(pen, below, screen, hits);
+    let with_bulk = screen.bulk.is_some() || screen.ui.focus == FleetPane::Bulk;
+    let none = Need { least: 0, whole: 0 };
+    let needs = [
+        inbox::need(screen, right.width),
+        if with_bulk { bulk::need(screen, right.width) } else { none },
+        actions::need(screen, right.width),
+    ];
+    let mut rest = right;
+    let mut heights = stack(right.height, &needs, 2);
+    // Rows that no list needs show the selected error.
+    let spare = right.height.saturating_sub(needs.iter().map(|need| need.whole).fold(0, u16::saturating_add));
+    let details = preview::error_need(screen, right.width).map_or(0, |need| need.whole.min(spare));
+    let details = if details < preview::LEAST { 0 } else { spare };
+    if let Some(actions) = heights.last_mut() {
+        *actions -= details.min(*actions);
     }
-    pane(pen, actions_area, FleetPane::Actions, screen, all, hits);
+    for (which, height) in [FleetPane::Errors, FleetPane::Bulk, FleetPane::Actions].into_iter().zip(heights) {
+        let (area, after) = cut_top(rest, height);
+        pane(pen, area, which, screen, hits);
+        rest = after;
+    }
+    preview::draw_error(&mut pen.at(rest), screen);
+    wall(pen, rule);
+    hits.add(rule, ClickTarget::Divider(Divider::Left));
 }
 
-fn pane(pen: &mut Pen, area: Rect, which: FleetPane, screen: &FleetScreen, all: &FleetRows, hits: &mut Hits) {
+fn draw_preview(pen: &mut Pen, area: Rect, screen: &FleetFrame, hits: &mut FleetHits) {
+    if area.height == 0 {
+        return;
+    }
+    hits.preview = area.height;
+    preview::draw(&mut pen.at(area), screen);
+    hits.add(area, ClickTarget::Nothing);
+    hits.add(Rect { height: 1, ..area }, ClickTarget::Divider(Divider::Preview));
+}
+
+fn pane(pen: &mut Pen, area: Rect, which: FleetPane, screen: &FleetFrame, hits: &mut FleetHits) {
     if area.height == 0 || area.width == 0 {
         return;
     }
-    hits.add(area, ClickTarget::FleetPane(which));
+    hits.add(area, ClickTarget::Pane(which));
     let mut pen = pen.at(area);
     match which {
-        FleetPane::Pipelines => list::draw(&mut pen, screen, all, hits),
+        FleetPane::Pipelines => list::draw(&mut pen, screen, hits),
         FleetPane::Errors => inbox::draw(&mut pen, screen, hits),
         FleetPane::Actions => actions::draw(&mut pen, screen, hits),
         FleetPane::Bulk => bulk::draw(&mut pen, screen, hits),

@@ -1,41 +1,42 @@
 //! Scrollable detail sheets of a pipeline, an error or an action; and selection lists.
 
-use crate::views::fleet::state::{FleetScreen, RunRows};
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::streams::scroll_top;
+use crate::views::fleet::state::{FleetFrame, FleetHits, FleetInput, FleetTypes, RunRow, RunRows};
 use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::choice;
 use crate::views::widgets::sheet::Sheet;
-use ratatui::layout::Rect;
 use ratatui::style::Style;
+use synctop_core::fleet::Watched;
+use synctop_core::fleet::inbox::InboxItem;
 use synctop_core::format::{age, clock, count, rate, short};
 use synctop_core::protocol::time;
 
-pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits: &mut Hits) {
-    let look = screen.look;
-    let now = screen.now;
-    let mut sheet = Sheet::new(pen);
+pub(crate) fn pipeline(pen: &mut Pen, screen: &FleetFrame, id: &str, top: usize, hits: &mut FleetHits) {
     let Some(watched) = screen.fleet.pipelines.get(id) else {
-        sheet.text("This pipeline does not exist any more.", look.dim());
+        let mut sheet: Sheet = Sheet::new(pen);
+        sheet.text("This pipeline does not exist any more.", screen.look.dim());
         return sheet.draw(pen, (id, "Esc closes"), top, hits);
     };
+    let width = pen.width().saturating_sub(4);
+    describe(&screen.model.input, watched, width).draw(pen, (id, "Enter opens the run, Esc closes"), top, hits);
+}
+
+/// Returns the facts of a pipeline, the most important first.
+pub(crate) fn describe<'a>(screen: &FleetInput<'a>, watched: &Watched, width: u16) -> Sheet<'a> {
+    let look = screen.look;
+    let now = screen.now;
+    let mut sheet = Sheet::with_width(look, width);
     let it = &watched.pipeline;
+    let id = it.id.as_ref();
     let group = watched.group(now);
     let (glyph, style) = crate::views::fleet::list::mark(group, look);
     let dash = look.glyphs.dash;
     let known = |number: Option<u64>| number.map_or_else(|| dash.to_owned(), count);
     let inferred = if watched.is_parking_inferred(now) { " (inferred)" } else { "" };
-    sheet.fact("group", format!("{glyph} {}{inferred}", group.as_str().to_lowercase()), style);
-    sheet.fact("status", format!("{}, desired {}", it.status.as_str(), it.desired.as_str()), look.plain());
+    let status = format!("{}, desired {}", it.status.as_str(), it.desired.as_str());
+    sheet.fact("status", format!("{glyph} {}{inferred}: {status}", group.as_str().to_lowercase()), style);
     if let Some(note) = watched.note(now) {
         sheet.fact("evidence", &note, look.warn());
     }
-    let arrow = look.glyphs.arrow;
-    sheet.fact("route", format!("{} {arrow} {}", it.source, it.destination), look.plain());
-    let seen = format!("updated {} ago", age(now.saturating_sub(watched.seen_at)));
-    let sign = watched
-        .last_sign()
-        .map_or_else(String::new, |at| format!(", last activity {} ago", age(now.saturating_sub(at))));
-    sheet.fact("known", format!("{seen}{sign}"), look.plain());
     for (at, fault) in it.faults.iter().enumerate() {
         if at == 0 {
             sheet.head("errors");
@@ -47,7 +48,7 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
         sheet.text(&format!("{}{on}{since}", fault.kind()), look.bad().patch(look.strong()));
         sheet.text(&fault.message, look.plain());
         if let Some(next) = &fault.next {
-            sheet.text(&format!("{} {next}", look.glyphs.next), look.dim());
+            sheet.text(&format!("{} {next}", look.glyphs.next), look.accent());
         }
         let others = screen.inbox.items.get(&fault.fingerprint).map_or(0, |item| item.open().saturating_sub(1));
         if others > 0 {
@@ -88,6 +89,14 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
             sheet.fact("doubt", doubt, look.doubt());
         }
     }
+    let arrow = look.glyphs.arrow;
+    sheet.gap();
+    sheet.fact("route", format!("{} {arrow} {}", it.source, it.destination), look.plain());
+    let seen = format!("updated {} ago", age(now.saturating_sub(watched.seen_at)));
+    let sign = watched
+        .last_sign()
+        .map_or_else(String::new, |at| format!(", last activity {} ago", age(now.saturating_sub(at))));
+    sheet.fact("known", format!("{seen}{sign}"), look.plain());
     let actions: Vec<_> = screen.actions.iter().filter(|record| *record.pipeline == *it.id).take(5).collect();
     if !actions.is_empty() {
         sheet.head("actions");
@@ -107,21 +116,29 @@ pub fn pipeline(pen: &mut Pen, screen: &FleetScreen, id: &str, top: usize, hits:
             sheet.text(&format!("{part}: {}", if text.len() > 4_000 { value.to_string() } else { text }), look.dim());
         }
     }
-    sheet.draw(pen, (id, "Enter opens the run, Esc closes"), top, hits);
+    sheet
 }
 
-pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize, hits: &mut Hits) {
-    let look = screen.look;
-    let now = screen.now;
-    let mut sheet = Sheet::new(pen);
+pub(crate) fn error(pen: &mut Pen, screen: &FleetFrame, fingerprint: &str, top: usize, hits: &mut FleetHits) {
     let Some(item) = screen.inbox.items.get(fingerprint) else {
-        sheet.text("This error is not known any more.", look.dim());
+        let mut sheet: Sheet = Sheet::new(pen);
+        sheet.text("This error is not known any more.", screen.look.dim());
         return sheet.draw(pen, ("error", "Esc closes"), top, hits);
     };
+    let title = item.kind().to_owned();
+    let width = pen.width().saturating_sub(4);
+    error_facts(&screen.model.input, item, width).draw(pen, (&title, "a acknowledges, Esc closes"), top, hits);
+}
+
+/// Returns the facts of an error, the most important first.
+pub(crate) fn error_facts<'a>(screen: &FleetInput<'a>, item: &InboxItem, width: u16) -> Sheet<'a> {
+    let look = screen.look;
+    let now = screen.now;
+    let mut sheet = Sheet::with_width(look, width);
     let (glyph, style) = crate::views::fleet::inbox::style(item, screen);
     sheet.text(&item.message, look.strong());
     if let Some(next) = &item.next {
-        sheet.text(&format!("{} {next}", look.glyphs.next), look.plain());
+        sheet.text(&format!("{} {next}", look.glyphs.next), look.accent());
     }
     sheet.gap();
     let acked = item
@@ -130,6 +147,9 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
         .map(|(who, at)| format!(", acknowledged by {who} since {}", clock(*at, Some(now))))
         .unwrap_or_default();
     sheet.fact("state", format!("{glyph} {}{acked}", item.state().as_str()), style);
+    if let Some(note) = &item.note {
+        sheet.fact("note", note, look.plain());
+    }
     sheet.fact(
         "first, last",
         format!("{}, {}", clock(item.first_at, Some(now)), clock(item.last_at, Some(now))),
@@ -152,7 +172,7 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
             (None, false) => {
                 let back =
                     if hit.regressed > 0 { format!(", REGRESSED {} time(s)", hit.regressed) } else { String::new() };
-                (look.glyphs.bad, look.bad(), format!("has it since {}{back}", clock(hit.since, Some(now))))
+                (look.glyphs.bad, look.bad(), format!("open since {}{back}", clock(hit.since, Some(now))))
             }
         };
         let times = look.glyphs.times;
@@ -162,11 +182,10 @@ pub fn error(pen: &mut Pen, screen: &FleetScreen, fingerprint: &str, top: usize,
             (format!("{times}{} {state}", count(hit.count)), style),
         ]);
     }
-    let title = item.kind().to_owned();
-    sheet.draw(pen, (&title, "a acknowledges, Esc closes"), top, hits);
+    sheet
 }
 
-pub fn action(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &mut Hits) {
+pub(crate) fn action(pen: &mut Pen, screen: &FleetFrame, seq: i64, top: usize, hits: &mut FleetHits) {
     let look = screen.look;
     let mut sheet = Sheet::new(pen);
     let Some(record) = screen.actions.iter().find(|record| record.seq == seq) else {
@@ -188,47 +207,54 @@ pub fn action(pen: &mut Pen, screen: &FleetScreen, seq: i64, top: usize, hits: &
     sheet.draw(pen, ("action", "Esc closes"), top, hits);
 }
 
-/// Draws a selection list in a box.
-fn choose(pen: &mut Pen, title: &str, about: &str, rows: &[(String, Style)], chosen: usize, hits: &mut Hits) {
-    let wanted = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(2).clamp(3, pen.height().max(3));
-    let width = if pen.width() < 100 { pen.width() } else { 90 };
-    let area = Rect { y: pen.area.y, ..pen.middle(width, wanted) };
-    let mut pen = pen.at(area);
-    hits.add(area, ClickTarget::Nothing);
-    pen.frame(title, about);
-    let page = usize::from(pen.height().saturating_sub(2));
-    let top = scroll_top(0, chosen, page, rows.len());
-    for (index, (text, style)) in rows.iter().enumerate().skip(top).take(page) {
-        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(1);
-        pen.put_in(2, row, width.saturating_sub(4), text, *style);
-        if index == chosen {
-            pen.choose(row, true);
-        }
-    }
-}
+/// Widths of the columns of past runs: number, start, duration, records, outcome.
+const RUN_COLUMNS: [usize; 5] = [5, 19, 9, 12, 22];
 
-pub fn runs(pen: &mut Pen, screen: &FleetScreen, id: &str, rows: &RunRows, chosen: usize, hits: &mut Hits) {
+pub(crate) fn runs(pen: &mut Pen, screen: &FleetFrame, id: &str, rows: &RunRows, chosen: usize, hits: &mut FleetHits) {
     let look = screen.look;
-    let rows: Vec<_> = match rows {
-        RunRows::Failed(why) => vec![(why.clone(), look.bad())],
-        RunRows::Loading => vec![("loading ...".to_owned(), look.dim())],
-        RunRows::Loaded(rows) if rows.is_empty() => vec![("no runs yet".to_owned(), look.dim())],
-        RunRows::Loaded(rows) => rows
-            .iter()
-            .map(|row| {
-                let style = match row.good {
-                    Some(true) => look.plain(),
-                    Some(false) => look.bad(),
-                    None => look.accent(),
-                };
-                (row.text.clone(), style)
-            })
-            .collect(),
+    let [number, start, took, records, outcome] = RUN_COLUMNS;
+    let headings = format!(
+        "{:>number$}  {:<start$}  {:>took$}  {:>records$}  {:<outcome$}  CAUSE",
+        "RUN", "STARTED", "DURATION", "RECORDS", "OUTCOME"
+    );
+    let (headings, rows): (&str, Vec<_>) = match rows {
+        RunRows::Failed(why) => ("", vec![(why.clone(), look.bad())]),
+        RunRows::Loading => ("", vec![("loading ...".to_owned(), look.dim())]),
+        RunRows::Loaded(rows) if rows.is_empty() => ("", vec![("no runs yet".to_owned(), look.dim())]),
+        RunRows::Loaded(rows) => (&headings, rows.iter().map(|row| run_row(row, screen)).collect()),
     };
-    choose(pen, &format!("runs of {id}"), "Enter replays, Esc closes", &rows, chosen, hits);
+    let title = format!("runs of {id}");
+    choice::draw::<FleetTypes>(pen, (&title, "Enter replays, Esc closes"), headings, &rows, chosen, hits);
 }
 
-pub fn contexts(pen: &mut Pen, screen: &FleetScreen, names: &[(String, String)], chosen: usize, hits: &mut Hits) {
+fn run_row(row: &RunRow, screen: &FleetFrame) -> (String, Style) {
+    let look = screen.look;
+    let style = match row.good {
+        Some(true) => look.plain(),
+        Some(false) => look.bad(),
+        None => look.accent(),
+    };
+    let dash = || look.glyphs.dash.to_owned();
+    let [number, start, took, records, outcome] = RUN_COLUMNS;
+    let started = row.started_at.map_or_else(dash, |at| time::stamp(at, "%Y-%m-%d %H:%M:%S"));
+    let elapsed = row.elapsed_ms.map_or_else(dash, synctop_core::format::duration);
+    let text = format!(
+        "{:>number$}  {started:<start$}  {elapsed:>took$}  {:>records$}  {:<outcome$}  {}",
+        row.number,
+        row.records.map_or_else(dash, count),
+        row.outcome,
+        row.message.as_deref().unwrap_or_default(),
+    );
+    (text, style)
+}
+
+pub(crate) fn contexts(
+    pen: &mut Pen,
+    screen: &FleetFrame,
+    names: &[(String, String)],
+    chosen: usize,
+    hits: &mut FleetHits,
+) {
     let look = screen.look;
     let rows: Vec<_> = names
         .iter()
@@ -238,5 +264,5 @@ pub fn contexts(pen: &mut Pen, screen: &FleetScreen, names: &[(String, String)],
             (text, if here { look.dim() } else { look.plain() })
         })
         .collect();
-    choose(pen, "contexts", "Enter goes there, Esc closes", &rows, chosen, hits);
+    choice::draw::<FleetTypes>(pen, ("contexts", "Enter goes there, Esc closes"), "", &rows, chosen, hits);
 }

@@ -1,6 +1,7 @@
-//! State of the fleet screen: focus, selection, filters, overlays; and the input of a frame.
+//! Types and data of the fleet screen. All its views depend on this module.
 
-use crate::views::run::state::Filter;
+use crate::views::action::KeyContext;
+use crate::views::ui::{ScreenFrame, SheetState, Ui};
 use crate::views::widgets::theme::Look;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,6 +11,15 @@ use synctop_core::fleet::{ActionRecord, Fleet, Inbox, PipelineGroup};
 use synctop_core::protocol::Millis;
 use synctop_core::protocol::clean::typed;
 use tui_input::Input;
+
+/// Types of the fleet screen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FleetTypes;
+
+pub type FleetUi = Ui<FleetTypes>;
+pub type FleetFrame<'a, 'm> = ScreenFrame<'a, 'm, FleetTypes>;
+pub type FleetHits = crate::views::hits::Hits<FleetTypes>;
+pub type FleetOverlay = crate::views::ui::Overlay<FleetTypes>;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, strum::VariantArray)]
 pub enum FleetPane {
@@ -21,13 +31,6 @@ pub enum FleetPane {
     Actions,
     /// Bulk action.
     Bulk,
-}
-
-impl FleetPane {
-    #[must_use]
-    pub fn place(self) -> usize {
-        self as usize
-    }
 }
 
 /// Identity of a row, independent of its position.
@@ -59,14 +62,6 @@ impl FleetColumn {
     }
 }
 
-/// List state: selection, scroll position, filter.
-#[derive(Debug, Clone, Default)]
-pub struct FleetList {
-    pub chosen: Option<RowKey>,
-    pub top: usize,
-    pub filter: Filter,
-}
-
 /// Action that awaits confirmation.
 #[derive(Debug, Clone)]
 pub struct Confirm {
@@ -83,6 +78,8 @@ pub struct Confirm {
     pub typing_why: bool,
     /// Equivalent command without the reason.
     pub command: String,
+    /// First visible line of the list of pipelines.
+    pub top: usize,
 }
 
 impl Confirm {
@@ -97,10 +94,17 @@ impl Confirm {
 }
 
 /// Past run that can be replayed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RunRow {
     pub number: u64,
-    pub text: String,
+    pub started_at: Option<Millis>,
+    pub elapsed_ms: Option<u64>,
+    pub records: Option<u64>,
+    /// State of the task and outcome of the run, in lower case.
+    pub outcome: String,
+    /// Cause of a run that did not succeed.
+    pub message: Option<String>,
+    /// `None` while it runs.
     pub good: Option<bool>,
 }
 
@@ -113,20 +117,9 @@ pub enum RunRows {
     Failed(String),
 }
 
-/// Overlay above the panes. The topmost overlay receives the keys.
+/// Overlay of the fleet screen alone.
 #[derive(Debug, Clone)]
-pub enum FleetOverlay {
-    Help {
-        top: usize,
-    },
-    Palette {
-        input: Input,
-        chosen: usize,
-    },
-    Filter {
-        input: Input,
-        before: Filter,
-    },
+pub enum FleetSheet {
     /// Details of a pipeline.
     Pipeline {
         id: Arc<str>,
@@ -152,54 +145,70 @@ pub enum FleetOverlay {
         chosen: usize,
     },
     Confirm(Box<Confirm>),
-    /// Confirmation of leaving while an action is being verified.
-    ConfirmQuit,
+    /// Note of an acknowledgment, being typed.
+    Note {
+        fingerprint: Arc<str>,
+        input: Input,
+    },
 }
 
-/// State of the screen that does not come from the service.
+impl SheetState for FleetSheet {
+    fn scroll(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::Pipeline { top, .. } | Self::Error { top, .. } | Self::ActionRecord { top, .. } => Some(top),
+            Self::Confirm(confirm) => Some(&mut confirm.top),
+            Self::Runs { .. } | Self::Contexts { .. } | Self::Note { .. } => None,
+        }
+    }
+
+    fn selection(&mut self) -> Option<(&mut usize, usize)> {
+        match self {
+            Self::Runs { rows, chosen, .. } => {
+                let count = if let RunRows::Loaded(rows) = rows { rows.len() } else { 0 };
+                Some((chosen, count))
+            }
+            Self::Contexts { names, chosen } => {
+                let count = names.len();
+                Some((chosen, count))
+            }
+            _ => None,
+        }
+    }
+
+    fn input(&mut self) -> Option<&mut Input> {
+        match self {
+            Self::Note { input, .. } => Some(input),
+            Self::Confirm(confirm) => {
+                let Confirm { why, input, word, typing_why, .. } = &mut **confirm;
+                if *typing_why { Some(why) } else { word.is_some().then_some(input) }
+            }
+            _ => None,
+        }
+    }
+
+    /// A name that confirms an action has to be typed.
+    fn accepts_paste(&self) -> bool {
+        !matches!(self, Self::Confirm(confirm) if !confirm.typing_why)
+    }
+
+    fn context(&self) -> KeyContext {
+        match self {
+            Self::Note { .. } => KeyContext::Prompt,
+            Self::Confirm(confirm) if confirm.typing_why || confirm.word.is_some() => KeyContext::Prompt,
+            Self::Confirm(_) => KeyContext::Dialog,
+            _ => KeyContext::Panes,
+        }
+    }
+}
+
+/// State of the fleet screen alone.
 #[derive(Debug, Clone, Default)]
-pub struct FleetUi {
-    pub focus: FleetPane,
-    pub zoomed: bool,
-    pub lists: [FleetList; 4],
-    pub overlays: Vec<FleetOverlay>,
-    /// Groups folded or unfolded by hand.
-    pub folds: [Option<bool>; 7],
-    pub sort: FleetColumn,
-    pub reversed: bool,
+pub struct FleetUiState {
     pub marked: BTreeSet<Arc<str>>,
     /// True if resolved errors are shown too.
     pub closed: bool,
-    pub toast: Option<String>,
     /// Hint of the tour of the demo.
     pub tour: Option<&'static str>,
-}
-
-impl FleetUi {
-    #[must_use]
-    pub fn list(&self, pane: FleetPane) -> &FleetList {
-        match pane {
-            FleetPane::Pipelines => &self.lists[0],
-            FleetPane::Errors => &self.lists[1],
-            FleetPane::Actions => &self.lists[2],
-            FleetPane::Bulk => &self.lists[3],
-        }
-    }
-
-    pub fn list_mut(&mut self, pane: FleetPane) -> &mut FleetList {
-        match pane {
-            FleetPane::Pipelines => &mut self.lists[0],
-            FleetPane::Errors => &mut self.lists[1],
-            FleetPane::Actions => &mut self.lists[2],
-            FleetPane::Bulk => &mut self.lists[3],
-        }
-    }
-
-    /// True if a group is folded; groups start unfolded.
-    #[must_use]
-    pub fn folded(&self, group: PipelineGroup) -> bool {
-        self.folds.get(group as usize).copied().flatten().unwrap_or(false)
-    }
 }
 
 /// Permission state of actions.
@@ -240,19 +249,23 @@ pub enum ServiceLink<'a> {
     },
 }
 
-/// Input of one frame.
+/// Data of one frame as they come from outside.
 #[derive(Clone, Copy)]
-pub struct FleetScreen<'a> {
+pub struct FleetInput<'a> {
     pub fleet: &'a Fleet,
     pub inbox: &'a Inbox,
     pub actions: &'a [ActionRecord],
     pub bulk: Option<&'a Bulk>,
-    pub ui: &'a FleetUi,
     pub look: &'a Look,
     /// Name of the context, or the host.
     pub name: &'a str,
     pub address: &'a str,
+    /// Arguments that select the service in a command.
+    pub argument: &'a str,
     pub color: Option<&'a str>,
+    /// Name and address of each configured context.
+    pub contexts: &'a [(String, String)],
+    pub is_demo: bool,
     pub now: Millis,
     pub link: ServiceLink<'a>,
     /// Description of the reads, such as `polling every 5 s`.
@@ -262,6 +275,8 @@ pub struct FleetScreen<'a> {
     /// Interval of reads of the list, in milliseconds.
     pub list_interval: Millis,
     pub armed: Armed,
+    /// True if the service has tasks: past runs, runs on request, retries of failed streams.
+    pub tasks: bool,
     /// Actions on single pipelines under verification: action, pipeline, start.
     pub acting: &'a [(PipelineAction, Arc<str>, Millis)],
     /// Error of the state database, if errors and actions cannot be stored.
@@ -273,7 +288,13 @@ const LATE_INTERVALS: Millis = 3;
 /// Minimum age of late data, in milliseconds.
 const LATE_MS: Millis = 5_000;
 
-impl FleetScreen<'_> {
+impl FleetInput<'_> {
+    /// True while an action has no result.
+    #[must_use]
+    pub fn has_pending_actions(&self) -> bool {
+        !self.acting.is_empty() || self.bulk.is_some_and(|bulk| !bulk.is_finished())
+    }
+
     /// True if the link is live and the data are not late.
     #[must_use]
     pub fn is_current(&self) -> bool {

@@ -1,95 +1,107 @@
-//! Columns of the stream list, selected by priority and available width. A column without any known
-//! value is hidden.
+//! Columns of the stream list. A column without any known value is hidden.
 
-use crate::views::run::state::Screen;
+use crate::views::run::state::{Column, RunFrame};
+use crate::views::widgets::columns::{ColumnSlot, ColumnSpec as Spec, fit};
+use synctop_core::format::count;
 use synctop_core::reduce::{ONE_MINUTE, Stream};
 
-/// Layout of the columns: right edges of numbers, start and width of bars; `None` if hidden. `name`
-/// is the width of the names.
-#[derive(Debug, Default)]
-pub struct Columns {
-    pub name: u16,
-    pub records: Option<u16>,
-    pub attempt: Option<u16>,
-    pub rate: Option<u16>,
-    pub checkpoint: Option<u16>,
-    pub bar: Option<(u16, u16)>,
-    pub percent: Option<u16>,
-    pub sparks: Option<(u16, u16)>,
-    pub checkpoints: Option<u16>,
-    pub committed: Option<u16>,
-    /// True if shares are estimates, because the engine reports no ranges.
-    pub guessed: bool,
+/// Column of the stream list, in the order of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamColumn {
+    Name,
+    Records,
+    Committed,
+    Attempt,
+    Rate,
+    Checkpoint,
+    Ranges,
+    Percent,
+    Trend,
+    Checkpoints,
 }
 
-/// Width of the columns of records and of committed records.
-const NUMBER: u16 = 12;
-const ATTEMPT: u16 = 11;
-const RATE: u16 = 9;
-const AGE: u16 = 7;
-const PERCENT: u16 = 5;
+/// Number of columns.
+const COLUMNS: usize = 10;
+
+/// First column of the names.
+const NAMES_START: u16 = 3;
 
 /// Number of streams checked for known values, to limit the time with thousands of streams.
 const SAMPLE: usize = 400;
 
-impl Columns {
-    /// Selects the columns by priority, as long as they fit. A column without any known value is
-    /// hidden.
-    pub fn new(screen: &Screen, width: u16) -> Self {
+/// Specifications and places of the columns.
+pub(crate) struct StreamColumns {
+    pub specs: [Option<Spec<Column>>; COLUMNS],
+    pub slots: Vec<Option<ColumnSlot>>,
+    /// Width of the pane.
+    pub width: u16,
+}
+
+impl StreamColumns {
+    pub(crate) fn new(screen: &RunFrame, width: u16) -> Self {
         let streams = || screen.progress.streams.iter().take(SAMPLE);
         let longest = streams().map(|stream| stream.label.chars().count()).max().unwrap_or(0);
+        let ids = u16::try_from(longest).unwrap_or(u16::MAX).max(6);
         let now = screen.now.unwrap_or(0);
         let any = |known: &dyn Fn(&Stream) -> bool| streams().any(|stream| known(stream));
-        let moving = screen.running();
+        let wide = |of: &dyn Fn(&Stream) -> Option<u64>| {
+            let longest = streams().filter_map(|stream| of(stream)).max().map_or(0, |most| count(most).len());
+            u16::try_from(longest).unwrap_or(u16::MAX)
+        };
+        let running = screen.running();
         let covered = any(&|s| screen.progress.share(s).is_some());
-        let name = u16::try_from(longest).unwrap_or(u16::MAX).clamp(10, if width >= 100 || !covered { 36 } else { 24 });
-        let mut end = 4 + name;
-        let mut room = width.saturating_sub(end + 1);
-        let mut take = |wanted: bool, wide: u16| {
-            let fits = wanted && room >= wide;
-            room -= if fits { wide } else { 0 };
-            fits
-        };
-        let has_records = take(any(&|s| s.records.cumulative.is_some()), NUMBER);
-        let has_committed = take(any(&|s| s.details.committed.is_some()), NUMBER);
-        let has_bar = take(covered, PERCENT + 9);
-        let has_rate = take(moving && any(&|s| s.rate.per_second(ONE_MINUTE, now).is_some()), RATE);
-        let has_age = take(moving && any(&|s| s.details.last_checkpoint_at.is_some()), AGE);
-        let has_attempt = take(screen.progress.attempts > 1 && any(&|s| s.records.attempt.is_some()), ATTEMPT);
-        let has_sparks = take(has_rate, 14);
-        let has_checkpoints = take(width >= 100 && any(&|s| s.details.checkpoints > 0), 9);
-        // The remaining width extends the bars.
-        let bar = if has_bar { 8 + room.min(12) } else { 0 };
-        let mut place = |shown: bool, wide: u16| {
-            end += if shown { wide } else { 0 };
-            shown.then_some(end)
-        };
-        let records = place(has_records, NUMBER);
-        let committed = place(has_committed, NUMBER);
-        let attempt = place(has_attempt, ATTEMPT);
-        let rate = place(has_rate, RATE);
-        let checkpoint = place(has_age, AGE);
-        let bar_end = place(has_bar, bar + 1);
-        let percent = place(has_bar, PERCENT);
-        let sparks = place(has_sparks, 14);
-        let checkpoints = place(has_checkpoints, 9);
-        Self {
-            checkpoints,
-            committed,
-            guessed: !any(&|s| s.coverage().is_some()),
-            name,
-            records,
-            attempt,
-            rate,
-            checkpoint,
-            bar: bar_end.map(|end| (end - bar + 1, bar - 1)),
-            percent,
-            sparks: sparks.map(|end| (end - 12, 12)),
-        }
+        // An estimate, because the engine reports no ranges.
+        let guessed = !any(&|s| s.coverage().is_some());
+        let number = |sort, title, width| Some(Spec::number(sort, title, width));
+        let shown = |wanted: bool, spec: Option<Spec<Column>>| spec.filter(|_| wanted);
+        let records = wide(&|s| s.records.cumulative);
+        let moving = running && any(&|s| s.rate.per_second(ONE_MINUTE, now).is_some());
+        let ranges = if guessed { "ESTIMATED" } else { "RANGES" };
+        let specs = [
+            Some(Spec {
+                sort: Some(Column::Name),
+                title: "STREAM",
+                right: false,
+                widths: (ids.min(10), ids, ids),
+                vital: true,
+            }),
+            shown(any(&|s| s.records.cumulative.is_some()), number(Some(Column::Records), "RECORDS", records))
+                .map(Spec::vital),
+            shown(any(&|s| s.details.committed.is_some()), number(None, "COMMITTED", wide(&|s| s.details.committed))),
+            shown(
+                screen.progress.attempts > 1 && any(&|s| s.records.attempt.is_some()),
+                number(Some(Column::Attempt), "+ATTEMPT", wide(&|s| s.records.attempt) + 1),
+            ),
+            shown(moving, number(Some(Column::Rate), "RATE", 7)),
+            shown(
+                running && any(&|s| s.details.last_checkpoint_at.is_some()),
+                number(Some(Column::Checkpoint), "CKPT", 5),
+            ),
+            shown(
+                covered,
+                Some(Spec {
+                    sort: Some(Column::Coverage),
+                    title: ranges,
+                    right: false,
+                    widths: (8, 12, 60),
+                    vital: false,
+                }),
+            ),
+            shown(covered, number(None, "", 4)),
+            shown(moving, Some(Spec { sort: None, title: "2 MIN", right: true, widths: (8, 12, 32), vital: false })),
+            shown(any(&|s| s.details.checkpoints > 0), number(None, "CKPTS", wide(&|s| Some(s.details.checkpoints)))),
+        ];
+        // One column stays free for the scrollbar.
+        Self { slots: fit(&specs, NAMES_START, width.saturating_sub(2)), specs, width }
+    }
+
+    pub(crate) fn get(&self, column: StreamColumn) -> Option<ColumnSlot> {
+        self.slots.get(column as usize).copied().flatten()
     }
 
     /// Returns the start of text that replaces rates and ranges.
-    pub fn text_column(&self) -> u16 {
-        self.records.unwrap_or(3 + self.name) + 2
+    pub(crate) fn text_start(&self) -> u16 {
+        let before = self.get(StreamColumn::Records).or(self.get(StreamColumn::Name));
+        before.map_or(NAMES_START, |slot| slot.end() + 2)
     }
 }

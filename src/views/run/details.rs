@@ -1,14 +1,14 @@
 //! Scrollable detail sheets of a stream, an error or a log line.
 
-use crate::views::hits::Hits;
-use crate::views::run::rows::group_of;
-use crate::views::run::state::Screen;
+use crate::views::run::rows::{failure_message, group_of};
+use crate::views::run::state::{RunFrame, RunHits};
+use crate::views::run::stream_group::StreamGroup;
 use crate::views::run::streams::{activity_text, coverage};
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::sheet::Sheet;
 use synctop_core::format::{age, clock, count, percent, rate};
 use synctop_core::protocol::{Range, Status, time};
-use synctop_core::reduce::{ErrorGroup, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
+use synctop_core::reduce::{ErrorGroup, FeedLine, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
 
 /// Maximum number of completed ranges listed.
 const RANGES_LISTED: usize = 200;
@@ -17,17 +17,17 @@ const RANGES_LISTED: usize = 200;
 const CHART: u16 = 4;
 
 /// Row of a sheet that is drawn as a graphic instead of text.
-enum Picture {
+pub(crate) enum Picture {
     Coverage,
     /// One row of the rate chart, counted from its top.
     Chart(u16),
 }
 
-type StreamSheet<'a> = Sheet<'a, Picture>;
+pub(crate) type StreamSheet<'a> = Sheet<'a, Picture>;
 
 /// Draws one row of the rate chart. The first row has the scale after it, the last row the time
 /// span.
-fn chart(pen: &mut Pen, row: u16, level: u16, stream: &Stream, screen: &Screen) {
+fn chart(pen: &mut Pen, row: u16, level: u16, stream: &Stream, screen: &RunFrame) {
     let look = screen.look;
     let width = usize::from(pen.width().saturating_sub(16)).min(synctop_core::reduce::BUCKETS - 4);
     let values = stream.rate.history(width, screen.now.unwrap_or(0));
@@ -48,16 +48,38 @@ fn chart(pen: &mut Pen, row: u16, level: u16, stream: &Stream, screen: &Screen) 
     }
 }
 
-pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut Hits) {
-    let look = screen.look;
-    let mut sheet = Sheet::new(pen);
+pub(crate) fn stream(pen: &mut Pen, screen: &RunFrame, key: &str, top: usize, hits: &mut RunHits) {
     let Some(stream) = screen.progress.stream(key) else {
-        sheet.text("This stream does not exist any more.", look.dim());
-        return sheet.draw_with(pen, ("stream", "Esc closes"), top, hits, |_, _, _| {});
+        let mut sheet = Sheet::new(pen);
+        sheet.text("This stream does not exist any more.", screen.look.dim());
+        return sheet.draw(pen, ("stream", "Esc closes"), top, hits);
     };
+    let mut sheet = Sheet::new(pen);
+    cause(&mut sheet, screen, stream);
+    facts(&mut sheet, screen, stream);
+    if stream.rate.history(30, screen.now.unwrap_or(0)).iter().flatten().any(|rate| *rate > 0.0) {
+        (0..CHART).for_each(|level| sheet.picture(Picture::Chart(level)));
+    }
+    stream_errors(&mut sheet, screen, stream);
+    stream_doubts(&mut sheet, screen, stream);
+    ranges(&mut sheet, stream);
+    let title = synctop_core::protocol::clean::line(&stream.label).into_owned();
+    sheet
+        .draw_with(pen, (&title, "Esc closes"), top, hits, |pen, row, picture| draw(pen, row, picture, stream, screen));
+}
+
+/// Draws a row of a stream's sheet that is a graphic.
+pub(crate) fn draw(pen: &mut Pen, row: u16, picture: &Picture, stream: &Stream, screen: &RunFrame) {
+    match picture {
+        Picture::Coverage => coverage(pen, 2, row, pen.width().saturating_sub(4), stream, screen),
+        Picture::Chart(level) => chart(pen, row, *level, stream, screen),
+    }
+}
+
+/// Adds status, cause and next step of a stream.
+fn cause(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
+    let look = screen.look;
     let now = screen.now.or(screen.progress.last_at);
-    let dash = look.glyphs.dash;
-    let number = |value: Option<u64>| value.map_or_else(|| dash.to_owned(), count);
     let group = group_of(stream, screen);
     let (glyph, style) = crate::views::run::streams::mark(group, screen);
     let since = stream.changed_at.map(|at| format!(" since {}", clock(at, now))).unwrap_or_default();
@@ -70,17 +92,64 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
     if !activity_text.is_empty() && screen.running() {
         sheet.fact("", activity_text, look.warn());
     }
-    if let Some(space) = &stream.namespace {
-        sheet.fact("namespace", space, look.plain());
+    let message = failure_message(stream, screen.progress);
+    if let Some(message) = message.filter(|_| stream.status != Status::Completed) {
+        let label = if group == StreamGroup::Errored { "cause" } else { "message" };
+        sheet.fact(label, message, if group == StreamGroup::Errored { look.bad() } else { look.plain() });
     }
+    let error = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id));
+    if let Some(error) = error.filter(|_| group == StreamGroup::Errored) {
+        sheet.fact("next", screen.remedy(error), look.accent());
+        let place = error.places.iter().rev().find(|place| place.stream.as_ref() == Some(&stream.label));
+        if let Some(place) = place {
+            let at = place.at.map(|at| format!("{}, ", clock(at, now))).unwrap_or_default();
+            sheet.fact("failed at", format!("{at}line {}", count(place.line)), look.plain());
+        }
+    }
+    if let Some(retry) = &stream.details.retry {
+        let times = look.glyphs.times;
+        let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
+        let text = format!(
+            "{times}{}, last {} (attempt {}{of})",
+            count(retry.count),
+            clock(retry.last_at, now),
+            retry.attempt
+        );
+        let error = retry.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+        sheet.fact("retries", format!("{text}{error}"), look.plain());
+    }
+}
+
+/// Adds counts, checkpoints and rates of a stream.
+fn facts(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
+    let look = screen.look;
+    let now = screen.now.or(screen.progress.last_at);
+    let dash = look.glyphs.dash;
+    let number = |value: Option<u64>| value.map_or_else(|| dash.to_owned(), count);
+    let last = stream.details.last_checkpoint_at.map(|at| match screen.stall_clock() {
+        Some(now) => format!(", last {} ago", age(now - at)),
+        None => format!(", last {}", clock(at, now)),
+    });
+    let usual = stream.details.gaps.quantile(0.5).map(|gap| format!(", usual gap {}", synctop_core::format::span(gap)));
+    let checkpoints =
+        format!("{}{}{}", count(stream.details.checkpoints), last.unwrap_or_default(), usual.unwrap_or_default());
+    sheet.fact("checkpoints", checkpoints, look.plain());
     sheet.fact("records", number(stream.records.cumulative), look.strong());
     if screen.progress.attempts > 1 {
         sheet.fact("this attempt", format!("+{}", number(stream.records.attempt)), look.good());
     }
+    let at = now.unwrap_or(0);
+    let window = |ms| stream.rate.per_second(ms, at).map_or_else(|| dash.to_owned(), rate);
+    let all = mean_rate(stream, screen.progress).map_or_else(|| dash.to_owned(), rate);
+    let rates = format!("10s {}   1m {}   all {all}", window(TEN_SECONDS), window(ONE_MINUTE));
+    sheet.fact("rate", rates, look.plain());
+    if let Some(space) = &stream.namespace {
+        sheet.fact("namespace", space, look.plain());
+    }
     if stream.counted > 0 {
         sheet.fact("record lines", format!("{} counted in this attempt", count(stream.counted)), look.plain());
     }
-    counts_beside(&mut sheet, screen, stream);
+    counts_beside(sheet, screen, stream);
     let changes =
         [("inserted", stream.details.inserted), ("updated", stream.details.updated), ("deleted", stream.deletions())];
     for (label, value) in changes.into_iter().filter(|(_, value)| value.is_some()) {
@@ -90,38 +159,23 @@ pub fn stream(pen: &mut Pen, screen: &Screen, key: &str, top: usize, hits: &mut 
         let text = format!("up to {} of its records since the last checkpoint", count(rows));
         sheet.fact("not written", text, look.warn());
     }
-    let last = stream.details.last_checkpoint_at.map(|at| match screen.stall_clock() {
-        Some(now) => format!(", last {} ago", age(now - at)),
-        None => format!(", last {}", clock(at, now)),
-    });
-    let usual = stream.details.gaps.quantile(0.5).map(|gap| format!(", usual gap {}", synctop_core::format::span(gap)));
-    let checkpoints =
-        format!("{}{}{}", count(stream.details.checkpoints), last.unwrap_or_default(), usual.unwrap_or_default());
-    sheet.fact("checkpoints", checkpoints, look.plain());
-    let at = now.unwrap_or(0);
-    let window = |ms| stream.rate.per_second(ms, at).map_or_else(|| dash.to_owned(), rate);
-    let all = mean_rate(stream, screen.progress).map_or_else(|| dash.to_owned(), rate);
-    let rates = format!("10s {}   1m {}   all {all}", window(TEN_SECONDS), window(ONE_MINUTE));
-    sheet.fact("rate", rates, look.plain());
-    if stream.rate.history(30, at).iter().flatten().any(|rate| *rate > 0.0) {
-        (0..CHART).for_each(|level| sheet.picture(Picture::Chart(level)));
+}
+
+/// Returns the facts of a stream for the preview, the most important first.
+pub(crate) fn stream_preview<'a>(screen: &RunFrame<'_, 'a>, stream: &Stream, width: u16) -> StreamSheet<'a> {
+    let mut sheet = Sheet::with_width(screen.model.input.look, width);
+    cause(&mut sheet, screen, stream);
+    facts(&mut sheet, screen, stream);
+    if let Some(total) = stream.details.total_range {
+        let share = stream.coverage().map(|share| format!("{} of ", percent(share))).unwrap_or_default();
+        sheet.fact("ranges", format!("{share}{}", dates(total)), screen.look.plain());
+        sheet.picture(Picture::Coverage);
     }
-    if let Some(message) = &stream.details.message {
-        sheet.head("message");
-        sheet.text(message, look.plain());
-    }
-    stream_errors(&mut sheet, screen, stream);
-    stream_doubts(&mut sheet, screen, stream);
-    ranges(&mut sheet, stream);
-    let title = synctop_core::protocol::clean::line(&stream.label).into_owned();
-    sheet.draw_with(pen, (&title, "Esc closes"), top, hits, |pen, row, picture| match picture {
-        Picture::Coverage => coverage(pen, 2, row, pen.width().saturating_sub(4), stream, screen),
-        Picture::Chart(level) => chart(pen, row, *level, stream, screen),
-    });
+    sheet
 }
 
 /// Adds further counts of a stream: metrics, committed records, estimate, bytes, rate limits.
-fn counts_beside(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
+fn counts_beside(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let look = screen.look;
     if let Some(metered) = stream.details.metered {
         let agree = stream.counted == 0 || stream.hidden || metered == stream.counted;
@@ -167,7 +221,7 @@ fn mean_rate(stream: &Stream, progress: &Progress) -> Option<f64> {
     (millis >= SHORTEST_MS).then_some(stream.records.cumulative? as f64 * 1000.0 / millis as f64)
 }
 
-fn stream_errors(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
+fn stream_errors(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let look = screen.look;
     let groups: Vec<_> =
         screen.progress.errors.groups().iter().filter(|group| group.hits.contains_key(&stream.label)).collect();
@@ -187,7 +241,7 @@ fn stream_errors(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
     }
 }
 
-fn stream_doubts(sheet: &mut StreamSheet, screen: &Screen, stream: &Stream) {
+fn stream_doubts(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let look = screen.look;
     let found = doubts(screen.progress);
     let mut found = found.iter().filter(|doubt| doubt.stream.as_ref() == Some(&stream.label)).peekable();
@@ -221,16 +275,24 @@ fn dates(range: Range) -> String {
     format!("{} to {}", one(range.gte, "the start"), one(range.lt, "the end"))
 }
 
-pub fn error(pen: &mut Pen, screen: &Screen, id: u64, top: usize, hits: &mut Hits) {
-    let look = screen.look;
-    let mut sheet = Sheet::new(pen);
+pub(crate) fn error(pen: &mut Pen, screen: &RunFrame, id: u64, top: usize, hits: &mut RunHits) {
     let Some(group) = screen.progress.errors.get(id) else {
-        sheet.text("This error is not kept any more.", look.dim());
+        let mut sheet: Sheet = Sheet::new(pen);
+        sheet.text("This error is not kept any more.", screen.look.dim());
         return sheet.draw(pen, ("error", "Esc closes"), top, hits);
     };
+    let width = pen.width().saturating_sub(4);
+    let title = group.kind().to_owned();
+    error_preview(screen, group, width).draw(pen, (&title, "Esc closes"), top, hits);
+}
+
+/// Returns the facts of an error, the most important first.
+pub(crate) fn error_preview<'a>(screen: &RunFrame<'_, 'a>, group: &ErrorGroup, width: u16) -> Sheet<'a> {
+    let look = screen.look;
+    let mut sheet = Sheet::with_width(screen.model.input.look, width);
     let now = screen.now.or(screen.progress.last_at);
     sheet.text(&group.message, look.strong());
-    sheet.text(&format!("{} {}", look.glyphs.next, screen.remedy(group)), look.plain());
+    sheet.text(&format!("{} {}", look.glyphs.next, screen.remedy(group)), look.accent());
     sheet.gap();
     error_facts(&mut sheet, group, now);
     sheet.head("where it occurred");
@@ -248,8 +310,7 @@ pub fn error(pen: &mut Pen, screen: &Screen, id: u64, top: usize, hits: &mut Hit
             sheet.text(text, look.dim());
         }
     }
-    let title = group.kind().to_owned();
-    sheet.draw(pen, (&title, "Esc closes"), top, hits);
+    sheet
 }
 
 fn error_facts(sheet: &mut Sheet, group: &ErrorGroup, now: Option<i64>) {
@@ -273,16 +334,22 @@ fn error_facts(sheet: &mut Sheet, group: &ErrorGroup, now: Option<i64>) {
     }
 }
 
-pub fn line(pen: &mut Pen, screen: &Screen, number: u64, top: usize, hits: &mut Hits) {
-    let look = screen.look;
-    let mut sheet = Sheet::new(pen);
+pub(crate) fn line(pen: &mut Pen, screen: &RunFrame, number: u64, top: usize, hits: &mut RunHits) {
     let feed = &screen.progress.feed;
     let first = feed.total - feed.lines().len() as u64;
     let found = number.checked_sub(first).and_then(|at| feed.lines().get(usize::try_from(at).ok()?));
     let Some(line) = found else {
-        sheet.text("This line is not kept any more.", look.dim());
+        let mut sheet: Sheet = Sheet::new(pen);
+        sheet.text("This line is not kept any more.", screen.look.dim());
         return sheet.draw(pen, ("log line", "Esc closes"), top, hits);
     };
+    line_preview(screen, line, pen.width().saturating_sub(4)).draw(pen, ("log line", "Esc closes"), top, hits);
+}
+
+/// Returns the facts of a log line.
+pub(crate) fn line_preview<'a>(screen: &RunFrame<'_, 'a>, line: &FeedLine, width: u16) -> Sheet<'a> {
+    let look = screen.look;
+    let mut sheet = Sheet::with_width(screen.model.input.look, width);
     let at = line.at.map_or_else(|| look.glyphs.dash.to_owned(), time::iso);
     sheet.fact("time", at, look.plain());
     sheet.fact("level", line.level.as_str(), crate::views::run::log::level_style(line.level, screen));
@@ -301,5 +368,5 @@ pub fn line(pen: &mut Pen, screen: &Screen, number: u64, top: usize, hits: &mut 
     }
     sheet.head("text");
     sheet.text(&line.text, look.plain());
-    sheet.draw(pen, ("log line", "Esc closes"), top, hits);
+    sheet
 }

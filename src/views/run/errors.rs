@@ -1,10 +1,12 @@
 //! Errors pane: error groups with counts and streams, standing errors first, then retries.
 
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::state::{Chosen, Pane, Screen};
-use crate::views::run::streams::scroll_top;
+use crate::views::run::state::{Chosen, Pane, RunFrame, RunHits, RunInput, RunUi};
+use crate::views::ui::ListModel as _;
 use crate::views::widgets::canvas::Pen;
-use ratatui::layout::Rect;
+use crate::views::widgets::layout::Need;
+use crate::views::widgets::list::{self, ListView};
+use crate::views::widgets::paragraphs::Paragraphs;
+use crate::views::widgets::text;
 use ratatui::style::Style;
 use std::sync::Arc;
 use synctop_core::format::{age, clock, count, plural};
@@ -12,8 +14,11 @@ use synctop_core::protocol::Status;
 use synctop_core::protocol::error_text::core;
 use synctop_core::reduce::{ErrorGroup, GROUPS_KEPT, Stream, key_of};
 
-/// Lines of one error in a narrow but tall pane.
-pub const CARD: u16 = 4;
+/// Maximum bytes of a message that a card shows.
+const MESSAGE_SHOWN: usize = 2_000;
+
+/// Maximum lines of a card.
+const MAX_CARD: u16 = 16;
 
 /// Item of the pane.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +34,15 @@ impl ErrorItem<'_> {
         match self {
             Self::Error(group) => Chosen::Error(group.id),
             Self::Retry(stream) => Chosen::Stream(key_of(stream)),
+        }
+    }
+
+    /// Returns the key of the first affected stream.
+    #[must_use]
+    pub fn stream(&self) -> Option<String> {
+        match self {
+            Self::Error(group) => group.streams().next().map(ToString::to_string),
+            Self::Retry(stream) => Some(key_of(stream)),
         }
     }
 
@@ -48,14 +62,15 @@ impl ErrorItem<'_> {
 
 /// Returns the items of the pane that the filter keeps.
 #[must_use]
-pub fn items<'a>(screen: &Screen<'a>) -> Vec<ErrorItem<'a>> {
-    let filter = &screen.ui.list(Pane::Errors).filter;
-    let mut groups: Vec<_> = screen.progress.errors.groups().iter().collect();
+pub fn items<'a>(input: &RunInput<'a>, ui: &RunUi) -> Vec<ErrorItem<'a>> {
+    let filter = &ui.list(Pane::Errors).filter;
+    let progress = input.progress;
+    let mut groups: Vec<_> = progress.errors.groups().iter().collect();
     groups.sort_by_key(|group| (!group.stands(), group.level, std::cmp::Reverse(group.count)));
-    let mut retries: Vec<_> = if screen.progress.counters.retries == 0 {
+    let mut retries: Vec<_> = if progress.counters.retries == 0 {
         Vec::new()
     } else {
-        screen.progress.streams.iter().filter(|stream| is_retrying(stream)).collect()
+        progress.streams.iter().filter(|stream| is_retrying(stream)).collect()
     };
     retries.sort_by_key(|stream| stream.details.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
     let all = groups.into_iter().map(ErrorItem::Error).chain(retries.into_iter().map(ErrorItem::Retry));
@@ -66,28 +81,30 @@ fn is_retrying(stream: &Stream) -> bool {
     stream.details.retry.is_some() && stream.status == Status::Started
 }
 
-/// Returns the position of the selected item, 0 without a selection.
-#[must_use]
-pub fn place(items: &[ErrorItem], chosen: Option<&Chosen>) -> usize {
-    items.iter().position(|item| Some(&item.chosen()) == chosen).unwrap_or(0)
+/// Returns the height that the pane needs: with the message of each error cut to one line, and with
+/// all of it.
+pub(crate) fn need(screen: &RunFrame, width: u16) -> Need {
+    let shown = || screen.errors.iter().take(20);
+    let whole = shown().map(|item| card_height(item, screen, width)).fold(1, u16::saturating_add);
+    let roll_up = u16::from(screen.progress.attempt.roll_up.is_some());
+    let least = u16::try_from(shown().count().min(3)).unwrap_or(3) * 2 + 1;
+    Need { least: least.clamp(2, 7).min(whole.max(2)), whole: (whole + roll_up).max(2) }
 }
 
-/// Draws the final error that only repeats the errors of the streams, if there is room below them.
-fn roll_up(pen: &mut Pen, screen: &Screen, row: u16) {
-    if let Some(text) = &screen.progress.attempt.roll_up
-        && row < pen.height()
-    {
-        let column = pen.put(3, row, "roll-up", screen.look.dim());
-        pen.put(column + 2, row, &format!("repeats these: {text}"), screen.look.dim());
-    }
+/// Returns the lines of an item: title, message, next step.
+fn card_height(item: &ErrorItem, screen: &RunFrame, width: u16) -> u16 {
+    let card = Card::new(item, screen, width);
+    (1 + card.lines.height()).min(MAX_CARD)
 }
 
-pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let (look, errors) = (screen.look, &screen.progress.errors);
     let list = screen.ui.list(Pane::Errors);
-    let focused = screen.ui.focus == Pane::Errors;
-    let items = items(screen);
-    let mut about = format!("{}, {} in all", plural(errors.groups().len(), "group"), count(errors.total));
+    let items = &screen.errors;
+    let mut about = match errors.groups().len() as u64 {
+        groups if groups == errors.total => count(groups),
+        _ => format!("{}, {} in all", plural(errors.groups().len(), "group"), count(errors.total)),
+    };
     if errors.beyond > 0 {
         about = format!(
             "{} kept, {} beyond, {} in all",
@@ -106,75 +123,61 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
     if list.filter.active() {
         about = format!("{} of {about}, /{}/", items.len(), list.filter.text);
     }
-    pen.rule(0, focused, "errors", &about, "");
-    if items.is_empty() {
-        pen.put(3, 1, if list.filter.active() { "nothing matches" } else { "none" }, look.dim());
-    }
-    let each = if pen.width() < 70 && pen.height() > CARD * 2 { CARD } else { 1 };
-    let page = usize::from(pen.height().saturating_sub(1) / each).max(1);
-    let wide = |text: &str, most: usize| u16::try_from(text.chars().count().min(most)).unwrap_or(0);
-    let shown = || items.iter().take(200).map(|item| ErrorCells::new(item, screen));
-    let widest = if each == 1 {
-        let kind = shown().map(|facts| wide(&facts.kind, 22)).max().unwrap_or(0);
-        (kind, shown().map(|facts| wide(&facts.streams, 26)).max().unwrap_or(0))
-    } else {
-        (0, 0)
+    let empty = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };
+    let view = ListView { pane: Pane::Errors, title: "errors", about: &about, empty, headings: 0 };
+    let page = pen.height().saturating_sub(1);
+    // If the cards do not fit, those that are not selected have one line of message.
+    let width = pen.width().saturating_sub(1);
+    let wholes: Vec<u16> = items.iter().map(|item| card_height(item, screen, width)).collect();
+    let fits = wholes.iter().copied().fold(0, u16::saturating_add) <= page;
+    let place = screen.model.place(Pane::Errors, list.chosen.as_ref());
+    let height = |index: usize| {
+        let whole = wholes.get(index).copied().unwrap_or(1);
+        if fits || (index == place && whole <= page / 2 + 1) { whole } else { whole.min(2) }
     };
-    roll_up(pen, screen, u16::try_from(items.len()).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1));
-    let place = place(&items, list.chosen.as_ref());
-    let top = scroll_top(list.top, place, page, items.len());
-    for (index, item) in items.iter().enumerate().skip(top).take(page) {
-        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_mul(each).saturating_add(1);
-        let ErrorCells { mark, style, kind, streams, times, when, message } = ErrorCells::new(item, screen);
-        pen.put(1, row, mark, style);
-        let column = pen.put(3, row, &kind, style.patch(look.strong()));
-        if each == 1 {
-            let streams_at = (3 + widest.0 + 1).max(column + 1);
-            let column = pen.put_in(streams_at, row, widest.1, &streams, look.plain());
-            let column = pen.put(column.max(streams_at + widest.1) + 1, row, &format!("{times:<5}"), look.dim());
-            let column = pen.put(column + 1, row, &format!("{when:<8}"), look.dim());
-            pen.put(column + 2, row, &message, look.plain());
-        } else {
-            pen.put_right(pen.width().saturating_sub(1), row, &times, look.dim());
-            let begin = pen.put_right(pen.width().saturating_sub(1), row + 1, &when, look.dim());
-            pen.put_in(3, row + 1, begin.saturating_sub(4), &streams, look.dim());
-            let width = pen.width().saturating_sub(4);
-            for (line, text) in
-                crate::views::widgets::text::wrap(&synctop_core::format::short(&message, 300), width.into())
-                    .iter()
-                    .take(2)
-                    .enumerate()
-            {
-                let last = line == 1 && message.chars().count() > usize::from(width) * 2;
-                let text = if last { format!("{}{}", text.trim_end(), look.glyphs.ellipsis) } else { text.clone() };
-                pen.put_in(3, row + 2 + u16::try_from(line).unwrap_or(0), width + 1, &text, look.plain());
-            }
+    let used = (0..items.len()).map(height).fold(1, u16::saturating_add);
+    list::draw(pen, *screen, &view, hits, height, |pen, index| {
+        if let Some(item) = items.get(index) {
+            Card::new(item, screen, pen.width()).draw(pen, screen);
         }
-        if index == place && focused {
-            pen.choose(row, true);
-        }
-        let place = Rect { y: pen.area.y + row.min(pen.area.height.saturating_sub(1)), height: each, ..pen.area };
-        hits.add(place.intersection(pen.area), ClickTarget::Row(Pane::Errors, item.chosen()));
-    }
-    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(1), hits.pages.get_mut(1)) {
-        (*slot, *pages) = (Some(top), page);
+    });
+    // The final error that only repeats the errors of the streams.
+    if let Some(text) = &screen.progress.attempt.roll_up
+        && used < pen.height()
+    {
+        let column = pen.put(3, used, "roll-up", look.dim());
+        pen.put(column + 2, used, &format!("repeats these: {text}"), look.dim());
     }
 }
 
-struct ErrorCells {
+/// Texts of an item.
+struct Card {
     mark: &'static str,
     style: Style,
     kind: String,
     streams: String,
     times: String,
     when: String,
-    message: String,
+    /// Message and next step.
+    lines: Paragraphs,
 }
 
-impl ErrorCells {
-    fn new(item: &ErrorItem, screen: &Screen) -> Self {
+impl Card {
+    fn new(item: &ErrorItem, screen: &RunFrame, width: u16) -> Self {
         let (look, glyphs) = (screen.look, screen.look.glyphs);
         let now = screen.now.or(screen.progress.last_at);
+        let ago = |at: i64| match screen.stall_clock() {
+            Some(now) => format!("{} ago", age((now - at).max(0))),
+            None => clock(at, now),
+        };
+        let wrapped = |message: &str, next: Option<String>| {
+            let mut lines = Paragraphs::new(width.saturating_sub(4));
+            lines.add(&core(synctop_core::reduce::feed::cut(message, MESSAGE_SHOWN)), look.plain());
+            if let Some(next) = next {
+                lines.add(&format!("{} {next}", glyphs.next), look.accent());
+            }
+            lines
+        };
         match item {
             ErrorItem::Error(group) => {
                 let names: Vec<_> = group.streams().take(4).map(AsRef::as_ref).collect();
@@ -191,8 +194,8 @@ impl ErrorCells {
                     kind: if stands { kind.to_owned() } else { format!("{kind} (cleared)") },
                     streams,
                     times: format!("{}{}", glyphs.times, count(group.count)),
-                    when: group.last_at.map_or_else(|| glyphs.dash.to_owned(), |at| clock(at, now)),
-                    message: core(&group.message),
+                    when: group.last_at.map_or_else(|| glyphs.dash.to_owned(), ago),
+                    lines: wrapped(&group.message, stands.then(|| screen.remedy(group))),
                 }
             }
             ErrorItem::Retry(stream) => {
@@ -203,13 +206,23 @@ impl ErrorCells {
                     kind: "transient".into(),
                     streams: stream.label.to_string(),
                     times: format!("{}{}", glyphs.times, count(retry.count)),
-                    when: match screen.stall_clock() {
-                        Some(now) => format!("{} ago", age(now - retry.last_at)),
-                        None => clock(retry.last_at, now),
-                    },
-                    message: retry.error.as_deref().map_or_else(|| "the source retries".to_owned(), core),
+                    when: ago(retry.last_at),
+                    lines: wrapped(retry.error.as_deref().unwrap_or("the source retries"), None),
                 }
             }
         }
+    }
+
+    /// Draws the card: with one line left of the message, that is cut; in one line of all, the
+    /// message follows the title.
+    fn draw(self, pen: &mut Pen, screen: &RunFrame) {
+        let (look, width) = (screen.look, pen.width());
+        pen.put(1, 0, self.mark, self.style);
+        let column = pen.put(3, 0, &self.kind, self.style.patch(look.strong()));
+        let end = pen.put_right(width.saturating_sub(1), 0, &format!("{} {}", self.times, self.when), look.dim());
+        let room = end.saturating_sub(column + 3);
+        let streams = text::fit(&self.streams, room.into(), look.glyphs.ellipsis);
+        pen.put_in(column + 2, 0, room, &streams, look.strong());
+        self.lines.draw(pen, 3, 1);
     }
 }

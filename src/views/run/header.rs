@@ -1,15 +1,16 @@
 //! Header of the run screen: source and link state, verdict, cause and next step, totals, ranges.
 
-use crate::views::run::rows::{Rows, rows};
-use crate::views::run::state::Screen;
+use crate::views::run::rows::{failure_message, group_of};
+use crate::views::run::state::{RunFrame, RunInput, RunSheet};
 use crate::views::run::stream_group::StreamGroup;
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::text;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::format::{age, count, rate, span};
+use synctop_core::protocol::error_text::core;
 use synctop_core::reduce::{Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, open};
-use synctop_core::report::{Advice, Headline, describe_exit, not_understood, trouble, verdict};
+use synctop_core::report::{Advice, describe_exit, not_understood, trouble};
 
 /// Rows that neither the stream list nor the cause uses: verdict, next step, totals, ranges,
 /// headings, scrubber, keys.
@@ -23,7 +24,6 @@ const QUIET_MS: u64 = 5_000;
 
 /// Contents of the header, computed before drawing because they determine its height.
 pub struct RunHeader {
-    rows: Rows,
     /// Lines of the cause; `next` has those of the next step.
     why: Vec<String>,
     next: Vec<String>,
@@ -33,11 +33,12 @@ pub struct RunHeader {
 
 impl RunHeader {
     /// Computes the header. With `listed`, the stream list is drawn below it.
-    pub fn new(screen: &Screen, area: Rect, listed: bool) -> Self {
+    pub fn new(screen: &RunFrame, area: Rect, listed: bool) -> Self {
         let progress = screen.progress;
         let small = area.height < 14;
         // The reason for a broken feed is the cause of its end.
-        let broken = screen.running() || verdict(progress).outcome == Outcome::Truncated;
+        let verdict = &screen.verdict;
+        let broken = screen.running() || verdict.outcome == Outcome::Truncated;
         let (why, next): (Option<String>, Option<String>) = if let (Link::Down(why), true) = (screen.link, broken) {
             (Some(why.to_string()), None)
         } else if screen.running() {
@@ -51,9 +52,10 @@ impl RunHeader {
                     let mut why = if through {
                         "all known streams are complete; the end of the process is not reported".to_owned()
                     } else {
-                        "no output: the engine hangs or has exited".to_owned()
+                        let silent = screen.silent().map(age_text).unwrap_or_default();
+                        format!("no output for {silent}: the engine hangs or has exited")
                     };
-                    if let Some(error) = verdict(progress).why {
+                    if let Some(error) = &verdict.why {
                         why.push_str(&format!("; before that {error}"));
                     }
                     (Some(why), Some("check whether the engine still runs, and its own log".to_owned()))
@@ -64,14 +66,17 @@ impl RunHeader {
                 },
             }
         } else {
-            let verdict = verdict(progress);
-            (verdict.why, verdict.next.filter(|_| area.height >= 8).map(|next| next.text(screen.audience())))
+            let next = verdict.next.as_ref().filter(|_| area.height >= 8);
+            (verdict.why.clone(), next.map(|next| next.text(screen.audience())))
         };
+        // A sheet has the head of its own stream or error.
+        let own = sheet_trouble(screen);
+        let is_sheet = own.is_some();
+        let (why, next) = own.unwrap_or((why, next));
         let empty = progress.input.lines == 0 && progress.streams.is_empty();
-        let rows = rows(screen);
         // Rows that the list does not need are used for a longer cause.
         let free = if listed { usize::from(area.height.saturating_sub(LINES_AROUND)) } else { 0 };
-        let free = free.saturating_sub(rows.rows.len()).min(MAX_WHY_LINES);
+        let free = free.saturating_sub(screen.rows.rows.len()).min(MAX_WHY_LINES);
         let most = match area.height {
             ..14 => 1,
             14..30 => free.max(2),
@@ -87,7 +92,6 @@ impl RunHeader {
             lines
         };
         Self {
-            rows,
             why: lines(why.filter(|_| !empty || progress.closed || matches!(screen.link, Link::Down(_))), most),
             next: lines(
                 next,
@@ -99,10 +103,11 @@ impl RunHeader {
             ),
             ranges: !empty
                 && !small
+                && !is_sheet
                 && (progress.coverage().is_some()
                     || progress.counters.checkpoints > 0
                     || progress.estimated_share().is_some()),
-            totals: !empty,
+            totals: !empty && !is_sheet,
         }
     }
 
@@ -112,13 +117,31 @@ impl RunHeader {
     }
 }
 
-pub fn draw(pen: &mut Pen, screen: &Screen, facts: &RunHeader) {
+/// Returns cause and next step of the stream or error of an open sheet; `None` without a sheet.
+fn sheet_trouble(screen: &RunFrame) -> Option<(Option<String>, Option<String>)> {
+    match screen.ui.sheet()? {
+        RunSheet::Goto { .. } => None,
+        RunSheet::Line { .. } | RunSheet::LeadUp { .. } => Some((None, None)),
+        RunSheet::Error { id, .. } => {
+            let error = screen.progress.errors.get(*id);
+            Some((error.map(|error| core(&error.message)), error.map(|error| screen.remedy(error))))
+        }
+        RunSheet::Stream { key, .. } => {
+            let stream = screen.progress.stream(key).filter(|it| group_of(it, screen) == StreamGroup::Errored);
+            let why = stream.and_then(|stream| failure_message(stream, screen.progress)).map(core);
+            let error = stream.and_then(|stream| screen.progress.errors.get(stream.details.failed_group?));
+            Some((why, error.map(|error| screen.remedy(error))))
+        }
+    }
+}
+
+pub fn draw(pen: &mut Pen, screen: &RunFrame, facts: &RunHeader) {
     header(pen, screen);
-    verdict_line(pen, 1, screen, &facts.rows);
+    verdict_line(pen, 1, screen);
     let mut row = 2;
     let look = screen.look;
     let style = if screen.running() { look.warn() } else { outcome_style(screen) };
-    for (label, lines, style) in [("why", &facts.why, style), ("next", &facts.next, look.plain())] {
+    for (label, lines, style) in [("why", &facts.why, style), ("next", &facts.next, look.accent())] {
         for (index, text) in lines.iter().enumerate() {
             if index == 0 {
                 pen.put(1, row, label, look.strong());
@@ -136,7 +159,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, facts: &RunHeader) {
     }
 }
 
-fn header(pen: &mut Pen, screen: &Screen) {
+fn header(pen: &mut Pen, screen: &RunFrame) {
     let look = screen.look;
     let width = pen.width();
     let mut end = width.saturating_sub(1);
@@ -147,7 +170,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
         let form = if width >= 100 { "%Y-%m-%d %H:%M:%SZ" } else { "%H:%M:%SZ" };
         end = pen.put_right(end, 0, &synctop_core::protocol::time::stamp(now, form), look.dim()).saturating_sub(2);
     }
-    if screen.ui.frozen {
+    if screen.ui.own.frozen {
         let text = if width >= 60 { " FROZEN: space continues " } else { " FROZEN " };
         end = pen.put_right(end, 0, text, look.badge(look.warn())).saturating_sub(2);
     }
@@ -192,7 +215,7 @@ fn header(pen: &mut Pen, screen: &Screen) {
 }
 
 /// Returns source and destination, such as `stripe -> postgres`, from the emitters of the messages.
-fn source_and_destination(screen: &Screen) -> Option<String> {
+fn source_and_destination(screen: &RunInput) -> Option<String> {
     let of = |kind: &str| screen.progress.emitters.iter().find_map(|from| from.strip_prefix(kind));
     match (of("source/"), of("destination/")) {
         (Some(source), Some(destination)) => Some(format!("{source} {} {destination}", screen.look.glyphs.arrow)),
@@ -203,7 +226,7 @@ fn source_and_destination(screen: &Screen) -> Option<String> {
 }
 
 /// Returns texts for run and attempt, from the most to the least detailed.
-fn attempt_texts(screen: &Screen) -> Vec<String> {
+fn attempt_texts(screen: &RunInput) -> Vec<String> {
     let attempt = screen.progress.attempts;
     let run = match screen.progress.runs.total {
         0 => None,
@@ -220,14 +243,14 @@ fn attempt_texts(screen: &Screen) -> Vec<String> {
 }
 
 /// Formats a reported duration in milliseconds, extrapolated to now while the run continues.
-fn elapsed(screen: &Screen, reported_ms: Option<u64>) -> Option<String> {
+fn elapsed(screen: &RunInput, reported_ms: Option<u64>) -> Option<String> {
     let reported_ms = i64::try_from(reported_ms?).ok()?;
     let since = screen.now.zip(screen.progress.last_at).map_or(0, |(now, last)| (now - last).max(0));
     let since = if screen.running() { since } else { 0 };
     Some(span((reported_ms + since) / 1000 * 1000))
 }
 
-fn link_text(screen: &Screen) -> (&'static str, &'static str, String, Style) {
+fn link_text(screen: &RunFrame) -> (&'static str, &'static str, String, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match screen.link {
         _ if screen.scrub.is_some_and(|scrub| scrub.behind.is_some()) => ("", "", String::new(), look.plain()),
@@ -242,7 +265,7 @@ fn link_text(screen: &Screen) -> (&'static str, &'static str, String, Style) {
             ("", "ENDED", about.to_owned(), look.plain())
         }
         // A frozen frame cannot show an age: it would be outdated at once.
-        Link::Live if screen.ui.frozen => (glyphs.live, "LIVE", String::new(), look.good()),
+        Link::Live if screen.ui.own.frozen => (glyphs.live, "LIVE", String::new(), look.good()),
         Link::Live => match screen.age {
             Some(silent) if silent >= QUIET_MS => (glyphs.pending, "QUIET", age_text(silent), look.warn()),
             Some(silent) => (glyphs.live, "LIVE", format!("last line {} ago", age_text(silent)), look.good()),
@@ -267,31 +290,31 @@ fn duration_text(millis: u64) -> String {
     format!("for {}", age_text(millis))
 }
 
-fn outcome_style(screen: &Screen) -> Style {
+fn outcome_style(screen: &RunFrame) -> Style {
     let look = screen.look;
-    match verdict(screen.progress).outcome {
+    match screen.verdict.outcome {
         Outcome::Running => look.accent(),
-        Outcome::Succeeded if verdict(screen.progress).why.is_some() => look.warn(),
+        Outcome::Succeeded if screen.verdict.why.is_some() => look.warn(),
         Outcome::Succeeded => look.good(),
         Outcome::CompletedWithErrors | Outcome::CutOff | Outcome::Truncated | Outcome::Unknown => look.warn(),
         Outcome::Failed | Outcome::Aborted => look.bad(),
     }
 }
 
-fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
+fn verdict_line(pen: &mut Pen, row: u16, screen: &RunFrame) {
     let look = screen.look;
     if !screen.running() {
-        let headline = Headline::of(screen.progress);
+        let headline = &screen.verdict.headline;
         let text = format!(" {} ", headline.title_with_time());
         let column = pen.put(1, row, &text, look.badge(outcome_style(screen)));
         let rest = headline.engine_words().unwrap_or_default();
         let column = pen.put(column + 1, row, &rest, look.dim());
-        return groups(pen, column + 2, row, screen, rows);
+        return groups(pen, column + 2, row, screen);
     }
     if let Some(silent) = screen.silent().filter(|_| screen.unreadable().is_none()) {
         let mut column = pen.put(1, row, " NO NEWS ", look.badge(look.warn()));
         column = pen.put(column + 1, row, &age_text(silent), look.strong());
-        return groups(pen, column + 2, row, screen, rows);
+        return groups(pen, column + 2, row, screen);
     }
     let word = match screen.link {
         Link::Waiting => " WAITING ",
@@ -304,11 +327,11 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &Screen, rows: &Rows) {
     if let Some(elapsed) = elapsed(screen, screen.progress.run_elapsed()) {
         column = pen.put(column + 1, row, &elapsed, look.strong());
     }
-    groups(pen, column + 2, row, screen, rows);
+    groups(pen, column + 2, row, screen);
 }
 
 /// Draws the streams by group: `3 ERRORED  1 STALLED  3 moving  12 pending  39 completed  of 58`.
-fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &Screen, rows: &Rows) {
+fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &RunFrame) {
     let look = screen.look;
     let words = [
         (StreamGroup::Errored, "ERRORED", look.bad().patch(look.strong())),
@@ -319,7 +342,7 @@ fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &Screen, rows: &Rows
         (StreamGroup::Skipped, "skipped", look.dim()),
     ];
     for (group, word, style) in words {
-        let number = rows.count(group);
+        let number = screen.rows.count(group);
         if number > 0 {
             let text = format!("{} {word}", count(number as u64));
             if column + u16::try_from(text.len()).unwrap_or(u16::MAX) > pen.width() {
@@ -334,7 +357,7 @@ fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &Screen, rows: &Rows
 }
 
 /// Draws the records, the rates of three windows, and the rate history with its scale.
-fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
+fn totals(pen: &mut Pen, row: u16, screen: &RunInput) {
     let (progress, look) = (screen.progress, screen.look);
     let mut column = pen.put(1, row, "records ", look.dim());
     let dash = look.glyphs.dash;
@@ -382,7 +405,7 @@ fn totals(pen: &mut Pen, row: u16, screen: &Screen) {
     }
 }
 
-fn history(pen: &mut Pen, column: u16, row: u16, screen: &Screen) {
+fn history(pen: &mut Pen, column: u16, row: u16, screen: &RunInput) {
     let look = screen.look;
     let now = screen.now.unwrap_or(0);
     let width = pen.width().saturating_sub(column + 14).min(30);
@@ -396,15 +419,15 @@ fn history(pen: &mut Pen, column: u16, row: u16, screen: &Screen) {
 }
 
 /// Draws the status and a few numbers, for screens below the minimum size.
-pub fn tiny(pen: &mut Pen, screen: &Screen) {
+pub fn tiny(pen: &mut Pen, screen: &RunFrame) {
     let look = screen.look;
-    let rows = rows(screen);
+    let rows = &screen.rows;
     let word = match (screen.running(), screen.link) {
         (true, Link::Waiting) => "WAITING".to_owned(),
         (true, Link::Down(_)) => "DOWN".to_owned(),
         (true, _) if screen.silent().is_some() => "NO NEWS".to_owned(),
         (true, _) => "SYNCING".to_owned(),
-        (false, _) => Headline::of(screen.progress).title(),
+        (false, _) => screen.verdict.headline.title(),
     };
     let mut row = 0;
     if let Some(scrub) = &screen.scrub {

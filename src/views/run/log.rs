@@ -1,24 +1,29 @@
 //! Log pane: log lines of the feed, and lines that are not messages, newest last.
 
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::state::{Chosen, Pane, Screen};
+use crate::views::hits::ClickTarget;
+use crate::views::run::state::{Chosen, Pane, RunFrame, RunHits, RunInput, RunUi};
 use crate::views::widgets::canvas::Pen;
-use ratatui::layout::Rect;
+use crate::views::widgets::layout::Need;
+use crate::views::widgets::list::{self, ListView};
+use crate::views::widgets::text;
 use ratatui::style::Style;
 use std::sync::Arc;
 use synctop_core::format::{clock, count};
 use synctop_core::protocol::Level;
 use synctop_core::reduce::{FeedLine, FeedOrigin};
 
+/// Maximum rows of one line of the log.
+const MAX_ROWS: u16 = 6;
+
 /// Returns the lines that level and filter keep, oldest first, with their numbers among all lines
 /// of the feed.
 #[must_use]
-pub fn items<'a>(screen: &Screen<'a>) -> Vec<(u64, &'a Arc<FeedLine>)> {
-    let feed = &screen.progress.feed;
-    let filter = &screen.ui.list(Pane::Log).filter;
+pub fn items<'a>(input: &RunInput<'a>, ui: &RunUi) -> Vec<(u64, &'a Arc<FeedLine>)> {
+    let feed = &input.progress.feed;
+    let filter = &ui.list(Pane::Log).filter;
     let first = feed.total - feed.lines().len() as u64;
     let shown = |line: &FeedLine| {
-        line.level >= screen.ui.level
+        line.level >= ui.own.level
             && (!filter.active()
                 || filter.keeps(&line.text)
                 || line.stream.as_deref().is_some_and(|name| filter.keeps(name)))
@@ -41,53 +46,59 @@ pub fn place(items: &[(u64, &Arc<FeedLine>)], chosen: Option<&Chosen>) -> usize 
     }
 }
 
-pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
-    let look = screen.look;
+/// Returns the height that the pane needs for its lines without wrapping, at most `most`.
+pub(crate) fn need(screen: &RunFrame, most: u16) -> Need {
+    let whole = u16::try_from(screen.log.len().max(1) + 1).unwrap_or(u16::MAX).min(most);
+    Need { least: whole.min(4), whole }
+}
+
+pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let list = screen.ui.list(Pane::Log);
-    let focused = screen.ui.focus == Pane::Log;
-    let items = items(screen);
+    let items = &screen.log;
     let feed = &screen.progress.feed;
     let kept = feed.lines().len() as u64;
-    let mut about = format!("feed, {}+", screen.ui.level.as_str().to_lowercase());
+    let mut about = format!("{}+", screen.ui.own.level.as_str().to_lowercase());
     if list.filter.active() {
         about.push_str(&format!(", {} of {kept}, /{}/", items.len(), list.filter.text));
     } else if kept < feed.total {
         about.push_str(&format!(", {} of {}", count(kept), count(feed.total)));
     }
-    let page = usize::from(pen.height().saturating_sub(1)).max(1);
-    let place = place(&items, list.chosen.as_ref());
-    let top = crate::views::run::streams::scroll_top(list.top, place, page, items.len());
-    pen.rule(0, focused, "log", &about, if list.chosen.is_some() { "" } else { "follows" });
-    if items.is_empty() {
-        pen.put(3, 1, "nothing logged at this level; + shows more", look.dim());
+    if list.chosen.is_none() && screen.running() {
+        about.push_str(", follows");
     }
-    for (index, (number, line)) in items.iter().enumerate().skip(top).take(page) {
-        let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(1);
-        draw_line(pen, row, 1, line, screen);
-        if index == place && focused {
-            pen.choose(row, true);
+    let view = ListView {
+        pane: Pane::Log,
+        title: "log",
+        about: &about,
+        empty: "nothing logged at this level; + shows more",
+        headings: 0,
+    };
+    let page = pen.height().saturating_sub(1);
+    // Lines are wrapped, so that their ends can be read; a long one leaves room for the others.
+    let width = pen.width().saturating_sub(2);
+    let most = page.clamp(1, MAX_ROWS);
+    let height =
+        |index: usize| items.get(index).map_or(1, |(_, line)| LogRow::new(line, screen).height(width).min(most));
+    list::draw(pen, *screen, &view, hits, height, |pen, index| {
+        if let Some((_, line)) = items.get(index) {
+            LogRow::new(line, screen).draw(pen, screen);
         }
-        let place = Rect { y: pen.area.y + row, height: 1, ..pen.area };
-        hits.add(place, ClickTarget::Row(Pane::Log, Chosen::Line(*number)));
-    }
-    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(3), hits.pages.get_mut(3)) {
-        (*slot, *pages) = (Some(top), page);
-    }
+    });
 }
 
 /// Draws the newest warning or error, otherwise the newest line, for screens without a log pane.
-pub fn last_line(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+pub(crate) fn last_line(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let lines = screen.progress.feed.lines();
     let last = lines.iter().rev().find(|line| line.level >= Level::Warn).or_else(|| lines.back());
     if let Some(line) = last
         && pen.height() > 0
     {
-        draw_line(pen, 0, 1, line, screen);
+        LogRow::new(line, screen).draw(pen, screen);
         hits.add(pen.area, ClickTarget::Pane(Pane::Log));
     }
 }
 
-pub(crate) fn level_style(level: Level, screen: &Screen) -> Style {
+pub(crate) fn level_style(level: Level, screen: &RunInput) -> Style {
     match level {
         Level::Error => screen.look.bad(),
         Level::Warn => screen.look.warn(),
@@ -96,26 +107,78 @@ pub(crate) fn level_style(level: Level, screen: &Screen) -> Style {
     }
 }
 
-fn draw_line(pen: &mut Pen, row: u16, column: u16, line: &FeedLine, screen: &Screen) {
-    let look = screen.look;
-    let mut column = column;
-    if let Some(at) = line.at {
-        column = pen.put(column, row, &clock(at, screen.now.or(screen.progress.last_at)), look.dim()) + 1;
+/// Parts of a line: time, level, stream, number of repetitions, text.
+struct LogRow<'l> {
+    head: Vec<(String, Style)>,
+    text: &'l str,
+}
+
+impl<'l> LogRow<'l> {
+    fn new(line: &'l FeedLine, screen: &RunFrame) -> Self {
+        let look = screen.look;
+        let (word, style) = match line.origin {
+            FeedOrigin::Log => (line.level.as_str(), level_style(line.level, screen)),
+            FeedOrigin::Source => ("feed", look.accent()),
+            FeedOrigin::Raw if line.level >= Level::Warn => (line.level.as_str(), level_style(line.level, screen)),
+            FeedOrigin::Raw => ("raw", look.dim()),
+            FeedOrigin::Unknown => ("unknown", look.doubt()),
+            FeedOrigin::Malformed => ("malformed", look.warn()),
+        };
+        let mut head = Vec::with_capacity(4);
+        if let Some(at) = line.at {
+            head.push((clock(at, screen.now.or(screen.progress.last_at)), look.dim()));
+        }
+        head.push((word.to_owned(), style));
+        if let Some(stream) = &line.stream {
+            head.push((text::fit(stream, 20, look.glyphs.ellipsis).into_owned(), look.strong()));
+        }
+        if line.times > 1 {
+            head.push((format!("{}{}", look.glyphs.times, count(line.times)), look.warn()));
+        }
+        Self { head, text: &line.text }
     }
-    let (word, style) = match line.origin {
-        FeedOrigin::Log => (line.level.as_str(), level_style(line.level, screen)),
-        FeedOrigin::Source => ("feed", screen.look.accent()),
-        FeedOrigin::Raw if line.level >= Level::Warn => (line.level.as_str(), level_style(line.level, screen)),
-        FeedOrigin::Raw => ("raw", look.dim()),
-        FeedOrigin::Unknown => ("unknown", look.doubt()),
-        FeedOrigin::Malformed => ("malformed", look.warn()),
-    };
-    column = pen.put(column, row, word, style) + 1;
-    if let Some(stream) = &line.stream {
-        column = pen.put_in(column, row, 20, stream, look.strong()) + 1;
+
+    /// Returns the indent of further lines: below the level, so that the text has most of the width.
+    fn indent(&self, width: u16) -> u16 {
+        let time = self.head.first().map_or(0, |(part, _)| part.chars().count() + 2);
+        u16::try_from(time).unwrap_or(u16::MAX).min(width / 3)
     }
-    if line.times > 1 {
-        column = pen.put(column, row, &format!("{}{} ", look.glyphs.times, count(line.times)), look.warn());
+
+    fn head_width(&self) -> u16 {
+        let wide = self.head.iter().map(|(part, _)| part.chars().count() + 1).sum::<usize>();
+        u16::try_from(wide).unwrap_or(u16::MAX).saturating_add(1)
     }
-    pen.put(column, row, &line.text, look.plain());
+
+    fn wrapped(&self, width: u16) -> Vec<String> {
+        let shown = synctop_core::reduce::feed::cut(self.text, 4_000);
+        let first = width.saturating_sub(self.head_width() + 1);
+        text::wrap_hanging(shown, first.into(), width.saturating_sub(self.indent(width) + 1).into())
+    }
+
+    fn height(&self, width: u16) -> u16 {
+        u16::try_from(self.wrapped(width).len()).unwrap_or(u16::MAX)
+    }
+
+    fn draw(&self, pen: &mut Pen, screen: &RunFrame) {
+        let mut column = 1;
+        for (part, style) in &self.head {
+            column = pen.put(column, 0, part, *style) + 1;
+        }
+        if pen.height() == 1 {
+            pen.put(column, 0, self.text, screen.look.plain());
+            return;
+        }
+        let lines = self.wrapped(pen.width());
+        let last = usize::from(pen.height());
+        let indent = self.indent(pen.width());
+        for (row, line) in (0..pen.height()).zip(&lines) {
+            let start = if row == 0 { column } else { indent };
+            if usize::from(row) + 1 == last && lines.len() > last {
+                let rest: Vec<_> = lines.iter().skip(row.into()).map(String::as_str).collect();
+                pen.put(start, row, &rest.join(" "), screen.look.plain());
+            } else {
+                pen.put(start, row, line, screen.look.plain());
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Ranges line of the header: coverage, estimated time left, checkpoints, requests.
 
-use crate::views::run::state::Screen;
+use crate::views::run::state::RunInput;
 use crate::views::widgets::bars::bar;
 use crate::views::widgets::canvas::Pen;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use synctop_core::report::not_understood;
 
 /// Draws the coverage of all ranges, the estimated time left, checkpoints, requests, committed
 /// records and retries.
-pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
+pub fn draw(pen: &mut Pen, row: u16, screen: &RunInput) {
     let (progress, look) = (screen.progress, screen.look);
     let guessed = progress.estimated_share().filter(|_| progress.coverage().is_none());
     let bare = progress.coverage().is_none() && progress.traits().ends_with_process;
@@ -69,7 +69,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &Screen) {
 
 /// Returns the coverage of the streams with known ranges, at most 0.99 while a stream has failed,
 /// runs or has ranges left.
-fn shown_coverage(screen: &Screen) -> Option<f64> {
+fn shown_coverage(screen: &RunInput) -> Option<f64> {
     let share = screen.progress.coverage()?;
     let open = |stream: &&Arc<Stream>| {
         stream.has_ranges_left()
@@ -82,7 +82,7 @@ fn shown_coverage(screen: &Screen) -> Option<f64> {
 /// Estimates the time left from the slowest stream at its speed since its start. The text is an
 /// interval, because the estimate is rough.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
-fn time_left(screen: &Screen) -> Option<String> {
+fn time_left(screen: &RunInput) -> Option<String> {
     // Without output for ten seconds the speed is unknown.
     let now = screen.stall_clock().filter(|_| screen.age.is_none_or(|age| age < 10_000))?;
     let mut slowest: f64 = 0.0;

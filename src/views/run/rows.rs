@@ -1,8 +1,10 @@
 //! Rows of the stream list: groups with trouble first, streams within a group by the sort column.
 //! Rows are indices only; text is built for visible rows.
 
-use crate::views::run::state::{Chosen, Column, Filter, Screen};
+use crate::views::filter::Filter;
+use crate::views::run::state::{Chosen, Column, Pane, RunInput, RunUi};
 use crate::views::run::stream_group::StreamGroup;
+use std::collections::HashMap;
 use std::sync::Arc;
 use strum::VariantArray as _;
 use synctop_core::protocol::Status;
@@ -37,7 +39,7 @@ impl Rows {
     /// Returns the position of the selected row, or of the first stream if nothing is selected or
     /// the selected row is gone.
     #[must_use]
-    pub fn place(&self, screen: &Screen, chosen: Option<&Chosen>) -> usize {
+    pub fn place(&self, screen: &RunInput, chosen: Option<&Chosen>) -> usize {
         let found = match chosen {
             Some(Chosen::Head(group)) => self.rows.iter().position(|row| *row == Row::Head(*group)),
             Some(Chosen::Stream(key)) => self.rows.iter().position(|row| match row {
@@ -52,7 +54,7 @@ impl Rows {
 
     /// Returns the identity of a row. A note has that of its stream.
     #[must_use]
-    pub fn chosen(&self, screen: &Screen, place: usize) -> Option<Chosen> {
+    pub fn chosen(&self, screen: &RunInput, place: usize) -> Option<Chosen> {
         Some(match self.rows.get(place)? {
             Row::Head(group) => Chosen::Head(*group),
             Row::Stream(at, _) | Row::Note(at, _) => Chosen::Stream(key_of(screen.progress.streams.get(*at as usize)?)),
@@ -69,7 +71,7 @@ fn is(stream: &Stream, key: &str) -> bool {
 
 /// Returns the group of a stream at this moment.
 #[must_use]
-pub fn group_of(stream: &Stream, screen: &Screen) -> StreamGroup {
+pub fn group_of(stream: &Stream, screen: &RunInput) -> StreamGroup {
     match stream.status {
         _ if stream.details.failed_in.is_some() => StreamGroup::Errored,
         Status::Errored => StreamGroup::Errored,
@@ -85,9 +87,9 @@ pub fn group_of(stream: &Stream, screen: &Screen) -> StreamGroup {
 
 /// Builds the list.
 #[must_use]
-pub fn rows(screen: &Screen) -> Rows {
+pub fn rows(screen: &RunInput, ui: &RunUi) -> Rows {
     let progress = screen.progress;
-    let filter = &screen.ui.list(crate::views::run::state::Pane::Streams).filter;
+    let filter = &ui.list(Pane::Streams).filter;
     let mut groups: [Vec<u32>; 6] = Default::default();
     let mut counts = [0; 6];
     for at in progress.name_order() {
@@ -110,9 +112,12 @@ pub fn rows(screen: &Screen) -> Rows {
         if list.is_empty() {
             continue;
         }
-        sort(&mut list, screen);
+        sort(&mut list, screen, ui);
+        if group == StreamGroup::Errored {
+            join_causes(&mut list, progress);
+        }
         rows.push(Row::Head(group));
-        if screen.ui.folded(group) && !filter.active() {
+        if ui.folded(group) && !filter.active() {
             continue;
         }
         for (index, at) in list.iter().enumerate() {
@@ -128,7 +133,7 @@ pub fn rows(screen: &Screen) -> Rows {
 }
 
 /// True if the filter keeps a stream, by all text of its row.
-fn is_kept(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen) -> bool {
+fn is_kept(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &RunInput) -> bool {
     let error = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id));
     let retry = stream.details.retry.as_ref();
     let status = retry.and_then(|retry| retry.status).map(|status| status.to_string());
@@ -146,7 +151,7 @@ fn is_kept(filter: &Filter, stream: &Stream, group: StreamGroup, screen: &Screen
 }
 
 /// Returns a stream's own error text. Its group may hold another stream's wording of the same error.
-pub(super) fn failure_message<'s>(stream: &'s Stream, progress: &'s Progress) -> Option<&'s str> {
+pub(crate) fn failure_message<'s>(stream: &'s Stream, progress: &'s Progress) -> Option<&'s str> {
     let of_group =
         || stream.details.failed_group.and_then(|id| progress.errors.get(id)).map(|group| group.message.as_ref());
     stream.details.message.as_deref().or_else(of_group)
@@ -154,7 +159,7 @@ pub(super) fn failure_message<'s>(stream: &'s Stream, progress: &'s Progress) ->
 
 /// True if a row has a note: the cause below each stalled or waiting stream, the next step below
 /// the last of several streams with the same error.
-fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup, screen: &Screen) -> bool {
+fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup, screen: &RunInput) -> bool {
     match group {
         // Silence of the whole feed is shown once, at the top.
         StreamGroup::Stalled => screen.silent().is_none(),
@@ -167,8 +172,23 @@ fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup
     }
 }
 
-fn sort(list: &mut [u32], screen: &Screen) {
-    let (progress, ui) = (screen.progress, screen.ui);
+/// Moves streams with the same error next to the first of them, so that one next step stands below
+/// all of them.
+fn join_causes(list: &mut [u32], progress: &Progress) {
+    let mut first: HashMap<u64, usize> = HashMap::new();
+    let cause = |at: u32| progress.streams.get(at as usize).and_then(|stream| stream.details.failed_group);
+    for (place, at) in list.iter().enumerate() {
+        if let Some(cause) = cause(*at) {
+            first.entry(cause).or_insert(place);
+        }
+    }
+    let places: HashMap<u32, usize> = list.iter().copied().zip(0..).collect();
+    let own = |at: &u32| places.get(at).copied().unwrap_or(0);
+    list.sort_by_key(|at| cause(*at).and_then(|cause| first.get(&cause).copied()).unwrap_or_else(|| own(at)));
+}
+
+fn sort(list: &mut [u32], screen: &RunInput, ui: &RunUi) {
+    let progress = screen.progress;
     let number = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
     #[expect(clippy::cast_possible_truncation, reason = "only the order matters")]
     let scaled = |value: Option<f64>| value.map_or(-1, |value| (value * 1e6) as i64);

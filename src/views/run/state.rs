@@ -1,12 +1,14 @@
-//! State of the run screen: focus, selection, filters, overlays. All views depend on this module.
+//! Types and data of the run screen. All its views depend on this module.
 
+use crate::views::action::KeyContext;
 use crate::views::run::stream_group::StreamGroup;
-use regex::{Regex, RegexBuilder};
+use crate::views::ui::{ScreenFrame, SheetState, Ui};
 use std::sync::Arc;
-use strum::VariantArray as _;
 use synctop_core::protocol::{Level, Millis};
 use synctop_core::reduce::history::{History, LogPosition};
+use synctop_core::reduce::lead_up::LeadUp;
 use synctop_core::reduce::{Link, Progress};
+use synctop_core::report::lead_up::LeadRow;
 use synctop_core::report::{Advice, Audience, unreadable_feed_warning};
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
@@ -14,6 +16,15 @@ use tui_logger::TuiWidgetState;
 /// Time without a new line after which input without any message counts as unreadable, in
 /// milliseconds.
 const UNREADABLE_AFTER_MS: u64 = 900;
+
+/// Types of the run screen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunTypes;
+
+pub type RunUi = Ui<RunTypes>;
+pub type RunFrame<'a, 'm> = ScreenFrame<'a, 'm, RunTypes>;
+pub type RunHits = crate::views::hits::Hits<RunTypes>;
+pub type RunOverlay = crate::views::ui::Overlay<RunTypes>;
 
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr, strum::VariantArray,
@@ -33,11 +44,6 @@ impl Pane {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
-
-    #[must_use]
-    pub fn place(self) -> usize {
-        Self::VARIANTS.iter().position(|pane| *pane == self).unwrap_or(0)
-    }
 }
 
 /// Identity of a row, independent of its position.
@@ -52,67 +58,6 @@ pub enum Chosen {
     Doubt(synctop_core::reduce::DoubtKind, Option<Arc<str>>),
     /// Log line, identified by its number among all log lines of the feed.
     Line(u64),
-}
-
-/// List state: selection, scroll position, filter.
-#[derive(Debug, Clone, Default)]
-pub struct List {
-    pub chosen: Option<Chosen>,
-    pub top: usize,
-    pub filter: Filter,
-}
-
-/// Filter of a list. An empty filter keeps everything.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    pub text: String,
-    pattern: Option<Regex>,
-    negated: bool,
-    /// Error of the pattern.
-    pub bad: Option<String>,
-}
-
-impl Filter {
-    /// Compiles a regular expression. It ignores case unless it has a capital letter; a leading `!`
-    /// negates it. If the expression is invalid, `bad` has the error and everything is kept.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        let (negated, body) = match text.strip_prefix('!') {
-            Some(body) => (true, body),
-            None => (false, text),
-        };
-        let mut filter = Self { text: text.to_owned(), negated, ..Self::default() };
-        if body.is_empty() {
-            return filter;
-        }
-        let any_case = !body.chars().any(char::is_uppercase);
-        match RegexBuilder::new(body).case_insensitive(any_case).size_limit(1 << 20).build() {
-            Ok(pattern) => filter.pattern = Some(pattern),
-            Err(error) => {
-                let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                filter.bad = Some(last);
-            }
-        }
-        filter
-    }
-
-    #[must_use]
-    pub fn active(&self) -> bool {
-        self.pattern.is_some()
-    }
-
-    #[must_use]
-    pub fn keeps(&self, text: &str) -> bool {
-        self.keeps_any([text])
-    }
-
-    /// True if the filter matches at least one of the texts (none if negated). `^` and `$` anchor
-    /// at each text.
-    #[must_use]
-    pub fn keeps_any<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| texts.into_iter().any(|text| pattern.is_match(text)) != self.negated)
-    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
@@ -138,21 +83,18 @@ impl Column {
     }
 }
 
-/// Overlay above the panes. The topmost overlay receives the keys.
+/// Lead-up of an error, which is read from the log when its overlay opens.
 #[derive(Debug, Clone)]
-pub enum Overlay {
-    Help {
-        top: usize,
-    },
-    Palette {
-        input: Input,
-        chosen: usize,
-    },
-    /// Filter being edited, and its previous value.
-    Filter {
-        input: Input,
-        before: Filter,
-    },
+pub enum LeadUpState {
+    Loading,
+    Loaded(Arc<LeadUp>, Arc<[LeadRow]>),
+    /// Reason that it cannot be shown.
+    Failed(String),
+}
+
+/// Overlay of the run screen alone.
+#[derive(Debug, Clone)]
+pub enum RunSheet {
     Stream {
         key: String,
         top: usize,
@@ -165,106 +107,88 @@ pub enum Overlay {
         number: u64,
         top: usize,
     },
+    /// Lead-up of an error, and the selected row.
+    LeadUp {
+        state: LeadUpState,
+        chosen: usize,
+    },
     /// Position being typed, and its error.
     Goto {
         input: Input,
         bad: Option<String>,
     },
-    /// Confirmation of quitting while an engine that synctop started still runs.
-    ConfirmQuit,
 }
 
-/// State of the screen that does not come from the feed.
+impl SheetState for RunSheet {
+    fn scroll(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::Stream { top, .. } | Self::Error { top, .. } | Self::Line { top, .. } => Some(top),
+            Self::Goto { .. } | Self::LeadUp { .. } => None,
+        }
+    }
+
+    fn selection(&mut self) -> Option<(&mut usize, usize)> {
+        match self {
+            Self::LeadUp { state: LeadUpState::Loaded(_, rows), chosen } => {
+                let count = rows.len();
+                Some((chosen, count))
+            }
+            _ => None,
+        }
+    }
+
+    fn input(&mut self) -> Option<&mut Input> {
+        match self {
+            Self::Goto { input, .. } => Some(input),
+            _ => None,
+        }
+    }
+
+    fn context(&self) -> KeyContext {
+        if matches!(self, Self::Goto { .. }) { KeyContext::Prompt } else { KeyContext::Panes }
+    }
+}
+
+/// State of the run screen alone.
 #[derive(Clone)]
-pub struct Ui {
-    pub focus: Pane,
-    pub zoomed: bool,
-    pub lists: [List; 5],
-    pub overlays: Vec<Overlay>,
-    /// Groups folded or unfolded by hand.
-    pub folds: [Option<bool>; 6],
-    pub sort: Column,
-    pub reversed: bool,
+pub struct RunUiState {
     /// Lowest level shown in the feed's log.
     pub level: Level,
     /// True while the frame is frozen and counting continues.
     pub frozen: bool,
     /// True if the screen was opened from the fleet screen and returns to it.
     pub nested: bool,
-    /// Notice about the last action.
-    pub toast: Option<String>,
     /// True if the diagnostics pane shows its list of targets.
     pub targets: bool,
     pub diagnostics: Arc<TuiWidgetState>,
+    /// Lead-up that was shown last, and its selected row: it is shown again at an earlier instant.
+    pub lead_up: Option<(Arc<LeadUp>, Arc<[LeadRow]>, usize)>,
 }
 
-impl std::fmt::Debug for Ui {
+impl std::fmt::Debug for RunUiState {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let Self { focus, zoomed, lists, overlays, sort, .. } = self;
-        f.debug_struct("Ui")
-            .field("focus", focus)
-            .field("zoomed", zoomed)
-            .field("lists", lists)
-            .field("overlays", overlays)
-            .field("sort", sort)
-            .finish_non_exhaustive()
+        f.debug_struct("RunUiState").field("level", &self.level).field("frozen", &self.frozen).finish_non_exhaustive()
     }
 }
 
-impl Default for Ui {
+impl Default for RunUiState {
     fn default() -> Self {
         Self {
-            focus: Pane::Streams,
-            zoomed: false,
-            lists: Default::default(),
-            overlays: Vec::new(),
-            folds: [None; 6],
-            sort: Column::Name,
-            reversed: false,
             level: Level::Info,
             frozen: false,
             nested: false,
-            toast: None,
             targets: false,
             diagnostics: Arc::new(TuiWidgetState::new()),
+            lead_up: None,
         }
     }
 }
 
-impl Ui {
-    #[must_use]
-    pub fn list(&self, pane: Pane) -> &List {
-        match pane {
-            Pane::Streams => &self.lists[0],
-            Pane::Errors => &self.lists[1],
-            Pane::Doubts => &self.lists[2],
-            Pane::Log => &self.lists[3],
-            Pane::Diagnostics => &self.lists[4],
-        }
-    }
-
-    pub fn list_mut(&mut self, pane: Pane) -> &mut List {
-        match pane {
-            Pane::Streams => &mut self.lists[0],
-            Pane::Errors => &mut self.lists[1],
-            Pane::Doubts => &mut self.lists[2],
-            Pane::Log => &mut self.lists[3],
-            Pane::Diagnostics => &mut self.lists[4],
-        }
-    }
-
-    #[must_use]
-    pub fn folded(&self, group: StreamGroup) -> bool {
-        self.folds.get(group as usize).copied().flatten().unwrap_or(group == StreamGroup::Pending)
-    }
-}
-
-/// Input of one frame.
+/// Data of one frame as they come from outside.
 #[derive(Clone, Copy)]
-pub struct Screen<'a> {
+pub struct RunInput<'a> {
     pub progress: &'a Progress,
     pub link: &'a Link,
-    pub ui: &'a Ui,
     pub look: &'a crate::views::widgets::theme::Look,
     /// Source as the user named it.
     pub source: &'a str,
@@ -278,6 +202,10 @@ pub struct Screen<'a> {
     pub watched: u64,
     /// Position of the frame in its log; `None` for a live frame.
     pub scrub: Option<Scrub<'a>>,
+    /// Rewind index of the feed or log.
+    pub history: Option<&'a History>,
+    /// True if the screen was opened from the fleet screen and returns to it.
+    pub nested: bool,
 }
 
 /// Position in a log, and the state of its playback.
@@ -303,12 +231,12 @@ pub struct Scrub<'a> {
     pub spooled: bool,
 }
 
-impl Screen<'_> {
+impl RunInput<'_> {
     /// Returns the audience of advice: the run of a pipeline, if the screen was opened from the
     /// fleet.
     #[must_use]
     pub fn audience(&self) -> Audience {
-        if self.ui.nested { Audience::Pipeline } else { Audience::Screen }
+        if self.nested { Audience::Pipeline } else { Audience::Screen }
     }
 
     /// Returns the next step for an error.
@@ -339,22 +267,5 @@ impl Screen<'_> {
     #[must_use]
     pub fn stall_clock(&self) -> Option<Millis> {
         self.now.filter(|_| self.running())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_negate_ignore_case_and_report_errors() {
-        assert!(Filter::new("char").keeps("Charges"));
-        assert!(!Filter::new("Char").keeps("charges"));
-        assert!(!Filter::new("!char").keeps("charges"));
-        assert!(Filter::new("!char").keeps("refunds"));
-        assert!(Filter::new("").keeps("x") && Filter::new("!").keeps("x"));
-        let bad = Filter::new("a(b");
-        assert!(bad.bad.as_deref().is_some_and(|why| why.contains("unclosed")), "{:?}", bad.bad);
-        assert!(bad.keeps("anything") && !bad.active());
     }
 }

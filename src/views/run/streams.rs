@@ -1,15 +1,16 @@
 //! Stream list: trouble, progress and coverage.
 
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::columns::Columns;
-use crate::views::run::rows::{Row, Rows, failure_message, group_of, rows};
-use crate::views::run::state::{Column, Pane, Screen};
+use crate::views::run::columns::{StreamColumn, StreamColumns};
+use crate::views::run::rows::{Row, failure_message, group_of};
+use crate::views::run::state::{Column, Pane, RunFrame, RunHits, RunInput};
 use crate::views::run::stream_group::StreamGroup;
 use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::columns;
+use crate::views::widgets::layout::Need;
+use crate::views::widgets::list::{self, ListView};
 use crate::views::widgets::text;
-use ratatui::layout::Rect;
 use ratatui::style::Style;
-use synctop_core::format::{age, clock, count, percent, rate};
+use synctop_core::format::{age, count, percent, rate};
 use synctop_core::protocol::error_text::core;
 use synctop_core::protocol::{Millis, Status};
 use synctop_core::reduce::{ONE_MINUTE, Stream, TEN_SECONDS, stall_verdict, waiting};
@@ -17,110 +18,84 @@ use synctop_core::reduce::{ONE_MINUTE, Stream, TEN_SECONDS, stall_verdict, waiti
 /// Width below which the cause of an error is drawn below its row instead of in it.
 const NARROW: u16 = 60;
 
-pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+/// Maximum lines of a cause or of a next step.
+const MAX_LINES: usize = 3;
+
+/// Number of rows whose exact height counts; further ones count as one line.
+const MEASURED: usize = 100;
+
+/// Returns the height that the pane needs: a few rows, and all rows.
+pub(crate) fn need(screen: &RunFrame, width: u16) -> Need {
+    let columns = StreamColumns::new(screen, width);
+    let rows = screen.rows.rows.len();
+    let measured = (0..rows.min(MEASURED)).map(|index| height(index, screen, &columns, width)).sum::<u16>();
+    let whole = usize::from(measured) + rows.saturating_sub(MEASURED).max(usize::from(rows == 0)) + 2;
+    let whole = u16::try_from(whole).unwrap_or(u16::MAX);
+    Need { least: whole.min(8), whole }
+}
+
+/// Returns the lines of a row: those of its text, so that no cause and no next step is cut.
+fn height(index: usize, screen: &RunFrame, columns: &StreamColumns, width: u16) -> u16 {
+    let stream = |at: u32| screen.progress.streams.get(at as usize);
+    let lines = match screen.rows.rows.get(index) {
+        Some(Row::Stream(at, StreamGroup::Errored)) => {
+            stream(*at).map_or(1, |stream| cause_lines(stream, screen, columns, width).len())
+        }
+        Some(Row::Note(at, group)) => stream(*at).map_or(1, |stream| note_lines(stream, *group, screen, width).len()),
+        _ => 1,
+    };
+    u16::try_from(lines).unwrap_or(1).max(1)
+}
+
+pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let (look, ui) = (screen.look, screen.ui);
     let list = ui.list(Pane::Streams);
-    let all = rows(screen);
-    let focused = ui.focus == Pane::Streams;
-    let columns = Columns::new(screen, pen.width());
-    let page = usize::from(pen.height().saturating_sub(2));
-    let place = all.place(screen, list.chosen.as_ref());
-    let top = scroll_top(list.top, place, page, all.rows.len());
-    let last = (top + page).min(all.rows.len());
+    let all = &screen.rows;
     let mut about = count(screen.progress.streams.len() as u64);
     if list.filter.active() {
         about = format!("{} of {about}, /{}/", count(all.kept as u64), list.filter.text);
     } else if ui.sort == Column::Name && !ui.reversed {
         about.push_str(&format!(" {} trouble first", look.glyphs.dot));
     } else {
-        let arrow = if ui.reversed { look.glyphs.up } else { look.glyphs.down };
-        about.push_str(&format!(" {} by {} {arrow}", look.glyphs.dot, ui.sort.as_str()));
+        let order = if ui.reversed { " reversed" } else { "" };
+        about.push_str(&format!(" {} by {}{order}", look.glyphs.dot, ui.sort.as_str()));
     }
-    let right = if all.rows.is_empty() { String::new() } else { format!("{}-{last}/{}", top + 1, all.rows.len()) };
-    pen.rule(0, focused, "streams", &about, &right);
-    column_headings(pen, 1, &columns, screen, hits);
-    if all.rows.is_empty() {
-        let text = match (list.filter.active(), screen.running()) {
-            (true, _) => "no stream matches; Esc drops the filter",
-            (false, true) => "no streams yet",
-            (false, false) => "no streams",
-        };
-        pen.put(3, 2, text, look.dim());
-    }
-    for (index, row) in all.rows.iter().enumerate().skip(top).take(page) {
-        let line = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
-        match row {
-            Row::Head(group) => group_row(pen, line, *group, &all, screen),
-            Row::Stream(at, group) => {
-                if let Some(stream) = screen.progress.streams.get(*at as usize) {
-                    stream_row(pen, line, stream, *group, &columns, screen);
-                }
-            }
-            Row::Note(at, group) => {
-                if let Some(stream) = screen.progress.streams.get(*at as usize) {
-                    note(pen, line, stream, *group, screen);
-                }
-            }
-        }
-        if index == place {
-            pen.choose(line, focused);
-        }
-        if let Some(chosen) = all.chosen(screen, index) {
-            hits.add(Rect { y: pen.area.y + line, height: 1, ..pen.area }, ClickTarget::Row(Pane::Streams, chosen));
-        }
-    }
-    if let (Some(slot), Some(pages)) = (hits.tops.get_mut(0), hits.pages.get_mut(0)) {
-        (*slot, *pages) = (Some(top), page);
-    }
-}
-
-/// Returns the first visible row, such that the selected row `place` is visible and the page is as
-/// full as possible. `top` is the previous first row.
-pub(crate) fn scroll_top(top: usize, place: usize, page: usize, all: usize) -> usize {
-    if page == 0 {
-        return place;
-    }
-    top.min(place).max((place + 1).saturating_sub(page)).min(all.saturating_sub(page))
-}
-
-fn column_headings(pen: &mut Pen, row: u16, columns: &Columns, screen: &Screen, hits: &mut Hits) {
-    let (look, ui) = (screen.look, screen.ui);
-    let style = look.dim().patch(look.strong());
-    let mut one = |pen: &mut Pen, column: Column, end: u16, word: &str, right: bool| {
-        let style =
-            if ui.sort == column && column != Column::Name { look.accent().patch(look.strong()) } else { style };
-        let wide = u16::try_from(word.len()).unwrap_or(0);
-        let begin = if right { end.saturating_sub(wide) } else { end };
-        pen.put(begin, row, word, style);
-        let place = Rect { x: pen.area.x + begin.min(pen.area.width), y: pen.area.y + row, width: wide, height: 1 };
-        hits.add(place, ClickTarget::Column(column));
+    let empty = match (list.filter.active(), screen.running()) {
+        (true, _) => "no stream matches; Esc drops the filter",
+        (false, true) => "no streams yet",
+        (false, false) => "no streams",
     };
-    one(pen, Column::Name, 3, "STREAM", false);
-    for (end, column, word) in [
-        (columns.records, Column::Records, "RECORDS"),
-        (columns.attempt, Column::Attempt, "+ATTEMPT"),
-        (columns.rate, Column::Rate, "RATE"),
-        (columns.checkpoint, Column::Checkpoint, "CKPT"),
-    ] {
-        if let Some(end) = end {
-            one(pen, column, end, word, true);
-        }
-    }
-    if let Some((begin, _)) = columns.bar {
-        one(pen, Column::Coverage, begin, if columns.guessed { "ESTIMATED" } else { "RANGES" }, false);
-    }
-    if let Some(end) = columns.committed {
-        pen.put_right(end, row, "COMMITTED", style);
-    }
-    if let Some((begin, width)) = columns.sparks {
-        pen.put_right(begin + width, row, "2 MIN", style);
-    }
-    if let Some(end) = columns.checkpoints {
-        pen.put_right(end, row, "CKPTS", style);
-    }
+    let view = ListView { pane: Pane::Streams, title: "streams", about: &about, empty, headings: 1 };
+    let columns = StreamColumns::new(screen, pen.width());
+    columns::headings(pen, 1, &columns.specs, &columns.slots, *screen, hits);
+    let width = pen.width();
+    list::draw(
+        pen,
+        *screen,
+        &view,
+        hits,
+        |index| height(index, screen, &columns, width),
+        |pen, index| {
+            let stream = |at: u32| screen.progress.streams.get(at as usize);
+            match all.rows.get(index) {
+                Some(Row::Head(group)) => group_row(pen, *group, screen),
+                Some(Row::Stream(at, group)) => {
+                    if let Some(stream) = stream(*at) {
+                        stream_row(pen, stream, *group, &columns, screen);
+                    }
+                }
+                Some(Row::Note(at, group)) => {
+                    if let Some(stream) = stream(*at) {
+                        note(pen, stream, *group, screen);
+                    }
+                }
+                None => {}
+            }
+        },
+    );
 }
 
-pub(crate) fn mark(group: StreamGroup, screen: &Screen) -> (&'static str, Style) {
+pub(crate) fn mark(group: StreamGroup, screen: &RunInput) -> (&'static str, Style) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     match group {
         StreamGroup::Errored => (glyphs.bad, look.bad()),
@@ -132,19 +107,20 @@ pub(crate) fn mark(group: StreamGroup, screen: &Screen) -> (&'static str, Style)
     }
 }
 
-fn group_row(pen: &mut Pen, row: u16, group: StreamGroup, all: &Rows, screen: &Screen) {
+fn group_row(pen: &mut Pen, group: StreamGroup, screen: &RunFrame) {
     let look = screen.look;
     let (glyph, style) = mark(group, screen);
-    pen.put(1, row, glyph, style.patch(look.strong()));
+    pen.put(1, 0, glyph, style.patch(look.strong()));
     let word = match group {
         StreamGroup::Started if !screen.running() => "NOT DONE",
         StreamGroup::Pending if !screen.running() => "NOT STARTED",
         group => group.as_str(),
     };
-    let column = pen.put(3, row, word, style.patch(look.strong()));
-    let (kept, of) = (all.kept_of.get(group as usize).copied().unwrap_or(0), all.count(group));
+    let column = pen.put(3, 0, word, style.patch(look.strong()));
+    let rows = &screen.rows;
+    let (kept, of) = (rows.kept_of.get(group as usize).copied().unwrap_or(0), rows.count(group));
     let number = if kept < of { format!("{} of {}", count(kept as u64), count(of as u64)) } else { count(of as u64) };
-    let column = pen.put(column + 1, row, &number, look.dim());
+    let column = pen.put(column + 1, 0, &number, look.dim());
     if screen.ui.folded(group) && !screen.ui.list(Pane::Streams).filter.active() {
         let mut names = String::new();
         for at in screen.progress.name_order() {
@@ -158,92 +134,76 @@ fn group_row(pen: &mut Pen, row: u16, group: StreamGroup, all: &Rows, screen: &S
             names.push_str(if names.is_empty() { "" } else { ", " });
             names.push_str(&stream.label);
         }
-        pen.put(column + 3, row, &names, look.dim());
+        pen.put(column + 3, 0, &names, look.dim());
     }
 }
 
-fn stream_row(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, columns: &Columns, screen: &Screen) {
+fn stream_row(pen: &mut Pen, stream: &Stream, group: StreamGroup, columns: &StreamColumns, screen: &RunFrame) {
     let look = screen.look;
     let now = screen.now.unwrap_or(0);
     let quiet = matches!(group, StreamGroup::Pending | StreamGroup::Skipped);
-    let name_style = if quiet { look.dim() } else { look.plain() };
+    let (plain, strong) = if quiet { (look.dim(), look.dim()) } else { (look.plain(), look.strong()) };
     let (glyph, mark_style) = mark(group, screen);
-    pen.put(1, row, glyph, mark_style);
-    let name = text::fit_middle(&stream.label, columns.name.into(), look.glyphs.ellipsis).into_owned();
-    pen.put_in(3, row, columns.name, &name, name_style);
+    pen.put(1, 0, glyph, mark_style);
+    let ids = columns.get(StreamColumn::Name).unwrap_or_default();
+    let name = text::fit_middle(&stream.label, ids.width.into(), look.glyphs.ellipsis).into_owned();
+    pen.put_in(ids.start, 0, ids.width, &name, plain);
     let dash = look.glyphs.dash;
-    if let Some(end) = columns.records {
-        match stream.records.cumulative {
-            Some(number) => pen.put_right(end, row, &count(number), if quiet { look.dim() } else { look.strong() }),
-            None => pen.put_right(end, row, dash, look.dim()),
-        };
-    }
-    if group == StreamGroup::Errored {
-        return cause(pen, row, columns.text_column(), stream, screen);
-    }
-    if group == StreamGroup::Skipped
-        && let Some(reason) = &stream.details.message
-    {
-        pen.put(columns.text_column(), row, reason, look.dim());
+    let number = |pen: &mut Pen, column: StreamColumn, text: Option<String>, style: Style| {
+        if let Some(slot) = columns.get(column) {
+            let (text, style) = text.map_or((dash.to_owned(), look.dim()), |text| (text, style));
+            pen.put_right(slot.end(), 0, &text, style);
+        }
+    };
+    number(pen, StreamColumn::Records, stream.records.cumulative.map(count), strong);
+    let instead = match group {
+        StreamGroup::Errored => return cause(pen, stream, columns, screen),
+        StreamGroup::Skipped => stream.details.message.as_deref(),
+        _ if screen.progress.only_in_earlier_run(stream) => Some("of an earlier run"),
+        _ => None,
+    };
+    if let Some(text) = instead {
+        pen.put(columns.text_start(), 0, text, look.dim());
         return;
     }
-    if screen.progress.only_in_earlier_run(stream) {
-        pen.put(columns.text_column(), row, "of an earlier run", look.dim());
-        return;
-    }
-    if let Some(end) = columns.committed {
-        // Green once the destination has confirmed all records.
-        let all = stream.details.committed.is_some() && stream.details.committed == stream.records.cumulative;
-        match stream.details.committed {
-            Some(number) => pen.put_right(end, row, &count(number), if all { look.good() } else { look.plain() }),
-            None => pen.put_right(end, row, dash, look.dim()),
-        };
-    }
-    if let Some(end) = columns.attempt {
-        match stream.records.attempt.filter(|number| *number > 0) {
-            Some(number) => pen.put_right(end, row, &format!("+{}", count(number)), look.good()),
-            None => pen.put_right(end, row, dash, look.dim()),
-        };
-    }
+    // Green once the destination has confirmed all records.
+    let all = stream.details.committed.is_some() && stream.details.committed == stream.records.cumulative;
+    let committed = if all { look.good() } else { look.plain() };
+    number(pen, StreamColumn::Committed, stream.details.committed.map(count), committed);
+    let attempt = stream.records.attempt.filter(|number| *number > 0).map(|number| format!("+{}", count(number)));
+    number(pen, StreamColumn::Attempt, attempt, look.good());
     if stream.settling {
         let words = if screen.running() { "counts to come" } else { "its counts never came" };
-        pen.put(columns.text_column(), row, words, look.dim());
+        pen.put(columns.text_start(), 0, words, look.dim());
         return;
     }
     let moving = matches!(group, StreamGroup::Started | StreamGroup::Stalled);
-    if let Some(end) = columns.rate {
-        // The rate of ten seconds; with rarer reports that of a minute, dimmed because it is older.
-        let fresh = stream.rate.per_second(TEN_SECONDS, now);
-        let value = fresh.or_else(|| stream.rate.per_second(ONE_MINUTE, now)).filter(|_| moving);
-        let style = if moving && fresh.is_some() { look.plain() } else { look.dim() };
-        pen.put_right(end, row, &value.map_or_else(|| dash.to_owned(), rate), style);
+    // The rate of ten seconds; with rarer reports that of a minute, dimmed because it is older.
+    let fresh = stream.rate.per_second(TEN_SECONDS, now);
+    let value = fresh.or_else(|| stream.rate.per_second(ONE_MINUTE, now)).filter(|_| moving);
+    let style = if moving && fresh.is_some() { look.plain() } else { look.dim() };
+    number(pen, StreamColumn::Rate, value.map(rate), style);
+    let style = if group == StreamGroup::Stalled { look.warn().patch(look.strong()) } else { look.dim() };
+    let checkpoint = stream.details.last_checkpoint_at.filter(|_| moving).map(|at| age(now - at));
+    number(pen, StreamColumn::Checkpoint, checkpoint, style);
+    number(pen, StreamColumn::Checkpoints, Some(count(stream.details.checkpoints)), look.dim());
+    number(pen, StreamColumn::Percent, shown_share(stream, screen).map(percent), strong);
+    if let Some(slot) = columns.get(StreamColumn::Ranges) {
+        coverage(pen, slot.start, 0, slot.width, stream, screen);
     }
-    if let Some(end) = columns.checkpoint {
-        let style = if group == StreamGroup::Stalled { look.warn().patch(look.strong()) } else { look.dim() };
-        let text =
-            stream.details.last_checkpoint_at.filter(|_| moving).map_or_else(|| dash.to_owned(), |at| age(now - at));
-        pen.put_right(end, row, &text, style);
-    }
-    if let (Some((begin, width)), Some(end)) = (columns.bar, columns.percent) {
-        coverage(pen, begin, row, width, stream, screen);
-        let text = shown_share(stream, screen).map_or_else(|| dash.to_owned(), percent);
-        pen.put_right(end, row, &text, if quiet { look.dim() } else { look.strong() });
-    }
-    if let Some(end) = columns.checkpoints {
-        pen.put_right(end, row, &count(stream.details.checkpoints), look.dim());
-    }
-    if let Some((begin, width)) = columns.sparks
+    if let Some(slot) = columns.get(StreamColumn::Trend)
         && moving
     {
-        let values = bucket_means(&stream.rate.history(usize::from(width) * 5, now), 5);
+        let each = synctop_core::reduce::BUCKETS / usize::from(slot.width.max(1));
+        let values = bucket_means(&stream.rate.history(usize::from(slot.width) * each, now), each);
         let top = values.iter().flatten().copied().fold(0.0, f64::max);
-        crate::views::widgets::bars::sparks(pen, begin, row, &values, top, look.accent());
+        crate::views::widgets::bars::sparks(pen, slot.start, 0, &values, top, look.accent());
     }
 }
 
 /// Returns the share to show: 1.0 for a completed stream without ranges left over, even if its last
 /// run read only a part.
-fn shown_share(stream: &Stream, screen: &Screen) -> Option<f64> {
+fn shown_share(stream: &Stream, screen: &RunInput) -> Option<f64> {
     match screen.progress.share(stream) {
         Some(_) if stream.status == Status::Completed && !stream.has_ranges_left() => Some(1.0),
         share => share,
@@ -265,7 +225,7 @@ fn bucket_means(values: &[Option<f64>], each: usize) -> Vec<Option<f64>> {
 
 /// Draws the bar of a stream: each cell is a part of its total range, filled if that part is
 /// completed.
-pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
+pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &RunInput) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let bounds =
         stream.details.total_range.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
@@ -305,7 +265,7 @@ pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
 
 /// Draws the bar of an estimated share.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
-fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &Screen) {
+fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &RunInput) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let Some(share) = screen.progress.share(stream) else { return };
     pen.fill(begin, row, width, glyphs.track, look.dim());
@@ -314,48 +274,96 @@ fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, scree
     pen.fill(begin, row, full.min(width), glyphs.bar, if share < 1.0 { look.accent() } else { look.good() });
 }
 
-/// Draws the error of a stream: `auth_error 08:31:07  The provided key lacks ...`.
-fn cause(pen: &mut Pen, row: u16, begin: u16, stream: &Stream, screen: &Screen) {
+/// Returns kind and age of a stream's error, and the lines of its cause.
+fn cause_lines(stream: &Stream, screen: &RunFrame, columns: &StreamColumns, width: u16) -> Vec<String> {
+    if width < NARROW {
+        return Vec::new();
+    }
+    let head = failure_kind(stream, screen).len() + failed_at(stream, screen).map_or(0, |when| when.len() + 1) + 2;
+    let room = usize::from(width.saturating_sub(columns.text_start() + 2));
+    let message = core(failure_message(stream, screen.progress).unwrap_or_default());
+    let mut lines = text::wrap_hanging(&message, room.saturating_sub(head), room.saturating_sub(2));
+    join_rest(&mut lines);
+    lines
+}
+
+/// Joins the lines beyond the maximum: the last one is cut.
+fn join_rest(lines: &mut Vec<String>) {
+    if lines.len() > MAX_LINES {
+        let rest = lines.split_off(MAX_LINES - 1).join(" ");
+        lines.push(rest);
+    }
+}
+
+/// Draws the error of a stream: `auth_error 2m  The provided key lacks ...`, over several lines if
+/// needed.
+fn cause(pen: &mut Pen, stream: &Stream, columns: &StreamColumns, screen: &RunFrame) {
     let look = screen.look;
+    let start = columns.text_start();
+    let column = pen.put(start, 0, failure_kind(stream, screen), look.bad().patch(look.strong()));
+    let column = match failed_at(stream, screen) {
+        Some(when) => pen.put(column + 1, 0, &when, look.dim()),
+        None => column,
+    };
+    // The width that the list measures with has the column of the scrollbar.
+    let lines = cause_lines(stream, screen, columns, pen.area.width.max(columns.width));
+    for (row, line) in (0..pen.height()).zip(&lines) {
+        pen.put(if row == 0 { column + 2 } else { start + 2 }, row, line, look.plain());
+    }
+}
+
+/// Returns the kind of a stream's failure.
+pub(crate) fn failure_kind<'s>(stream: &Stream, screen: &RunInput<'s>) -> &'s str {
     let group = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id));
-    let kind = match (group, &stream.details.message) {
+    match (group, &stream.details.message) {
         (Some(group), _) => group.kind(),
         // The stream did not fail itself: the end of the run stopped it.
         (None, Some(_)) if stream.details.failed_in.is_none() => "stopped",
         (None, _) => "error",
-    };
-    let column = pen.put(begin, row, kind, look.bad().patch(look.strong()));
-    let at = group.and_then(|group| group.last_at);
-    let column = match at {
-        Some(at) => pen.put(column + 1, row, &clock(at, screen.now.or(screen.progress.last_at)), look.dim()),
-        None => column,
-    };
-    if pen.width() >= NARROW {
-        let message = failure_message(stream, screen.progress).unwrap_or_default();
-        pen.put(column + 2, row, &core(message), look.plain());
     }
 }
 
-/// Draws the line below a stream: the cause of a stall or a wait, or the next step for an error.
-fn note(pen: &mut Pen, row: u16, stream: &Stream, group: StreamGroup, screen: &Screen) {
-    let look = screen.look;
-    let (text, style) = match group {
-        StreamGroup::Errored => {
-            let Some(group) = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id)) else { return };
-            if pen.width() < NARROW {
-                pen.put(4, row, &core(failure_message(stream, screen.progress).unwrap_or_default()), look.bad());
-                return;
-            }
-            (format!("{} {}", look.glyphs.next, screen.remedy(group)), look.dim())
+/// Returns the time of a stream's failure: its age while the run continues, else the time of day.
+fn failed_at(stream: &Stream, screen: &RunInput) -> Option<String> {
+    let at = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id))?.last_at?;
+    Some(match screen.stall_clock() {
+        Some(now) => age((now - at).max(0)),
+        None => synctop_core::format::clock(at, screen.now.or(screen.progress.last_at)),
+    })
+}
+
+/// Returns the lines below a stream: the cause of a stall or a wait, or the next step for an error.
+fn note_lines(stream: &Stream, group: StreamGroup, screen: &RunFrame, width: u16) -> Vec<String> {
+    let error = stream.details.failed_group.and_then(|id| screen.progress.errors.get(id));
+    let text = match (group, error) {
+        (StreamGroup::Errored, None) => return Vec::new(),
+        (StreamGroup::Errored, Some(_)) if width < NARROW => {
+            core(failure_message(stream, screen.progress).unwrap_or_default())
         }
-        _ => (activity_text(stream, screen), look.warn()),
+        (StreamGroup::Errored, Some(error)) => format!("{} {}", screen.look.glyphs.next, screen.remedy(error)),
+        _ => activity_text(stream, screen),
     };
-    pen.put(5, row, &text, style);
+    let mut lines = text::wrap(&text, width.saturating_sub(6).max(8).into());
+    join_rest(&mut lines);
+    lines
+}
+
+/// Draws the lines below a stream.
+fn note(pen: &mut Pen, stream: &Stream, group: StreamGroup, screen: &RunFrame) {
+    let look = screen.look;
+    let style = match group {
+        StreamGroup::Errored if pen.width() < NARROW => look.bad(),
+        StreamGroup::Errored => look.accent(),
+        _ => look.warn(),
+    };
+    for (row, line) in (0..pen.height()).zip(note_lines(stream, group, screen, pen.width() + 1)) {
+        pen.put(5, row, &line, style);
+    }
 }
 
 /// Describes stall, rate limit and retries of a stream, such as `no checkpoint or record for 94s
 /// (usual gap 2s); rate limited (429) x14, last 12s ago, retry 3 in 8s`.
-pub(crate) fn activity_text(stream: &Stream, screen: &Screen) -> String {
+pub(crate) fn activity_text(stream: &Stream, screen: &RunInput) -> String {
     let now = screen.now.unwrap_or(0);
     let mut parts = Vec::new();
     if let Some(stall) = stall_verdict(stream, now) {

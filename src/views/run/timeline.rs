@@ -1,8 +1,10 @@
 //! Scrubber: position in the log, time, playback state, and a bar with marks of errors,
 //! transitions, attempts and runs.
 
-use crate::views::hits::{ClickTarget, Hits};
-use crate::views::run::state::{Screen, Scrub};
+use crate::views::hits::ClickTarget;
+use crate::views::run::state::{RunFrame, RunHits, Scrub};
+use crate::views::run::throughput;
+use crate::views::widgets::bars;
 use crate::views::widgets::canvas::Pen;
 use ratatui::layout::Rect;
 use strum::VariantArray as _;
@@ -13,7 +15,7 @@ use synctop_core::reduce::history::Mark;
 
 /// Returns the height of the scrubber on a screen of this area: 0 in a live view.
 #[must_use]
-pub fn height(screen: &Screen, area: Rect) -> u16 {
+pub fn height(screen: &RunFrame, area: Rect) -> u16 {
     match screen.scrub {
         None => 0,
         Some(_) if area.height < 14 => 1,
@@ -21,7 +23,7 @@ pub fn height(screen: &Screen, area: Rect) -> u16 {
     }
 }
 
-pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
+pub fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let Some(scrub) = &screen.scrub else { return };
     if pen.height() >= 2 {
         status_line(pen, screen, scrub);
@@ -32,7 +34,7 @@ pub fn draw(pen: &mut Pen, screen: &Screen, hits: &mut Hits) {
 }
 
 /// Draws the status: `PLAYING 4x  08:31:20.120  +02:11 of 07:12  line 1,204 of 13,582`.
-fn status_line(pen: &mut Pen, screen: &Screen, scrub: &Scrub) {
+fn status_line(pen: &mut Pen, screen: &RunFrame, scrub: &Scrub) {
     let look = screen.look;
     let history = scrub.history;
     let (word, style) = match (scrub.playing, scrub.ended) {
@@ -88,10 +90,21 @@ enum Cell {
     Error,
 }
 
-fn bar(pen: &mut Pen, row: u16, screen: &Screen, scrub: &Scrub, hits: &mut Hits) {
+/// Minimum width of a bar with labels at its ends.
+const LABELED: u16 = 76;
+
+/// Draws the bar: the rate of the whole log as its background, marks of events, the shown instant.
+fn bar(pen: &mut Pen, row: u16, screen: &RunFrame, scrub: &Scrub, hits: &mut RunHits) {
     let look = screen.look;
     let glyphs = look.glyphs;
-    let width = pen.width().saturating_sub(2);
+    let mut start = 1;
+    let mut end = pen.width().saturating_sub(1);
+    if let Some((first, last)) = scrub.history.span().filter(|_| pen.width() >= LABELED) {
+        let stamp = |at| time::stamp(at, "%H:%M:%S");
+        start = pen.put(1, row, &stamp(first), look.dim()) + 1;
+        end = pen.put_right(end, row, &stamp(last), look.dim()).saturating_sub(1);
+    }
+    let width = end.saturating_sub(start);
     if width == 0 {
         return;
     }
@@ -99,23 +112,30 @@ fn bar(pen: &mut Pen, row: u16, screen: &Screen, scrub: &Scrub, hits: &mut Hits)
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the width")]
     let column = |share: f64| (share * f64::from(width - 1)).round() as usize;
     let cells = cells(scrub, &axis, usize::from(width), column);
+    let rates = throughput::values(scrub.history, &axis, width.into(), None);
+    let top = rates.iter().flatten().copied().fold(0.0, f64::max);
     let head = column(axis.share(scrub.at, scrub.position.lines));
     for (at, cell) in cells.into_iter().enumerate() {
         let played = at <= head;
+        let track = if played { look.accent() } else { look.dim() };
         let (glyph, style) = match cell {
             _ if at == head => (glyphs.live, look.accent().patch(look.strong())),
             Cell::Error => (glyphs.bad, look.bad()),
             Cell::Attempt => (glyphs.up, look.strong()),
             Cell::Run => (glyphs.run, look.strong()),
-            Cell::Transition if played => (glyphs.mark, look.accent()),
-            Cell::Transition => (glyphs.mark, look.dim()),
             Cell::Gap => (glyphs.gap, look.dim()),
-            Cell::Track if played => (glyphs.bar, look.accent()),
-            Cell::Track => (glyphs.track, look.dim()),
+            Cell::Transition | Cell::Track => {
+                match rates.get(at).copied().flatten().filter(|rate| *rate > 0.0 && top > 0.0) {
+                    Some(rate) => (bars::level(rate / top, glyphs), track),
+                    None if cell == Cell::Transition => (glyphs.mark, track),
+                    None if played => (glyphs.bar, track),
+                    None => (glyphs.track, track),
+                }
+            }
         };
-        pen.put_in(1 + u16::try_from(at).unwrap_or(u16::MAX), row, 1, glyph, style);
+        pen.put_in(start + u16::try_from(at).unwrap_or(u16::MAX), row, 1, glyph, style);
     }
-    let place = Rect { x: pen.area.x + 1, y: pen.area.y + row, width, height: 1 };
+    let place = Rect { x: pen.area.x + start, y: pen.area.y + row, width, height: 1 };
     hits.add(place, ClickTarget::Scrub);
     hits.scrub = Some(place);
 }
@@ -145,7 +165,7 @@ fn cells(scrub: &Scrub, axis: &Axis, width: usize, column: impl Fn(f64) -> usize
                 // The start of the only run is not worth a mark.
                 Mark::Run if scrub.history.runs() < 2 => continue,
                 Mark::Run => Cell::Run,
-                Mark::Checkpoint => continue,
+                Mark::Checkpoint | Mark::Retry => continue,
             };
             put(share(first.or(bin.begin.at), bin.begin.lines), cell);
         }

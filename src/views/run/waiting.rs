@@ -1,12 +1,12 @@
 //! Screen before the first line: source, waiting time, and the key to quit.
 
-use crate::views::run::state::Screen;
+use crate::views::run::state::RunInput;
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::text::fit_middle;
 use synctop_core::format::age;
 use synctop_core::reduce::Link;
 
-pub fn draw(pen: &mut Pen, screen: &Screen) {
+pub fn draw(pen: &mut Pen, screen: &RunInput) {
     let look = screen.look;
     let middle = pen.height() / 2;
     let row = middle.saturating_sub(3);

@@ -5,6 +5,7 @@ use crate::views::widgets::theme::Look;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
+use synctop_core::protocol::clean::is_hidden;
 use unicode_width::UnicodeWidthStr;
 
 /// Buffer and the rectangle that may be written to. Columns and rows are relative to it.
@@ -86,6 +87,12 @@ impl<'b> Pen<'b> {
         }
     }
 
+    /// Returns the text of a cell of the buffer, by its absolute position.
+    #[must_use]
+    pub fn symbol(&self, x: u16, y: u16) -> Option<&str> {
+        self.buffer.cell((x, y)).map(ratatui::buffer::Cell::symbol)
+    }
+
     /// Clears the rectangle.
     pub fn clear(&mut self) {
         for y in self.area.top()..self.area.bottom() {
@@ -114,41 +121,80 @@ impl<'b> Pen<'b> {
     /// Clears the rectangle and draws a box with a title around it, to set an overlay apart.
     pub fn frame(&mut self, title: &str, about: &str) {
         self.clear();
-        self.rule(0, true, title, about, "");
-        let (look, last) = (self.look, self.area.height.saturating_sub(1));
+        self.border(self.look.accent());
+        self.title(0, true, None, title, about, "");
+    }
+
+    /// Draws a border with corners.
+    pub fn border(&mut self, style: Style) {
+        let glyphs = self.look.glyphs;
+        let (right, last) = (self.area.width.saturating_sub(1), self.area.height.saturating_sub(1));
+        for row in [0, last] {
+            self.fill(0, row, self.area.width, glyphs.rule, style);
+        }
         for row in 1..last {
-            self.put(0, row, look.glyphs.wall, look.accent());
-            self.put(self.area.width.saturating_sub(1), row, look.glyphs.wall, look.accent());
+            self.put(0, row, glyphs.wall, style);
+            self.put(right, row, glyphs.wall, style);
         }
-        if last > 0 {
-            self.fill(0, last, self.area.width, look.glyphs.rule, look.accent());
-        }
-    }
-
-    /// Draws answers with their keys in one row.
-    pub fn answers(&mut self, row: u16, all: &[(&str, &str)]) {
-        let (key_style, style) = (self.look.accent().patch(self.look.strong()), self.look.plain());
-        let mut column = 2;
-        for (key, answer) in all {
-            let behind = self.put(column, row, key, key_style);
-            column = self.put(behind + 1, row, answer, style) + 3;
+        let [top_left, top_right, bottom_left, bottom_right] = glyphs.corners;
+        for (column, row, glyph) in
+            [(0, 0, top_left), (right, 0, top_right), (0, last, bottom_left), (right, last, bottom_right)]
+        {
+            self.put_in(column, row, 1, glyph, style);
         }
     }
 
-    /// Draws a rule with a title: `- streams  58 - trouble first ----- 1-15/61 -`.
+    /// Draws a scrollbar over `height` rows: `shown` is the first row, the row after the last one
+    /// and the number of all rows.
+    pub fn scrollbar(&mut self, column: u16, row: u16, height: u16, shown: (usize, usize, usize), focused: bool) {
+        let (look, (first, end, all)) = (self.look, shown);
+        let cells = usize::from(height);
+        let cell = |at: usize| at * cells / all.max(1);
+        let length = (cell(end.saturating_sub(first))).max(1);
+        // At the ends of the list the thumb is at the ends of the bar.
+        let start =
+            if end >= all { cells.saturating_sub(length) } else { cell(first).min(cells.saturating_sub(length)) };
+        for at in 0..cells {
+            let is_thumb = (start..start + length).contains(&at);
+            let glyph = if is_thumb { look.glyphs.thumb } else { look.glyphs.wall };
+            let style = if is_thumb && focused { look.accent() } else { look.dim() };
+            self.put_in(column, row + u16::try_from(at).unwrap_or(u16::MAX), 1, glyph, style);
+        }
+    }
+
+    /// Draws the title of a pane: `─1 streams 58 · trouble first ───── 1-15/61 ─`.
+    pub fn pane_title(&mut self, number: usize, focused: bool, title: &str, about: &str, right: &str) {
+        let line = if focused { self.look.accent() } else { self.look.dim() };
+        self.fill(0, 0, self.area.width, self.look.glyphs.rule, line);
+        self.title(0, focused, Some(number), title, about, right);
+    }
+
+    /// Draws a rule with a title and no number.
     pub fn rule(&mut self, row: u16, focused: bool, title: &str, about: &str, right: &str) {
+        let line = if focused { self.look.accent() } else { self.look.dim() };
+        self.fill(0, row, self.area.width, self.look.glyphs.rule, line);
+        self.title(row, focused, None, title, about, right);
+    }
+
+    /// Writes a title onto a rule.
+    fn title(&mut self, row: u16, focused: bool, number: Option<usize>, title: &str, about: &str, right: &str) {
         let look = self.look;
-        let line = if focused { look.accent() } else { look.dim() };
         let width = self.area.width;
-        self.fill(0, row, width, look.glyphs.rule, line);
-        let title_style = if focused { look.accent().add_modifier(Modifier::BOLD) } else { look.strong() };
-        let mut column = self.put(2, row, &format!(" {title} "), title_style);
-        if !about.is_empty() {
-            column = self.put_in(column, row, width.saturating_sub(column + 2), &format!("{about} "), look.dim());
-        }
+        let style = if focused { look.accent().add_modifier(Modifier::BOLD) } else { look.strong() };
+        let mut column = match number {
+            Some(number) => self.put_in(1, row, width.saturating_sub(2), &number.to_string(), look.accent()),
+            None => 2,
+        };
+        column = self.put_in(column, row, width.saturating_sub(column + 1), &format!(" {title} "), style);
         let wide = u16::try_from(right.width()).unwrap_or(u16::MAX).saturating_add(2);
-        if !right.is_empty() && column.saturating_add(wide).saturating_add(3) < width {
-            self.put_right(width.saturating_sub(2), row, &format!(" {right} "), look.dim());
+        let with_right = !right.is_empty() && column.saturating_add(wide).saturating_add(3) < width;
+        let end = if with_right { width.saturating_sub(wide + 2) } else { width.saturating_sub(1) };
+        if !about.is_empty() && column + 3 < end {
+            let about = text::fit(about, usize::from(end - column - 1), look.glyphs.ellipsis);
+            self.put_in(column, row, end - column, &format!("{about} "), look.dim());
+        }
+        if with_right {
+            self.put_right(width.saturating_sub(1), row, &format!(" {right} "), look.dim());
         }
     }
 }
@@ -159,6 +205,21 @@ impl Pen<'_> {
         let area = area.intersection(self.area);
         if !area.is_empty() {
             draw(area, self.buffer);
+        }
+    }
+}
+
+/// Blanks every cell with a control character or a hidden character (such as a change of the
+/// writing direction), as a last safeguard.
+pub(crate) fn blank_hidden_characters(buffer: &mut Buffer, area: Rect) {
+    for y in area.top()..area.bottom() {
+        for x in area.left()..area.right() {
+            if let Some(cell) = buffer.cell_mut((x, y))
+                && cell.symbol().bytes().any(|byte| !(0x20..0x80).contains(&byte))
+                && cell.symbol().chars().any(|c| c.is_control() || is_hidden(c))
+            {
+                cell.set_symbol(" ");
+            }
         }
     }
 }

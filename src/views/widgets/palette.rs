@@ -1,15 +1,17 @@
 //! Command palette: finds any action by its name.
 
-use crate::views::action::{Binding, matching};
+use crate::views::action::matching;
 use crate::views::hits::{ClickTarget, Hits};
+use crate::views::ui::ScreenTypes;
 use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::choice::scroll_top;
 use ratatui::layout::Rect;
 use tui_input::Input;
 
-pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usize, hits: &mut Hits) {
-    let found = matching(table, input.value());
+pub(crate) fn draw<S: ScreenTypes>(pen: &mut Pen, input: &Input, chosen: usize, hits: &mut Hits<S>) {
+    let found = matching(S::ACTIONS, input.value());
     let wanted = u16::try_from(found.len()).unwrap_or(u16::MAX).saturating_add(3).clamp(4, pen.height().max(4));
-    let area = Rect { y: pen.area.y, ..pen.middle(84, wanted) };
+    let area = Rect { y: pen.area.y, ..pen.middle(100, wanted) };
     let mut pen = pen.at(area);
     let look = pen.look;
     hits.add(area, ClickTarget::Nothing);
@@ -18,13 +20,14 @@ pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usi
     field(&mut pen, column, 1, input);
     let page = usize::from(pen.height().saturating_sub(3));
     let chosen = chosen.min(found.len().saturating_sub(1));
-    let top = crate::views::run::streams::scroll_top(0, chosen, page, found.len());
+    let top = scroll_top(0, chosen, page, found.len());
     for (index, binding) in found.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(2);
-        pen.put_in(2, row, 17, binding.name, look.strong());
-        pen.put_in(20, row, 12, binding.keys.first().copied().unwrap_or_default(), look.accent());
-        let room = pen.width().saturating_sub(34);
-        pen.put_in(33, row, room, binding.does, look.plain());
+        let names = if pen.width() >= 90 { 26 } else { 18 };
+        pen.put_in(2, row, names, binding.name, look.strong());
+        pen.put_in(names + 3, row, 12, binding.keys.first().copied().unwrap_or_default(), look.accent());
+        let room = pen.width().saturating_sub(names + 17);
+        pen.put_in(names + 16, row, room, binding.does, look.plain());
         if index == chosen {
             pen.choose(row, true);
         }
@@ -32,6 +35,9 @@ pub fn draw(pen: &mut Pen, table: &'static [Binding], input: &Input, chosen: usi
     }
     if found.is_empty() {
         pen.put(2, 2, "no such action", look.dim());
+    } else if found.len() > page {
+        let shown = (top, (top + page).min(found.len()), found.len());
+        pen.scrollbar(pen.width().saturating_sub(1), 2, u16::try_from(page).unwrap_or(0), shown, true);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Scrollable overlay of labeled facts and wrapped text, with rows that its owner draws.
 
 use crate::views::hits::{ClickTarget, Hits};
+use crate::views::ui::ScreenTypes;
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::text::wrap;
 use crate::views::widgets::theme::Look;
@@ -27,6 +28,11 @@ impl<'a, P> Sheet<'a, P> {
     pub fn new(pen: &Pen<'a>) -> Self {
         let width = usize::from(pen.width().saturating_sub(4)).max(8);
         Self { look: pen.look, width, lines: Vec::new() }
+    }
+
+    /// Creates an empty sheet for text of this width.
+    pub fn with_width(look: &'a Look, width: u16) -> Self {
+        Self { look, width: usize::from(width).max(8), lines: Vec::new() }
     }
 
     pub fn fact(&mut self, label: &str, text: impl AsRef<str>, style: Style) {
@@ -60,12 +66,12 @@ impl<'a, P> Sheet<'a, P> {
     }
 
     /// Draws the visible lines. `picture` draws a row of the owner.
-    pub fn draw_with(
+    pub fn draw_with<S: ScreenTypes>(
         self,
         pen: &mut Pen,
         (title, about): (&str, &str),
         top: usize,
-        hits: &mut Hits,
+        hits: &mut Hits<S>,
         picture: impl Fn(&mut Pen, u16, &P),
     ) {
         pen.clear();
@@ -86,12 +92,42 @@ impl<'a, P> Sheet<'a, P> {
                 Line::Picture(own) => picture(pen, row, own),
             }
         }
+        if most > 0 {
+            let shown = (top, (top + page).min(self.lines.len()), self.lines.len());
+            pen.scrollbar(pen.width().saturating_sub(1), 1, u16::try_from(page).unwrap_or(0), shown, true);
+        }
         hits.overlay = (most, page);
+    }
+
+    /// Draws the lines into the rectangle without a title, as many as fit.
+    pub fn draw_lines(self, pen: &mut Pen, picture: impl Fn(&mut Pen, u16, &P)) {
+        for (row, line) in (0..pen.height()).zip(&self.lines) {
+            match line {
+                Line::Text(parts) => {
+                    let mut column = 1;
+                    for (text, style) in parts {
+                        column = pen.put(column, row, text, *style);
+                    }
+                }
+                Line::Picture(own) => picture(pen, row, own),
+            }
+        }
+    }
+
+    /// Removes the lines after the first `at` and returns them.
+    pub fn split_off(&mut self, at: usize) -> Self {
+        let lines = if at < self.lines.len() { self.lines.split_off(at) } else { Vec::new() };
+        Self { look: self.look, width: self.width, lines }
+    }
+
+    /// Returns the number of lines.
+    pub fn len(&self) -> usize {
+        self.lines.len()
     }
 }
 
 impl Sheet<'_> {
-    pub fn draw(self, pen: &mut Pen, titles: (&str, &str), top: usize, hits: &mut Hits) {
+    pub fn draw<S: ScreenTypes>(self, pen: &mut Pen, titles: (&str, &str), top: usize, hits: &mut Hits<S>) {
         self.draw_with(pen, titles, top, hits, |_, _, never| match *never {});
     }
 }

@@ -88,6 +88,20 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Wraps text whose first line has `first` columns and whose other lines have `other`.
+#[must_use]
+pub fn wrap_hanging(text: &str, first: usize, other: usize) -> Vec<String> {
+    let line = clean::lines(text).replace('\n', " ");
+    let Some(head) = wrap(&line, first.max(1)).into_iter().next() else { return Vec::new() };
+    // The rest starts after the words of the first line.
+    let rest = line.get(head.len()..).unwrap_or_default().trim_start();
+    let mut lines = vec![head];
+    if !rest.is_empty() {
+        lines.extend(wrap(rest, other));
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +116,7 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("a\n\nb", 3), ["a", "", "b"]);
+        assert_eq!(wrap_hanging("one two three four", 4, 10), ["one", "two three", "four"]);
+        assert_eq!(wrap_hanging("one", 4, 10), ["one"]);
     }
 }

@@ -1,14 +1,20 @@
 //! Styles and glyphs by meaning. Color never carries meaning alone: a glyph or a word repeats it.
 
 use ratatui::style::{Color, Modifier, Style};
+use strum::VariantArray as _;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
+/// Set of colors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, strum::Display, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Theme {
     #[default]
     Dark,
     Light,
     Mono,
+    /// Blue and orange instead of green and red, after Okabe and Ito, on a dark background.
+    ColorblindDark,
+    /// The same on a light background.
+    ColorblindLight,
 }
 
 impl Theme {
@@ -19,11 +25,8 @@ impl Theme {
 
     #[must_use]
     pub fn next(self) -> Self {
-        match self {
-            Self::Dark => Self::Light,
-            Self::Light => Self::Mono,
-            Self::Mono => Self::Dark,
-        }
+        let at = Self::VARIANTS.iter().position(|theme| *theme == self).unwrap_or(0);
+        Self::VARIANTS.get((at + 1) % Self::VARIANTS.len()).copied().unwrap_or_default()
     }
 }
 
@@ -68,9 +71,19 @@ pub struct Glyphs {
     /// Silence on the scrubber bar.
     pub gap: &'static str,
     pub sparks: [&'static str; 8],
+    /// Corners of a box: top left, top right, bottom left, bottom right.
+    pub corners: [&'static str; 4],
+    /// Joints of a wall with rules: down, up, right, left, all four.
+    pub joints: [&'static str; 5],
+    /// Thumb of a scrollbar.
+    pub thumb: &'static str,
+    /// Label on a vertical axis.
+    pub tick: &'static str,
+    /// True if charts use braille patterns.
+    pub braille: bool,
 }
 
-pub const UNICODE: Glyphs = Glyphs {
+pub const UNICODE: &Glyphs = &Glyphs {
     bad: "✗",
     warn: "!",
     started: "▸",
@@ -97,9 +110,17 @@ pub const UNICODE: Glyphs = Glyphs {
     run: "┃",
     gap: "┄",
     sparks: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
+    corners: ["┌", "┐", "└", "┘"],
+    joints: ["┬", "┴", "├", "┤", "┼"],
+    thumb: "┃",
+    tick: "┤",
+    braille: true,
 };
 
-pub const ASCII: Glyphs = Glyphs {
+/// Unicode without braille patterns, for fonts that lack them.
+pub const BLOCKS: &Glyphs = &Glyphs { braille: false, ..*UNICODE };
+
+pub const ASCII: &Glyphs = &Glyphs {
     bad: "x",
     warn: "!",
     started: ">",
@@ -126,6 +147,11 @@ pub const ASCII: Glyphs = Glyphs {
     run: "|",
     gap: ".",
     sparks: [".", ".", ":", "-", "=", "+", "*", "#"],
+    corners: ["+", "+", "+", "+"],
+    joints: ["+", "+", "+", "+", "+"],
+    thumb: "#",
+    tick: "+",
+    braille: false,
 };
 
 /// Theme and glyphs of one terminal.
@@ -133,7 +159,7 @@ pub const ASCII: Glyphs = Glyphs {
 pub struct Look {
     pub theme: Theme,
     pub depth: Depth,
-    pub glyphs: Glyphs,
+    pub glyphs: &'static Glyphs,
 }
 
 impl Default for Look {
@@ -143,13 +169,23 @@ impl Default for Look {
 }
 
 impl Look {
-    fn foreground(&self, dark: u8, light: u8, sixteen: Color) -> Style {
-        match (self.theme, self.depth) {
-            (Theme::Mono, _) => Style::new(),
-            (_, Depth::Sixteen) => Style::new().fg(sixteen),
-            (Theme::Dark, Depth::Many) => Style::new().fg(Color::Indexed(dark)),
-            (Theme::Light, Depth::Many) => Style::new().fg(Color::Indexed(light)),
-        }
+    /// Returns the style of a meaning: the colors of the dark, the light and the two colorblind
+    /// themes, and that of a terminal with 16 colors.
+    fn foreground(&self, indexed: [u8; 4], sixteen: Color) -> Style {
+        let [dark, light, colorblind_dark, colorblind_light] = indexed;
+        let index = match self.theme {
+            Theme::Mono => return Style::new(),
+            _ if self.depth == Depth::Sixteen => return Style::new().fg(sixteen),
+            Theme::Dark => dark,
+            Theme::Light => light,
+            Theme::ColorblindDark => colorblind_dark,
+            Theme::ColorblindLight => colorblind_light,
+        };
+        Style::new().fg(Color::Indexed(index))
+    }
+
+    fn is_colorblind(&self) -> bool {
+        matches!(self.theme, Theme::ColorblindDark | Theme::ColorblindLight)
     }
 
     /// Returns the terminal's default style.
@@ -169,44 +205,50 @@ impl Look {
     pub fn dim(&self) -> Style {
         match self.theme {
             Theme::Mono => Style::new().add_modifier(Modifier::DIM),
-            _ => self.foreground(245, 243, Color::DarkGray),
+            _ => self.foreground([246, 242, 246, 242], Color::DarkGray),
         }
     }
 
     #[must_use]
     pub fn bad(&self) -> Style {
-        self.foreground(203, 160, Color::Red)
+        // Vermilion: apart from blue for every kind of color blindness.
+        let sixteen = if self.is_colorblind() { Color::LightRed } else { Color::Red };
+        self.foreground([203, 160, 209, 166], sixteen)
     }
 
     #[must_use]
     pub fn warn(&self) -> Style {
-        self.foreground(179, 130, Color::Yellow)
+        self.foreground([179, 130, 221, 136], Color::Yellow)
     }
 
     #[must_use]
     pub fn good(&self) -> Style {
-        self.foreground(114, 28, Color::Green)
+        let sixteen = if self.is_colorblind() { Color::Cyan } else { Color::Green };
+        self.foreground([114, 28, 75, 25], sixteen)
     }
 
     /// Returns the accent style, of keys, focus and activity.
     #[must_use]
     pub fn accent(&self) -> Style {
-        self.foreground(75, 25, Color::Blue)
+        self.foreground([75, 25, 117, 31], Color::Blue)
     }
 
     #[must_use]
     pub fn doubt(&self) -> Style {
-        self.foreground(141, 92, Color::Magenta)
+        self.foreground([141, 92, 176, 127], Color::Magenta)
     }
 
     /// Returns the style of the selected row of the focused pane: a tint, or reversed without 256
-    /// colors.
+    /// colors. The reversed row has one color, so that it is no patchwork.
     #[must_use]
     pub fn chosen(&self) -> Style {
-        match (self.theme, self.depth) {
-            (Theme::Mono, _) | (_, Depth::Sixteen) => Style::new().add_modifier(Modifier::REVERSED),
-            (Theme::Dark, Depth::Many) => Style::new().bg(Color::Indexed(236)),
-            (Theme::Light, Depth::Many) => Style::new().bg(Color::Indexed(189)),
+        match self.theme {
+            Theme::Mono => Style::new().fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED),
+            _ if self.depth == Depth::Sixteen => {
+                Style::new().fg(Color::Reset).bg(Color::Reset).add_modifier(Modifier::REVERSED)
+            }
+            Theme::Dark | Theme::ColorblindDark => Style::new().bg(Color::Indexed(236)),
+            Theme::Light | Theme::ColorblindLight => Style::new().bg(Color::Indexed(189)),
         }
     }
 

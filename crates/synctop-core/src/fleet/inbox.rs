@@ -64,6 +64,9 @@ pub struct InboxItem {
     pub hits: BTreeMap<Arc<str>, InboxHit>,
     /// Acknowledgment: person and time.
     pub acked: Option<(Arc<str>, Millis)>,
+    /// Note of the acknowledgment.
+    #[serde(default)]
+    pub note: Option<Arc<str>>,
     /// Times of the latest occurrences.
     times: VecDeque<Millis>,
 }
@@ -109,6 +112,7 @@ impl InboxItem {
             last_at: at,
             hits: BTreeMap::new(),
             acked: None,
+            note: None,
             times: VecDeque::new(),
         }
     }
@@ -219,7 +223,7 @@ impl Inbox {
             (hit.fixed_at, hit.gone, hit.run) = (None, false, Arc::clone(&run));
             if again {
                 // The acknowledgment was given before the error returned.
-                item.acked = None;
+                (item.acked, item.note) = (None, None);
             }
             item.last_at = item.last_at.max(seen);
             item.message = Arc::clone(&fault.message);
@@ -265,9 +269,18 @@ impl Inbox {
     }
 
     /// Acknowledges the error, or withdraws its acknowledgment. Returns the changed item.
-    pub fn acknowledge(&mut self, fingerprint: &str, who: &str, now: Millis) -> Option<Arc<InboxItem>> {
+    pub fn acknowledge(
+        &mut self,
+        fingerprint: &str,
+        who: &str,
+        note: Option<&str>,
+        now: Millis,
+    ) -> Option<Arc<InboxItem>> {
         let item = Arc::make_mut(self.items.get_mut(fingerprint)?);
-        item.acked = if item.acked.is_some() { None } else { Some((who.into(), now)) };
+        (item.acked, item.note) = match &item.acked {
+            Some(_) => (None, None),
+            None => (Some((who.into(), now)), note.map(Arc::from)),
+        };
         self.items.get(fingerprint).cloned()
     }
 
@@ -275,10 +288,12 @@ impl Inbox {
     pub fn merge_acknowledgments(&mut self, kept: &Self) {
         for (fingerprint, item) in &mut self.items {
             if let Some(kept) = kept.items.get(fingerprint)
-                && kept.acked != item.acked
+                && (&kept.acked, &kept.note) != (&item.acked, &item.note)
                 && kept.returns() == item.returns()
             {
-                Arc::make_mut(item).acked.clone_from(&kept.acked);
+                let item = Arc::make_mut(item);
+                item.acked.clone_from(&kept.acked);
+                item.note.clone_from(&kept.note);
             }
         }
     }

@@ -68,6 +68,18 @@ impl<'h> Axis<'h> {
         share.clamp(0.0, 1.0)
     }
 
+    /// Returns the time at a share of 0 to 1; `None` in a log without times.
+    #[must_use]
+    pub fn time(&self, share: f64) -> Option<Millis> {
+        let (first, last) = self.history.span()?;
+        match self.target(share) {
+            Target::Time(at) => Some(at),
+            Target::Begin => Some(first),
+            Target::End => Some(last),
+            Target::Line(_) | Target::Bytes(_) => None,
+        }
+    }
+
     /// Returns the position in the log at a share of 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share")]

@@ -7,6 +7,7 @@
 
 use crate::protocol::Millis;
 use crate::reduce::past::pack::EncodedSnapshot;
+use crate::reduce::past::series::Series;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
 use strum::VariantArray as _;
@@ -43,10 +44,12 @@ pub enum Mark {
     Checkpoint,
     /// Start of a run.
     Run,
+    /// Retry of a request, rate limits included.
+    Retry,
 }
 
 /// Number of kinds of marks.
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 impl Mark {
     /// Returns the number of such events so far.
@@ -58,6 +61,7 @@ impl Mark {
             Self::Attempt => progress.runs.attempts + u64::from(progress.attempts),
             Self::Checkpoint => progress.runs.checkpoints + progress.counters.checkpoints,
             Self::Run => progress.runs.total + u64::from(progress.attempts > 0),
+            Self::Retry => progress.runs.retries + progress.counters.retries,
         }
     }
 
@@ -145,6 +149,8 @@ pub struct History {
     end: LogPosition,
     first_at: Option<Millis>,
     counts: [u64; KINDS],
+    /// Records over the time of the log.
+    pub series: Series,
     /// True once the index covers the whole log.
     pub complete: bool,
     /// Exit of the engine's process, if known.
@@ -200,6 +206,7 @@ impl History {
         {
             self.gap(Gap { from, to });
         }
+        self.series.note(progress);
         let Some(bin) = self.bins.last_mut() else { return };
         for ((kind, before), (count, first)) in
             Mark::VARIANTS.iter().copied().zip(&mut self.counts).zip(bin.marks.iter_mut().zip(&mut bin.first))
@@ -329,7 +336,8 @@ impl History {
     /// Returns the memory of the index in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.size + self.bins.capacity() * size_of::<Bin>() + self.gaps.capacity() * size_of::<Gap>()
+        let fixed = self.bins.capacity() * size_of::<Bin>() + self.gaps.capacity() * size_of::<Gap>();
+        self.size + fixed + self.series.size()
     }
 
     /// Returns the progress with which encoded snapshots are decoded.

@@ -4,4 +4,5 @@ pub mod axis;
 pub mod history;
 pub mod lead_up;
 pub mod pack;
+pub mod series;
 pub mod target;

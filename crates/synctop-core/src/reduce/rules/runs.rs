@@ -240,6 +240,7 @@ impl Progress {
         self.runs.push(*before);
         self.runs.attempts += u64::from(self.attempts.saturating_sub(1));
         self.runs.checkpoints += mark.checkpoints;
+        self.runs.retries += mark.retries;
         self.counters.checkpoints = self.counters.checkpoints.saturating_sub(mark.checkpoints);
         self.counters.has_position &= self.counters.checkpoints > 0;
         self.counters.retries = self.counters.retries.saturating_sub(mark.retries);

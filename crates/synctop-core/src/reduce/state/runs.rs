@@ -51,6 +51,7 @@ pub struct PastRuns {
     pub(crate) errors: u64,
     pub(crate) attempts: u64,
     pub(crate) checkpoints: u64,
+    pub(crate) retries: u64,
 }
 
 impl PastRuns {

@@ -1,0 +1,123 @@
+//! Everything that one frame of the run screen derives from its input, computed once.
+
+use crate::views::action::Binding;
+use crate::views::run::action::{ACTIONS, RunAction, Travel};
+use crate::views::run::errors::{self, ErrorItem};
+use crate::views::run::rows::{Row, Rows, rows};
+use crate::views::run::state::{Chosen, Column, Pane, RunInput, RunSheet, RunTypes, RunUi, RunUiState};
+use crate::views::run::stream_group::StreamGroup;
+use crate::views::run::{doubts, log};
+use crate::views::ui::{ListModel, ScreenTypes};
+use std::sync::Arc;
+use synctop_core::reduce::{Doubt, FeedLine};
+use synctop_core::report::{Verdict, verdict};
+
+/// Input of a frame with its rows, verdict and headline.
+pub struct RunModel<'a> {
+    pub input: RunInput<'a>,
+    pub rows: Rows,
+    pub errors: Vec<ErrorItem<'a>>,
+    pub doubts: Vec<Doubt>,
+    /// Log lines that level and filter keep, with their numbers.
+    pub log: Vec<(u64, &'a Arc<FeedLine>)>,
+    pub verdict: Verdict,
+}
+
+impl<'a> std::ops::Deref for RunModel<'a> {
+    type Target = RunInput<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.input
+    }
+}
+
+impl<'a> RunModel<'a> {
+    #[must_use]
+    pub fn new(input: RunInput<'a>, ui: &RunUi) -> Self {
+        Self {
+            rows: rows(&input, ui),
+            errors: errors::items(&input, ui),
+            doubts: doubts::items(&input, ui),
+            log: log::items(&input, ui),
+            verdict: verdict(input.progress),
+            input,
+        }
+    }
+}
+
+impl ScreenTypes for RunTypes {
+    type Action = RunAction;
+    type Pane = Pane;
+    type Key = Chosen;
+    type Column = Column;
+    type Group = StreamGroup;
+    type Sheet = RunSheet;
+    type State = RunUiState;
+    type Model<'a> = RunModel<'a>;
+
+    const ACTIONS: &'static [Binding<RunAction>] = ACTIONS;
+
+    fn starts_folded(group: StreamGroup) -> bool {
+        group == StreamGroup::Pending
+    }
+
+    fn seek(share: u16) -> Option<RunAction> {
+        Some(RunAction::Travel(Travel::Share(share)))
+    }
+}
+
+impl ListModel<RunTypes> for RunModel<'_> {
+    fn len(&self, pane: Pane) -> usize {
+        match pane {
+            Pane::Streams => self.rows.rows.len(),
+            Pane::Errors => self.errors.len(),
+            Pane::Doubts => self.doubts.len(),
+            Pane::Log => self.log.len(),
+            Pane::Diagnostics => 0,
+        }
+    }
+
+    fn key(&self, pane: Pane, index: usize) -> Option<Chosen> {
+        match pane {
+            Pane::Streams if matches!(self.rows.rows.get(index)?, Row::Note(..)) => None,
+            Pane::Streams => self.rows.chosen(&self.input, index),
+            Pane::Errors => self.errors.get(index).map(ErrorItem::chosen),
+            Pane::Doubts => self.doubts.get(index).map(doubts::chosen),
+            Pane::Log => self.log.get(index).map(|(number, _)| Chosen::Line(*number)),
+            Pane::Diagnostics => None,
+        }
+    }
+
+    fn place(&self, pane: Pane, chosen: Option<&Chosen>) -> usize {
+        match pane {
+            Pane::Streams => self.rows.place(&self.input, chosen),
+            Pane::Log => log::place(&self.log, chosen),
+            Pane::Errors => self.errors.iter().position(|item| Some(&item.chosen()) == chosen).unwrap_or(0),
+            Pane::Doubts => self.doubts.iter().position(|doubt| Some(&doubts::chosen(doubt)) == chosen).unwrap_or(0),
+            Pane::Diagnostics => 0,
+        }
+    }
+
+    fn group(&self, index: usize) -> Option<(StreamGroup, Chosen)> {
+        let (Row::Head(group) | Row::Stream(_, group) | Row::Note(_, group)) = *self.rows.rows.get(index)?;
+        Some((group, Chosen::Head(group)))
+    }
+
+    fn follows(&self, pane: Pane) -> bool {
+        pane == Pane::Log
+    }
+}
+
+impl RunModel<'_> {
+    /// Returns the selected row of a pane.
+    #[must_use]
+    pub fn chosen(&self, ui: &RunUi, pane: Pane) -> Option<Chosen> {
+        self.key(pane, self.place(pane, ui.list(pane).chosen.as_ref()))
+    }
+
+    /// Returns the selected error.
+    #[must_use]
+    pub fn chosen_error(&self, ui: &RunUi) -> Option<&ErrorItem<'_>> {
+        self.errors.get(self.place(Pane::Errors, ui.list(Pane::Errors).chosen.as_ref()))
+    }
+}
