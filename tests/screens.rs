@@ -21,7 +21,7 @@ use synctop::net::source::ingest::RewindData;
 use synctop::views::filter::Filter;
 use synctop::views::run::state::{Chosen, RunOverlay, RunSheet};
 use synctop::views::{
-    ASCII, Depth, Look, Pane, RunFrame, RunInput, RunModel, RunUi as Ui, Scrub, Theme, UNICODE, draw, inline,
+    ASCII, BLOCKS, Depth, Look, Pane, RunFrame, RunInput, RunModel, RunUi as Ui, Scrub, Theme, UNICODE, draw, inline,
 };
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::history::{History, LogPosition};
@@ -505,7 +505,9 @@ fn document_pictures_are_up_to_date() {
         ("killed-80x24-dark", "killed", Theme::Dark, (80, 24)),
     ];
     let whole = shown.map(|(name, state_name, theme, size)| {
-        (name, theme, picture(state(state_name), &Ui::default(), &look(theme), size))
+        // Fonts of browsers may lack braille patterns of one column.
+        let look = Look { glyphs: BLOCKS, ..look(theme) };
+        (name, theme, picture(state(state_name), &Ui::default(), &look, size))
     });
     let few = [Theme::Dark, Theme::Light].map(|theme| {
         let name = if theme == Theme::Dark { "inline-80x24-dark" } else { "inline-80x24-light" };

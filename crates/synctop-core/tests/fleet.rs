@@ -322,7 +322,7 @@ fn bulk_action_runs_a_canary_then_three_then_the_rest_and_stops_on_repeated_erro
     let all: Vec<_> = (0..12).map(|number| (format!("p_{number}"), if number < 8 { "f1" } else { "f2" })).collect();
     let all: Vec<_> = all.iter().map(|(id, fault)| (id.as_str(), *fault)).collect();
     let mut bulk = Bulk::new(PipelineAction::Resume, targets(&all));
-    assert_eq!(bulk.plan(), "1, then 3, then 8 at one a second");
+    assert_eq!(bulk.plan(), "Canary: 1 first, then 3, then 8 at 1/s");
     assert_eq!(bulk.items[0].fingerprint.as_deref(), Some("f1"), "the canary has the most common error");
     assert_eq!(bulk.next(0), [0]);
     assert!(bulk.next(60_000).is_empty(), "nothing continues before the result of the canary");
@@ -411,7 +411,7 @@ fn resume_of_a_ready_pipeline_and_a_failed_retry_are_reported() {
     }
     let mut it = watch(PipelineAction::Resume, &before, &before);
     assert!(
-        matches!(it.see(Some(&before.read()), 100), Some(ActionResult::NothingRan(how)) if how.contains("ready already"))
+        matches!(it.see(Some(&before.read()), 100), Some(ActionResult::NothingRan(how)) if how.contains("already ready"))
     );
     let mut it = watch(PipelineAction::Retry, &before, &before);
     assert_eq!(it.see(Some(&before.read()), 100), None);

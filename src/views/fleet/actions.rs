@@ -54,6 +54,7 @@ pub(super) fn verdict(word: Option<&str>, screen: &FleetInput) -> (&'static str,
 
 /// Returns the height that the pane needs, at most 20 records.
 pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
+    let width = list::row_width(width);
     let shown = screen.records.iter().take(20);
     let whole = shown.map(|record| height(record, screen, width)).fold(1, u16::saturating_add).max(2);
     Need { least: whole.min(3), whole }
@@ -82,7 +83,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         empty: "no action yet (w enables actions)",
         headings: 0,
     };
-    let width = pen.width().saturating_sub(1);
+    let width = list::row_width(pen.width());
     let height = |index: usize| all.get(index).map_or(1, |record| height(record, screen, width));
     list::draw(pen, *screen, &view, hits, height, |pen, index| {
         let Some(record) = all.get(index) else { return };

@@ -15,6 +15,7 @@ const MAX_LINES: u16 = 5;
 
 /// Returns the height that the pane needs.
 pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
+    let width = list::row_width(width);
     let Some(bulk) = screen.bulk else { return Need { least: 3, whole: 3 } };
     let items = bulk.items.iter().take(40).map(|item| height(&item.step, screen, width));
     let whole = items.fold(4, u16::saturating_add);
@@ -54,7 +55,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     };
     let about = format!("{} {}", bulk.action.as_str(), bulk.items.len());
     let view = ListView { pane: FleetPane::Bulk, title: "bulk", about: &about, empty: "", headings: 3 };
-    let width = pen.width().saturating_sub(1);
+    let width = list::row_width(pen.width());
     let height = |index: usize| bulk.items.get(index).map_or(1, |item| height(&item.step, screen, width));
     list::draw(pen, *screen, &view, hits, height, |pen, index| {
         let Some(item) = bulk.items.get(index) else { return };

@@ -38,7 +38,7 @@ fn lines(screen: &FleetFrame, confirm: &Confirm, inner: usize) -> Vec<(String, S
     add(confirm.action.consequence(), danger);
     let ordered = Bulk::new(confirm.action, confirm.targets.clone());
     if many {
-        add(&ordered.plan(), look.plain());
+        add(&format!("{}. Stops when the first fails or the same error returns twice.", ordered.plan()), look.plain());
     } else if confirm.action != PipelineAction::Delete {
         add("The result is verified (up to 60 s).", look.plain());
     }

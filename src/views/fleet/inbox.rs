@@ -48,6 +48,7 @@ pub(crate) fn style(item: &InboxItem, screen: &FleetInput) -> (&'static str, Sty
 
 /// Returns the height that the pane needs: with two lines an item, and with all text.
 pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
+    let width = list::row_width(width);
     let shown = || screen.errors.iter().take(20);
     let whole = shown().map(|item| height(item, screen, width)).fold(1, u16::saturating_add).max(2);
     let least = u16::try_from(shown().count().min(3)).unwrap_or(3) * 2 + 1;
@@ -102,7 +103,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let empty = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };
     let view = ListView { pane: FleetPane::Errors, title: "errors", about: &about, empty, headings: 0 };
     let page = pen.height().saturating_sub(1);
-    let width = pen.width().saturating_sub(1);
+    let width = list::row_width(pen.width());
     let wholes: Vec<u16> = all.iter().map(|item| height(item, screen, width)).collect();
     let fits = wholes.iter().copied().fold(0, u16::saturating_add) <= page;
     let place = screen.model.place(FleetPane::Errors, list.chosen.as_ref());

@@ -11,7 +11,7 @@ pub enum RunAction {
     /// Selects the next or previous error of the list.
     NextError,
     PreviousError,
-    /// Shows what happened before the selected error.
+    /// Shows the lead-up of the selected error.
     LeadUp,
     Freeze,
     LevelMore,

@@ -28,6 +28,7 @@ pub fn chosen(doubt: &Doubt) -> Chosen {
 
 /// Returns the height that the pane needs: one line of text per doubt, and all text.
 pub(crate) fn need(screen: &RunFrame, width: u16) -> Need {
+    let width = list::row_width(width);
     let whole = screen.doubts.iter().map(|doubt| lines(doubt, width)).fold(1, u16::saturating_add);
     let least = u16::try_from(screen.doubts.len().min(2) * 2 + 1).unwrap_or(u16::MAX);
     Need { least: least.min(whole), whole }
@@ -58,7 +59,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let empty = "none: the engine's claims agree with the evidence";
     let view = ListView { pane: Pane::Doubts, title: "doubts", about: &about, empty, headings: 0 };
     let room = pen.height().saturating_sub(1);
-    let width = pen.width().saturating_sub(1);
+    let width = list::row_width(pen.width());
     let wholes: Vec<u16> = items.iter().map(|doubt| lines(doubt, width)).collect();
     let fits = wholes.iter().copied().fold(0, u16::saturating_add) <= room;
     let height = |index: usize| {

@@ -84,6 +84,7 @@ fn is_retrying(stream: &Stream) -> bool {
 /// Returns the height that the pane needs: with the message of each error cut to one line, and with
 /// all of it.
 pub(crate) fn need(screen: &RunFrame, width: u16) -> Need {
+    let width = list::row_width(width);
     let shown = || screen.errors.iter().take(20);
     let whole = shown().map(|item| card_height(item, screen, width)).fold(1, u16::saturating_add);
     let roll_up = u16::from(screen.progress.attempt.roll_up.is_some());
@@ -127,7 +128,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let view = ListView { pane: Pane::Errors, title: "errors", about: &about, empty, headings: 0 };
     let page = pen.height().saturating_sub(1);
     // If the cards do not fit, those that are not selected have one line of message.
-    let width = pen.width().saturating_sub(1);
+    let width = list::row_width(pen.width());
     let wholes: Vec<u16> = items.iter().map(|item| card_height(item, screen, width)).collect();
     let fits = wholes.iter().copied().fold(0, u16::saturating_add) <= page;
     let place = screen.model.place(Pane::Errors, list.chosen.as_ref());

@@ -75,7 +75,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     };
     let page = pen.height().saturating_sub(1);
     // Lines are wrapped, so that their ends can be read; a long one leaves room for the others.
-    let width = pen.width().saturating_sub(2);
+    let width = list::row_width(pen.width());
     let most = page.clamp(1, MAX_ROWS);
     let height =
         |index: usize| items.get(index).map_or(1, |(_, line)| LogRow::new(line, screen).height(width).min(most));

@@ -142,7 +142,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame) {
         let facts = u16::try_from(facts_height(screen, &subject, inner.width)).unwrap_or(u16::MAX);
         // The chart takes the rows that the facts leave, and at least its minimum if three facts remain.
         let left = inner.height.saturating_sub(facts);
-        let chart = if left >= throughput::LEAST { left } else { throughput::LEAST };
+        let chart = left.max((inner.height / 3).clamp(throughput::LEAST, CHART));
         if inner.height < chart + 3 {
             (inner, None)
         } else {

@@ -86,7 +86,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
                 }
                 Some(Row::Note(at, group)) => {
                     if let Some(stream) = stream(*at) {
-                        note(pen, stream, *group, screen);
+                        note(pen, stream, *group, &columns, screen);
                     }
                 }
                 None => {}
@@ -305,8 +305,7 @@ fn cause(pen: &mut Pen, stream: &Stream, columns: &StreamColumns, screen: &RunFr
         Some(when) => pen.put(column + 1, 0, &when, look.dim()),
         None => column,
     };
-    // The width that the list measures with has the column of the scrollbar.
-    let lines = cause_lines(stream, screen, columns, pen.area.width.max(columns.width));
+    let lines = cause_lines(stream, screen, columns, columns.width);
     for (row, line) in (0..pen.height()).zip(&lines) {
         pen.put(if row == 0 { column + 2 } else { start + 2 }, row, line, look.plain());
     }
@@ -349,14 +348,14 @@ fn note_lines(stream: &Stream, group: StreamGroup, screen: &RunFrame, width: u16
 }
 
 /// Draws the lines below a stream.
-fn note(pen: &mut Pen, stream: &Stream, group: StreamGroup, screen: &RunFrame) {
+fn note(pen: &mut Pen, stream: &Stream, group: StreamGroup, columns: &StreamColumns, screen: &RunFrame) {
     let look = screen.look;
     let style = match group {
-        StreamGroup::Errored if pen.width() < NARROW => look.bad(),
+        StreamGroup::Errored if columns.width < NARROW => look.bad(),
         StreamGroup::Errored => look.accent(),
         _ => look.warn(),
     };
-    for (row, line) in (0..pen.height()).zip(note_lines(stream, group, screen, pen.width() + 1)) {
+    for (row, line) in (0..pen.height()).zip(note_lines(stream, group, screen, columns.width)) {
         pen.put(5, row, &line, style);
     }
 }

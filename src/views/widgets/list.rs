@@ -76,6 +76,12 @@ impl Window {
     }
 }
 
+/// Returns the width of the rows of a list: one column stays free for the scrollbar, so that a text
+/// wraps the same with and without it.
+pub(crate) fn row_width(width: u16) -> u16 {
+    width.saturating_sub(1)
+}
+
 /// Draws a list. `height` returns the lines of a row, `row` draws it.
 pub(crate) fn draw<S: ScreenTypes>(
     pen: &mut Pen,
@@ -98,7 +104,7 @@ pub(crate) fn draw<S: ScreenTypes>(
     if rows == 0 {
         pen.put(3, above, view.empty, look.dim());
     }
-    let width = pen.width().saturating_sub(u16::from(partly));
+    let width = row_width(pen.width());
     for (index, line, height) in window.rows() {
         let area = Rect { y: pen.area.y + above + line, height, width, ..pen.area };
         let mut own = pen.at(area);

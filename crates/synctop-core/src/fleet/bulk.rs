@@ -89,18 +89,18 @@ impl Bulk {
         }
     }
 
-    /// Returns the plan as text: `1, then 3, then 12 at one a second`.
+    /// Returns the plan as text: `Canary: 1 first, then 3, then 12 at 1/s`.
     #[must_use]
     pub fn plan(&self) -> String {
         let all = self.items.len();
         let few = all.saturating_sub(CANARY).min(SECOND_STAGE);
         let rest = all.saturating_sub(CANARY + SECOND_STAGE);
-        let mut words = all.min(CANARY).to_string();
+        let mut words = format!("Canary: {} first", all.min(CANARY));
         if few > 0 {
             words.push_str(&format!(", then {few}"));
         }
         if rest > 0 {
-            words.push_str(&format!(", then {rest} at one a second"));
+            words.push_str(&format!(", then {rest} at 1/s"));
         }
         words
     }

@@ -124,22 +124,22 @@ impl Watched {
             }
             PipelineGroup::Stale => {
                 let quiet = ago(self.quiet_ms(now));
-                let known = if self.last_sign().is_some() { "" } else { ", as long as it is watched" };
+                let known = if self.last_sign().is_some() { "" } else { " since the first reading" };
                 Some(format!("claims {claim}, nothing runs: no activity for {quiet}{known}"))
             }
             PipelineGroup::Failing => it.retry.as_ref().filter(|retry| retry.attempt > 0).map(|retry| {
                 let when = retry.at.map(|at| format!(" in {}", ago(at.saturating_sub(now)))).unwrap_or_default();
-                format!("tries again{when} (after {} failures): {}", retry.attempt, retry.message)
+                format!("retries{when} (after {} failures): {}", retry.attempt, retry.message)
             }),
             PipelineGroup::Paused if it.status != PipelineStatus::Paused => {
                 Some(format!("pause requested; it still claims {claim}"))
             }
             PipelineGroup::Ready if it.has_outcome(Outcome::Running) && self.quiet_ms(now) < STALE_AFTER_MS => {
-                Some("claims ready, yet data moves".into())
+                Some("status ready, but data still moves".into())
             }
             PipelineGroup::Working if is_queued(it) => Some("Queued: concurrency limit reached".into()),
             PipelineGroup::Working if it.desired != DesiredStatus::Active => {
-                Some(format!("it is desired {}", it.desired.as_str()))
+                Some(format!("change to {} is due", it.desired.as_str()))
             }
             _ => None,
         }

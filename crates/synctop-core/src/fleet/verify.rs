@@ -46,18 +46,20 @@ impl PipelineAction {
                 "The call in flight runs to its next checkpoint; then nothing is read until the pipeline is resumed."
             }
             Self::Sync => "Starts a run now, which reads new data.",
-            Self::Retry => "Starts a new run, which tries streams again that the last one left out.",
-            Self::Delete => "It is torn down and gone for good, with its state and its logs.",
+            Self::Retry => "Starts a new run that retries the streams that failed.",
+            Self::Delete => {
+                "Tears the pipeline down and deletes it with its state and its logs. This cannot be undone."
+            }
         }
     }
 
     /// True if the pipeline can accept the action. In a service that keeps runs (`tasks`), a parked
-    /// or paused pipeline does not run before it is resumed.
+    /// or paused pipeline does not run before it is resumed. A paused one cannot be paused.
     #[must_use]
     pub fn is_possible(self, it: &Pipeline, tasks: bool) -> bool {
-        !(tasks
-            && matches!(self, Self::Sync | Self::Retry)
-            && matches!(it.status, Word::Known(PipelineStatus::Error | PipelineStatus::Paused)))
+        let waits = matches!(it.status, Word::Known(PipelineStatus::Error | PipelineStatus::Paused));
+        let is_paused = matches!(it.status, Word::Known(PipelineStatus::Paused));
+        !(tasks && matches!(self, Self::Sync | Self::Retry) && waits || self == Self::Pause && is_paused)
     }
 
     /// Command of synctop for the same action.
@@ -161,7 +163,7 @@ pub enum ActionResult {
 
 /// Next step if a service accepts a request and no run follows.
 const NOTHING_RAN_NEXT: &str =
-    "see whether the worker of the service runs; a dead workflow takes no request: replace the pipeline by a new one";
+    "check that the worker of the service runs; if it does, its workflow has ended: replace the pipeline by a new one";
 
 impl ActionResult {
     /// Name of the result in JSON and logs.
@@ -271,7 +273,7 @@ impl ActionWatch {
         let after = duration(u64::try_from(since).unwrap_or(0));
         let Some(it) = pipeline else {
             return match self.action {
-                PipelineAction::Delete => took(format!("it is gone after {after}")),
+                PipelineAction::Delete => took(format!("deleted after {after}")),
                 _ => Some(ActionResult::Unknown("the pipeline is gone: it was deleted meanwhile".into())),
             };
         };
@@ -326,8 +328,7 @@ impl ActionWatch {
                     took("No change: already ready".into())
                 }
                 PipelineAction::Resume if self.before.status == PipelineStatus::Ready && !is_new_run => {
-                    let how =
-                        "it was ready already, and there was nothing to resume; a new run tries failed streams again";
+                    let how = "no change: already ready; a new run retries failed streams";
                     Some(ActionResult::NothingRan(how.into()))
                 }
                 PipelineAction::Resume if errors => took(format!("ready after {after}, with errors in some streams")),

@@ -442,7 +442,7 @@ impl Advice {
             Self::GetFeed(way) => way.to_string(),
             Self::CheckInput => "check that this is the engine's NDJSON output; its logs may be on stderr".into(),
             Self::PassExitCodeOrStderr => {
-                "start the tap with `synctop run -- ...`, or give summary its --exit-code N and --stderr FILE".into()
+                "pass --exit-code N or --stderr FILE, or run the tap with `synctop run -- ...`".into()
             }
             Self::PassExitCode => "pass --exit-code N, or start the command with synctop run -- COMMAND".into(),
             Self::RaiseMaxStreams => "read it again with a larger --max-streams".into(),

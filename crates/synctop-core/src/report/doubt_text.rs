@@ -89,7 +89,7 @@ impl fmt::Display for Finding {
                      and errors are counted; --max-streams raises the limit"
                 )
             }
-            Self::RecountAfterResume => f.write_str("resumed from a checkpoint: rows read twice may be counted twice"),
+            Self::RecountAfterResume => f.write_str("resumed from a checkpoint: some rows may be counted twice"),
         }
     }
 }

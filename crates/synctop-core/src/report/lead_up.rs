@@ -85,7 +85,8 @@ pub fn rows(lead_up: &LeadUp) -> Vec<LeadRow> {
             format!("events {}{beyond}", count(lead_up.events.len() as u64)),
             RowTone::Heading,
         ));
-        rows.extend(lead_up.events.iter().map(event_row));
+        let is_same = |a: &LeadEvent, b: &LeadEvent| matches!(a.kind, LeadEventKind::Status { .. }) && a.kind == b.kind;
+        rows.extend(lead_up.events.chunk_by(is_same).filter_map(event_row));
     }
     if rows.is_empty() {
         rows.push(LeadRow::new(None, "nothing happened in these 60 seconds", RowTone::Plain));
@@ -191,20 +192,31 @@ fn other_row(stream: &StreamLeadUp) -> LeadRow {
     LeadRow::new(instant, parts.join("  "), tone)
 }
 
-fn event_row(event: &LeadEvent) -> LeadRow {
+/// Row of one event, or of streams that change their status together.
+fn event_row(events: &[LeadEvent]) -> Option<LeadRow> {
+    let event = events.first()?;
+    if let (LeadEventKind::Status { to, .. }, [_, _, ..]) = (&event.kind, events) {
+        let names: Vec<_> = events.iter().filter_map(|event| event.stream.as_deref()).take(MAX_STREAMS).collect();
+        let more = events.len().saturating_sub(MAX_STREAMS);
+        let more = if more > 0 { format!(" and {} more", count(more as u64)) } else { String::new() };
+        let names = clean::line(&names.join(", ")).into_owned();
+        let tone = if *to == "errored" { RowTone::Bad } else { RowTone::Plain };
+        let text = format!("{} streams {to}: {names}{more}", count(events.len() as u64));
+        return Some(LeadRow::new(Some(event.instant), text, tone));
+    }
     let stream = event.stream.as_deref().map(|stream| format!("{}: ", clean::line(stream))).unwrap_or_default();
     let (text, tone) = match &event.kind {
         LeadEventKind::Attempt { number } => (format!("attempt {number} starts"), RowTone::Plain),
         LeadEventKind::Run => ("a run starts".to_owned(), RowTone::Plain),
-        LeadEventKind::Status { from, to } => {
-            (format!("{from} to {to}"), if *to == "errored" { RowTone::Bad } else { RowTone::Plain })
+        LeadEventKind::Status { to, .. } => {
+            ((*to).to_owned(), if *to == "errored" { RowTone::Bad } else { RowTone::Plain })
         }
         LeadEventKind::Log { level, text } => {
             (format!("{level} {text}"), if *level == "ERROR" { RowTone::Bad } else { RowTone::Warning })
         }
         LeadEventKind::Stderr { text } => (format!("stderr: {text}"), RowTone::Plain),
     };
-    LeadRow::new(Some(event.instant), format!("{stream}{text}"), tone)
+    Some(LeadRow::new(Some(event.instant), format!("{stream}{text}"), tone))
 }
 
 /// Returns the lead-up as text for a terminal or a file.

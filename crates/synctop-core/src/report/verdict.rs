@@ -366,11 +366,10 @@ pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
     });
     let standing = standing(progress);
     let error = standing.first().map(|group| {
-        let act = if group.permanent() || group.failure_type.is_none() { " (needs you)" } else { "" };
+        let act = if group.permanent() || group.failure_type.is_none() { " (needs action)" } else { "" };
         let more = match standing.len() {
             0 | 1 => String::new(),
-            2 => "; and one more kind of error".into(),
-            all => format!("; and {} more kinds of error", all - 1),
+            all => format!(" (+{} more)", all - 1),
         };
         format!("{}{act}{more}", cause(progress, group))
     });
