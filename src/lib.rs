@@ -9,14 +9,16 @@
 //!                                     Reducer: line -> Progress    |
 //!                                     Arc<Progress> <= 30 Hz       |
 //!                                                  \               /
-//!                          app::run   select! { biased; signals, keys, snapshots, timer }
-//!                                     Event -> Action -> update(&mut Ui, &Screen) -> Vec<Effect>
+//!                          app::shell  select! { biased; signals, keys, snapshots, timer }
+//!                                     Event -> Action -> update(&mut Ui, &Model) -> Vec<Effect>
 //!                                             | dirty?
-//!                          views::draw(buffer, area, &Screen)
+//!                          views::draw(buffer, area, &Model) -> Hits
 //! ```
 //!
 //! An earlier instant takes the same path: `net::timeline::seek` reduces the log again from a
 //! snapshot of [`synctop_core::reduce::history`], and `app::run::playback` holds the clock.
+//!
+//! One shell runs both screens: `app::run` and `app::fleet` implement its `Screen`.
 //!
 //! Pipelines of a service: `net::client` polls it, [`synctop_core::fleet`] holds the rules,
 //! `app::fleet` and `views::fleet` are the screen.

@@ -578,10 +578,11 @@ pub struct GeneratorArgs {
 
 /// Global options of the screen and of the decoder, with the commands that use them. Every command
 /// accepts them; only the help of `synctop` and of these commands lists them.
-const USED_BY: [(&str, &[&str]); 5] = [
+const USED_BY: [(&str, &[&str]); 6] = [
     ("theme", &["replay", "run", "tee", "backfill", "connect"]),
     ("glyphs", &["replay", "run", "tee", "backfill", "connect"]),
     ("no_mouse", &["replay", "run", "backfill", "connect"]),
+    ("fresh", &["replay", "run", "backfill", "connect"]),
     ("dialect", &["summary", "replay", "run", "tee", "backfill"]),
     ("max_streams", &["summary", "replay", "run", "tee", "backfill"]),
 ];
