@@ -136,8 +136,8 @@ fn travel(what: Travel) -> Effects<RunTypes> {
     vec![Effect::Own(RunEffect::Travel(what))]
 }
 
-/// Opens the lead-up of the selected error or stream. At an instant before the error, the lead-up
-/// shown last comes back.
+/// Opens the lead-up of the selected error or stream, otherwise of the first error of the run. At an
+/// instant before the error, the lead-up shown last comes back.
 fn lead_up(ui: &mut RunUi, model: &RunModel) -> Effects<RunTypes> {
     let found = lead_up_target(ui, model);
     if let (None, Some((lead_up, rows, chosen))) = (&found, &ui.own.lead_up) {
@@ -146,24 +146,31 @@ fn lead_up(ui: &mut RunUi, model: &RunModel) -> Effects<RunTypes> {
         ui.open(RunSheet::LeadUp { state, chosen });
         return Vec::new();
     }
-    let Some((target, stream)) = found else {
-        ui.say("no error is selected: e selects one");
+    let first = || match model.errors.first() {
+        Some(ErrorItem::Error(group)) if ui.sheet().is_none() => of_group(model, group.id, None),
+        _ => None,
+    };
+    let Some((target, stream)) = found.or_else(first) else {
+        ui.say(if model.errors.is_empty() { "no errors" } else { "no error is selected: e selects one" });
         return Vec::new();
     };
     ui.open(RunSheet::LeadUp { state: LeadUpState::Loading, chosen: 0 });
     vec![Effect::Own(RunEffect::LeadUp(target, stream))]
 }
 
+/// Returns position and stream of an error, of one of its streams if that is given.
+fn of_group(model: &RunModel, id: u64, stream: Option<&str>) -> Option<(Target, Option<Arc<str>>)> {
+    let place = place_of_error(model.progress, id, stream)?;
+    let group = model.progress.errors.get(id)?;
+    let stream = stream.map(Arc::from).or_else(|| group.places.back().and_then(|place| place.stream.clone()));
+    Some((Target::Line(place.lines), stream))
+}
+
 /// Returns position and stream of the selected error: of the open sheet, otherwise of the focused
 /// pane.
 fn lead_up_target(ui: &RunUi, model: &RunModel) -> Option<(Target, Option<Arc<str>>)> {
     let progress = model.progress;
-    let of_group = |id: u64, stream: Option<&str>| {
-        let place = place_of_error(progress, id, stream)?;
-        let group = progress.errors.get(id)?;
-        let stream = stream.map(Arc::from).or_else(|| group.places.back().and_then(|place| place.stream.clone()));
-        Some((Target::Line(place.lines), stream))
-    };
+    let of_group = |id, stream| of_group(model, id, stream);
     let of_stream = |key: &str| {
         let stream = progress.stream(key)?;
         let latest = || {

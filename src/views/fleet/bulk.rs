@@ -1,6 +1,7 @@
 //! Bulk pane: progress, stages, results, and the reason for a stop.
 
 use crate::views::fleet::state::{FleetFrame, FleetHits, FleetPane};
+use crate::views::ui::ListModel as _;
 use crate::views::widgets::bars::bar;
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::layout::Need;
@@ -19,7 +20,7 @@ pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
     let Some(bulk) = screen.bulk else { return Need { least: 3, whole: 3 } };
     let items = bulk.items.iter().take(40).map(|item| height(&item.step, screen, width));
     let whole = items.fold(4, u16::saturating_add);
-    Need { least: whole.min(6), whole }
+    Need { least: whole.min(8), whole }
 }
 
 fn height(step: &BulkStep, screen: &FleetFrame, width: u16) -> u16 {
@@ -56,7 +57,11 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let about = format!("{} {}", bulk.action.as_str(), bulk.items.len());
     let view = ListView { pane: FleetPane::Bulk, title: "bulk", about: &about, empty: "", headings: 3 };
     let width = list::row_width(pen.width());
-    let height = |index: usize| bulk.items.get(index).map_or(1, |item| height(&item.step, screen, width));
+    let whole = |index: usize| bulk.items.get(index).map_or(1, |item| height(&item.step, screen, width));
+    let place = screen.model.place(FleetPane::Bulk, screen.ui.list(FleetPane::Bulk).chosen.as_ref());
+    let page = pen.height().saturating_sub(4);
+    let heights = list::card_heights(1, bulk.items.len(), place, page, whole);
+    let height = |index: usize| heights.get(index).copied().unwrap_or(1);
     list::draw(pen, *screen, &view, hits, height, |pen, index| {
         let Some(item) = bulk.items.get(index) else { return };
         let (glyph, style, text) = step_text(&item.step, screen);

@@ -104,13 +104,10 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let view = ListView { pane: FleetPane::Errors, title: "errors", about: &about, empty, headings: 0 };
     let page = pen.height().saturating_sub(1);
     let width = list::row_width(pen.width());
-    let wholes: Vec<u16> = all.iter().map(|item| height(item, screen, width)).collect();
-    let fits = wholes.iter().copied().fold(0, u16::saturating_add) <= page;
     let place = screen.model.place(FleetPane::Errors, list.chosen.as_ref());
-    let height = |index: usize| {
-        let whole = wholes.get(index).copied().unwrap_or(1);
-        if fits || (index == place && whole <= page / 2 + 1) { whole } else { whole.min(2) }
-    };
+    let whole = |index: usize| all.get(index).map_or(1, |item| height(item, screen, width));
+    let heights = list::card_heights(2, all.len(), place, page, whole);
+    let height = |index: usize| heights.get(index).copied().unwrap_or(2);
     list::draw(pen, *screen, &view, hits, height, |pen, index| {
         if let Some(item) = all.get(index) {
             card(pen, item, screen);

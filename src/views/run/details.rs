@@ -8,7 +8,7 @@ use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::sheet::Sheet;
 use synctop_core::format::{age, clock, count, percent, rate};
 use synctop_core::protocol::{Range, Status, time};
-use synctop_core::reduce::{ErrorGroup, FeedLine, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS, doubts};
+use synctop_core::reduce::{ErrorGroup, FeedLine, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS};
 
 /// Maximum number of completed ranges listed.
 const RANGES_LISTED: usize = 200;
@@ -243,8 +243,8 @@ fn stream_errors(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
 
 fn stream_doubts(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let look = screen.look;
-    let found = doubts(screen.progress);
-    let mut found = found.iter().filter(|doubt| doubt.stream.as_ref() == Some(&stream.label)).peekable();
+    let mut found =
+        screen.model.all_doubts.iter().filter(|doubt| doubt.stream.as_ref() == Some(&stream.label)).peekable();
     if found.peek().is_some() {
         sheet.head("doubts");
     }

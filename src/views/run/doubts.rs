@@ -1,23 +1,22 @@
 //! Doubts pane: claims that the evidence contradicts.
 
-use crate::views::run::state::{Chosen, Pane, RunFrame, RunHits, RunInput, RunUi};
+use crate::views::run::state::{Chosen, Pane, RunFrame, RunHits, RunUi};
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::layout::Need;
 use crate::views::widgets::list::{self, ListView};
 use crate::views::widgets::text;
 use synctop_core::format::count;
-use synctop_core::reduce::{Doubt, doubts};
+use synctop_core::reduce::Doubt;
 
 /// Maximum lines of the text of one doubt.
 const MAX_TEXT_LINES: usize = 8;
 
 /// Returns the doubts that the filter keeps.
 #[must_use]
-pub fn items(input: &RunInput, ui: &RunUi) -> Vec<Doubt> {
+pub fn items(all: &[Doubt], ui: &RunUi) -> Vec<Doubt> {
     let filter = &ui.list(Pane::Doubts).filter;
-    let mut all = doubts(input.progress);
-    all.retain(|doubt| filter.keeps(&format!("{} {} {}", doubt.kind, doubt.streams.join(" "), doubt.finding)));
-    all
+    let text = |doubt: &Doubt| format!("{} {} {}", doubt.kind, doubt.streams.join(" "), doubt.finding);
+    all.iter().filter(|doubt| !filter.active() || filter.keeps(&text(doubt))).cloned().collect()
 }
 
 /// Returns the identity of a doubt in the list.

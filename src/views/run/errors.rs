@@ -3,7 +3,7 @@
 use crate::views::run::state::{Chosen, Pane, RunFrame, RunHits, RunInput, RunUi};
 use crate::views::ui::ListModel as _;
 use crate::views::widgets::canvas::Pen;
-use crate::views::widgets::layout::Need;
+use crate::views::widgets::layout::{Need, sum_up_to};
 use crate::views::widgets::list::{self, ListView};
 use crate::views::widgets::paragraphs::Paragraphs;
 use crate::views::widgets::text;
@@ -82,20 +82,20 @@ fn is_retrying(stream: &Stream) -> bool {
 }
 
 /// Returns the height that the pane needs: with the message of each error cut to one line, and with
-/// all of it.
-pub(crate) fn need(screen: &RunFrame, width: u16) -> Need {
+/// all of it. Above `most`, the height is not exact.
+pub(crate) fn need(screen: &RunFrame, width: u16, most: u16) -> Need {
     let width = list::row_width(width);
-    let shown = || screen.errors.iter().take(20);
-    let whole = shown().map(|item| card_height(item, screen, width)).fold(1, u16::saturating_add);
+    let heights = screen.errors.iter().map(|item| card_height(item, screen, width));
+    let whole = sum_up_to(heights, most).saturating_add(1);
     let roll_up = u16::from(screen.progress.attempt.roll_up.is_some());
-    let least = u16::try_from(shown().count().min(3)).unwrap_or(3) * 2 + 1;
+    let least = u16::try_from(screen.errors.len().min(3)).unwrap_or(3) * 2 + 1;
     Need { least: least.clamp(2, 7).min(whole.max(2)), whole: (whole + roll_up).max(2) }
 }
 
 /// Returns the lines of an item: title, message, next step.
 fn card_height(item: &ErrorItem, screen: &RunFrame, width: u16) -> u16 {
     let card = Card::new(item, screen, width);
-    (1 + card.lines.height()).min(MAX_CARD)
+    (1 + card.lines.height()).clamp(2, MAX_CARD)
 }
 
 pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
@@ -127,16 +127,13 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let empty = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };
     let view = ListView { pane: Pane::Errors, title: "errors", about: &about, empty, headings: 0 };
     let page = pen.height().saturating_sub(1);
-    // If the cards do not fit, those that are not selected have one line of message.
     let width = list::row_width(pen.width());
-    let wholes: Vec<u16> = items.iter().map(|item| card_height(item, screen, width)).collect();
-    let fits = wholes.iter().copied().fold(0, u16::saturating_add) <= page;
+    let whole = |index: usize| items.get(index).map_or(1, |item| card_height(item, screen, width));
     let place = screen.model.place(Pane::Errors, list.chosen.as_ref());
-    let height = |index: usize| {
-        let whole = wholes.get(index).copied().unwrap_or(1);
-        if fits || (index == place && whole <= page / 2 + 1) { whole } else { whole.min(2) }
-    };
-    let used = (0..items.len()).map(height).fold(1, u16::saturating_add);
+    // Title and one line of message, and more where there is room.
+    let heights = list::card_heights(2, items.len(), place, page, whole);
+    let height = |index: usize| heights.get(index).copied().unwrap_or(2);
+    let used = sum_up_to((0..items.len()).map(height), page).saturating_add(1);
     list::draw(pen, *screen, &view, hits, height, |pen, index| {
         if let Some(item) = items.get(index) {
             Card::new(item, screen, pen.width()).draw(pen, screen);

@@ -104,7 +104,7 @@ impl RunHeader {
             ranges: !empty
                 && !small
                 && !is_sheet
-                && (progress.coverage().is_some()
+                && (progress.has_coverage()
                     || progress.counters.checkpoints > 0
                     || progress.estimated_share().is_some()),
             totals: !empty && !is_sheet,

@@ -17,7 +17,9 @@ pub struct RunModel<'a> {
     pub input: RunInput<'a>,
     pub rows: Rows,
     pub errors: Vec<ErrorItem<'a>>,
+    /// Doubts that the filter keeps.
     pub doubts: Vec<Doubt>,
+    pub all_doubts: Vec<Doubt>,
     /// Log lines that level and filter keep, with their numbers.
     pub log: Vec<(u64, &'a Arc<FeedLine>)>,
     pub verdict: Verdict,
@@ -34,10 +36,12 @@ impl<'a> std::ops::Deref for RunModel<'a> {
 impl<'a> RunModel<'a> {
     #[must_use]
     pub fn new(input: RunInput<'a>, ui: &RunUi) -> Self {
+        let all_doubts = synctop_core::reduce::doubts(input.progress);
         Self {
             rows: rows(&input, ui),
             errors: errors::items(&input, ui),
-            doubts: doubts::items(&input, ui),
+            doubts: doubts::items(&all_doubts, ui),
+            all_doubts,
             log: log::items(&input, ui),
             verdict: verdict(input.progress),
             input,

@@ -13,8 +13,9 @@ use synctop_core::report::not_understood;
 /// records and retries.
 pub fn draw(pen: &mut Pen, row: u16, screen: &RunInput) {
     let (progress, look) = (screen.progress, screen.look);
-    let guessed = progress.estimated_share().filter(|_| progress.coverage().is_none());
-    let bare = progress.coverage().is_none() && progress.traits().ends_with_process;
+    let covered = progress.mean_coverage();
+    let guessed = if covered.is_none() { progress.estimated_share() } else { None };
+    let bare = covered.is_none() && progress.traits().ends_with_process;
     let word = match guessed {
         Some(_) => "guess   ",
         None if bare => "",
@@ -29,10 +30,11 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &RunInput) {
         column = pen.put(column + width + 1, row, &format!("{bound}{}", percent(share)), look.strong()) + 3;
     } else if bare {
         column = 1;
-    } else if let Some(share) = shown_coverage(screen) {
+    } else if let Some((share, known)) = covered {
+        let share = if has_open_ranges(screen) { share.min(0.99) } else { share };
         bar(pen, column, row, width, share, look.good());
         column = pen.put(column + width + 1, row, &percent(share), look.strong());
-        let (known, all) = (progress.covered_streams(), progress.streams.len());
+        let all = progress.streams.len();
         if known < all {
             column = pen.put(column + 1, row, &format!("of {} known", count(known as u64)), look.dim());
         }
@@ -67,16 +69,14 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &RunInput) {
     }
 }
 
-/// Returns the coverage of the streams with known ranges, at most 0.99 while a stream has failed,
-/// runs or has ranges left.
-fn shown_coverage(screen: &RunInput) -> Option<f64> {
-    let share = screen.progress.coverage()?;
+/// True while a stream with a range has failed, runs or has ranges left.
+fn has_open_ranges(screen: &RunInput) -> bool {
     let open = |stream: &&Arc<Stream>| {
         stream.has_ranges_left()
             || (stream.details.total_range.is_some()
                 && (stream.details.failed_in.is_some() || stream.status == Status::Started))
     };
-    Some(if screen.progress.streams.iter().any(|stream| open(&stream)) { share.min(0.99) } else { share })
+    screen.progress.streams.iter().any(|stream| open(&stream))
 }
 
 /// Estimates the time left from the slowest stream at its speed since its start. The text is an

@@ -108,14 +108,16 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits) {
     let found = !screen.errors.is_empty();
     // On a low screen the streams get most rows: at least six of them.
     let low = body.height < 14;
-    let mut errors = if found && !low { errors::need(screen, width) } else { none };
+    let mut errors = if found && !low { errors::need(screen, width, body.height) } else { none };
     let mut doubts = if screen.doubts.is_empty() || low { none } else { doubts::need(screen, width) };
     let mut log = Need { least: u16::from(!low), whole: 1 };
     let mut diagnostics = none;
     match focus {
         // The rows have the causes: the errors need their title only, until there is room.
         Pane::Streams => errors.least = errors.least.min(1),
-        Pane::Errors => errors = Need { least: half.least, whole: errors::need(screen, width).whole.max(half.least) },
+        Pane::Errors => {
+            errors = Need { least: half.least, whole: errors::need(screen, width, body.height).whole.max(half.least) }
+        }
         Pane::Doubts => doubts = Need { least: half.least, whole: doubts::need(screen, width).whole.max(half.least) },
         Pane::Log => log = half,
         Pane::Diagnostics => diagnostics = half,
@@ -123,7 +125,7 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits) {
     if focus == Pane::Log || focus == Pane::Diagnostics {
         (errors, doubts) = (none, none);
     }
-    let streams = streams::need(screen, width);
+    let streams = streams::need(screen, width, body.height);
     let preview = preview::need(screen, width).filter(|_| focus == Pane::Streams || focus == Pane::Errors);
     let wanted = preview.map_or(none, |need| Need { least: 0, whole: screen.ui.sizes.preview.unwrap_or(need.whole) });
     let needs = [streams, errors, doubts, diagnostics, log];
@@ -174,7 +176,7 @@ fn two_columns(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits)
     let focus = screen.ui.focus;
     let with_doubts = !screen.doubts.is_empty() || focus == Pane::Doubts;
     let needs = [
-        errors::need(screen, right.width),
+        errors::need(screen, right.width, right.height),
         if with_doubts { doubts::need(screen, right.width) } else { none },
         log::need(screen, right.height),
     ];
@@ -196,8 +198,10 @@ fn three_columns(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHit
     left_column(pen, left, screen, hits);
     let none = Need { least: 0, whole: 0 };
     let with_doubts = !screen.doubts.is_empty() || screen.ui.focus == Pane::Doubts;
-    let needs =
-        [errors::need(screen, middle.width), if with_doubts { doubts::need(screen, middle.width) } else { none }];
+    let needs = [
+        errors::need(screen, middle.width, middle.height),
+        if with_doubts { doubts::need(screen, middle.width) } else { none },
+    ];
     let mut heights = stack(middle.height, &needs, usize::from(with_doubts));
     // Rows that no list needs show the selected error.
     let spare = middle.height.saturating_sub(needs.iter().map(|need| need.whole).fold(0, u16::saturating_add));
@@ -220,7 +224,7 @@ fn three_columns(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHit
 /// Draws the streams, and the preview in the rows that they do not need.
 fn left_column(pen: &mut Pen, area: Rect, screen: &RunFrame, hits: &mut RunHits) {
     hits.left = area;
-    let streams = streams::need(screen, area.width);
+    let streams = streams::need(screen, area.width, area.height);
     let (list, below) = match preview::need(screen, area.width) {
         None => (area, cut_bottom(area, 0).1),
         Some(need) => {

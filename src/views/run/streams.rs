@@ -6,7 +6,7 @@ use crate::views::run::state::{Column, Pane, RunFrame, RunHits, RunInput};
 use crate::views::run::stream_group::StreamGroup;
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::columns;
-use crate::views::widgets::layout::Need;
+use crate::views::widgets::layout::{Need, sum_up_to};
 use crate::views::widgets::list::{self, ListView};
 use crate::views::widgets::text;
 use ratatui::style::Style;
@@ -21,16 +21,17 @@ const NARROW: u16 = 60;
 /// Maximum lines of a cause or of a next step.
 const MAX_LINES: usize = 3;
 
-/// Number of rows whose exact height counts; further ones count as one line.
-const MEASURED: usize = 100;
-
-/// Returns the height that the pane needs: a few rows, and all rows.
-pub(crate) fn need(screen: &RunFrame, width: u16) -> Need {
-    let columns = StreamColumns::new(screen, width);
+/// Returns the height that the pane needs: a few rows, and all rows. Above `most`, the height is not
+/// exact.
+pub(crate) fn need(screen: &RunFrame, width: u16, most: u16) -> Need {
     let rows = screen.rows.rows.len();
-    let measured = (0..rows.min(MEASURED)).map(|index| height(index, screen, &columns, width)).sum::<u16>();
-    let whole = usize::from(measured) + rows.saturating_sub(MEASURED).max(usize::from(rows == 0)) + 2;
-    let whole = u16::try_from(whole).unwrap_or(u16::MAX);
+    let whole = if rows > usize::from(most) {
+        u16::try_from(rows).unwrap_or(u16::MAX)
+    } else {
+        let columns = StreamColumns::new(screen, width);
+        sum_up_to((0..rows).map(|index| height(index, screen, &columns, width)), most).max(1)
+    };
+    let whole = whole.saturating_add(2);
     Need { least: whole.min(8), whole }
 }
 

@@ -26,6 +26,19 @@ pub(crate) struct Need {
     pub whole: u16,
 }
 
+/// Returns the sum of the heights, or the first partial sum above `most`: rows that no screen shows
+/// are not measured.
+pub(crate) fn sum_up_to(heights: impl Iterator<Item = u16>, most: u16) -> u16 {
+    let mut sum: u16 = 0;
+    for height in heights {
+        sum = sum.saturating_add(height);
+        if sum > most {
+            break;
+        }
+    }
+    sum
+}
+
 /// Returns a height for each pane of a column. All get their minimum, from the first on; then all
 /// their content, from the first on; the pane at `rest` takes the remainder.
 pub(crate) fn stack(height: u16, needs: &[Need], rest: usize) -> Vec<u16> {

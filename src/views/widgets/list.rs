@@ -82,6 +82,34 @@ pub(crate) fn row_width(width: u16) -> u16 {
     width.saturating_sub(1)
 }
 
+/// Returns the lines of each card of a list: at least `least`, and more for the selected card, then
+/// for the first ones, from the lines that are left. `whole` returns the lines of all text of a card.
+pub(crate) fn card_heights(
+    least: u16,
+    cards: usize,
+    place: usize,
+    page: u16,
+    whole: impl Fn(usize) -> u16,
+) -> Vec<u16> {
+    let mut heights = vec![least; cards];
+    let all = u16::try_from(cards).unwrap_or(u16::MAX).saturating_mul(least);
+    let mut spare = page.saturating_sub(all);
+    let others = (0..cards).filter(|index| *index != place);
+    for index in std::iter::once(place).chain(others) {
+        let Some(height) = heights.get_mut(index) else { continue };
+        let whole = || whole(index).max(least);
+        if index == place && whole() <= page / 2 + 1 {
+            *height = whole();
+        } else if spare > 0 {
+            *height = whole().min(least + spare);
+        } else if index != place {
+            break;
+        }
+        spare = spare.saturating_sub(*height - least);
+    }
+    heights
+}
+
 /// Draws a list. `height` returns the lines of a row, `row` draws it.
 pub(crate) fn draw<S: ScreenTypes>(
     pen: &mut Pen,
@@ -129,6 +157,16 @@ mod tests {
     fn shown(top: usize, place: usize, rows: usize, page: u16, height: impl Fn(usize) -> u16) -> (usize, usize) {
         let window = Window::new(top, place, rows, page, height);
         (window.top, window.end())
+    }
+
+    #[test]
+    fn cards_share_the_lines_that_are_left() {
+        let whole = |index: usize| [3, 5, 4, 2].get(index).copied().unwrap_or(2);
+        assert_eq!(card_heights(2, 4, 0, 20, whole), [3, 5, 4, 2], "all fits");
+        assert_eq!(card_heights(2, 4, 0, 11, whole), [3, 4, 2, 2], "the rest of the lines is used");
+        assert_eq!(card_heights(2, 4, 1, 8, whole), [2, 5, 2, 2], "the selected one is shown whole");
+        assert_eq!(card_heights(2, 4, 1, 6, whole), [2, 2, 2, 2], "unless it takes most of the page");
+        assert_eq!(card_heights(2, 0, 0, 8, whole), [0u16; 0]);
     }
 
     #[test]

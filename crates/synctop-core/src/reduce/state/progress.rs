@@ -283,11 +283,23 @@ impl Progress {
     /// Returns the mean coverage of the streams whose total is known, 0 to 1.
     #[must_use]
     pub fn coverage(&self) -> Option<f64> {
+        Some(self.mean_coverage()?.0)
+    }
+
+    /// Returns the mean coverage, and the number of streams in it.
+    #[must_use]
+    pub fn mean_coverage(&self) -> Option<(f64, usize)> {
         let (mut sum, mut count) = (0.0, 0_u32);
         for share in self.streams.iter().filter_map(|stream| stream.coverage()) {
             (sum, count) = (sum + share, count + 1);
         }
-        (count > 0).then(|| sum / f64::from(count))
+        (count > 0).then(|| (sum / f64::from(count), count as usize))
+    }
+
+    /// True if the coverage of a stream is known.
+    #[must_use]
+    pub fn has_coverage(&self) -> bool {
+        self.streams.iter().any(|stream| stream.coverage().is_some())
     }
 
     /// True if the coverage includes all expected streams: a catalog named them, and each has a
@@ -300,7 +312,7 @@ impl Progress {
     /// Returns the number of streams in the mean coverage.
     #[must_use]
     pub fn covered_streams(&self) -> usize {
-        self.streams.iter().filter(|stream| stream.coverage().is_some()).count()
+        self.mean_coverage().map_or(0, |(_, streams)| streams)
     }
 
     /// Returns the records that the engine had counted at the start of a log that starts in the

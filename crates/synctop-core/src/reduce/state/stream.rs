@@ -530,7 +530,9 @@ impl Stream {
             None => self.details.ranges.coverage(range)?,
         };
         let whole = listed.is_none_or(|left| left == Some(0) && self.status == Status::Completed);
-        let rounded = (share * 1e4).round() / 1e4;
+        // `round` is a call of the C library.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
+        let rounded = f64::from((share * 1e4 + 0.5) as u32) / 1e4;
         Some(if whole && share >= 1.0 { 1.0 } else { rounded.min(ALMOST) })
     }
 
