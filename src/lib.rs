@@ -28,6 +28,7 @@
 
 pub mod app;
 pub mod cli;
+mod demo;
 pub mod engine;
 pub mod net;
 mod service;

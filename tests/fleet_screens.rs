@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use strum::VariantArray as _;
 use synctop::views::filter::Filter;
+use synctop::views::fleet::state::{Checklist, ChecklistStep};
 use synctop::views::fleet::{
     Armed, Confirm, FleetFrame, FleetInput, FleetModel, FleetOverlay, FleetPane, FleetSheet, FleetUi, RowKey, RunRow,
     RunRows, ServiceLink, draw,
@@ -266,8 +267,10 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
         folded.fold(*group, true);
     }
     folded.list_mut(FleetPane::Pipelines).chosen = Some(RowKey::Head(synctop_core::fleet::PipelineGroup::Ready));
-    let mut tour = FleetUi::default();
-    tour.own.tour = Some("Tour (simulated): Enter opens a run  d details  w arms, then R resumes");
+    let mut checklist = FleetUi::default();
+    checklist.own.checklist = Some(Checklist::default());
+    checklist.own.tick(ChecklistStep::Find);
+    checklist.own.tick(ChecklistStep::Fix);
     let confirm = |action, targets: &[&str], word: Option<&str>| {
         let targets = targets.iter().map(|id| (Arc::from(*id), None)).collect();
         let command = "synctop pipelines resume acct_orchid acct_pine --context production".into();
@@ -323,7 +326,7 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
         ("fleet-confirm-delete", confirm(PipelineAction::Delete, &["acct_orchid"], Some("acct_orchid"))),
         ("fleet-help", over(FleetOverlay::Help { top: 0 })),
         ("fleet-quit", over(FleetOverlay::Quit)),
-        ("fleet-tour", tour),
+        ("fleet-checklist", checklist),
     ]
 }
 

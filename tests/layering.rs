@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Layers of `synctop` from the top down, and the layers that each may use.
-const LAYERS: [(&str, &[&str]); 7] = [
-    ("cli", &["app", "views", "service", "net", "engine", "util"]),
+const LAYERS: [(&str, &[&str]); 8] = [
+    ("cli", &["app", "views", "demo", "service", "net", "engine", "util"]),
+    ("demo", &["service", "net", "engine", "util"]),
     ("app", &["views", "net", "util"]),
     ("views", &[]),
     ("service", &["engine", "net", "util"]),

@@ -23,7 +23,7 @@ mod update;
 
 pub use effect::Effect;
 pub use fleet::update::{ConfirmedAction, FleetEffect};
-pub use fleet::{FleetEnded, FleetOptions, OpenError};
+pub use fleet::{FleetEnded, FleetOptions, OpenError, SimulatedCauses};
 pub use inline::{Inline, InlineMode};
 pub use run::playback::{ReplayStart, SPEEDS};
 pub use run::screen::{Options, ScreenEnd};

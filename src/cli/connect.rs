@@ -1,7 +1,7 @@
 //! `synctop connect URL|CONTEXT` and `synctop URL`: show the fleet of a service. `synctop` without
 //! arguments: shows the demo, a service in the same process with simulated pipelines.
 
-use crate::app::{FleetEnded, FleetOptions, OpenError, Session, SizesFile};
+use crate::app::{FleetEnded, FleetOptions, OpenError, Session, SimulatedCauses, SizesFile};
 use crate::cli::args::{LookArgs, WatchArgs};
 use crate::cli::error::CommandError;
 use crate::cli::exit;
@@ -11,22 +11,20 @@ use crate::cli::screen::{need_a_terminal, resolve_look};
 use crate::cli::service::{
     background, client, configuration, open_state_db, open_state_db_in, require_writable, service_address,
 };
+use crate::demo::{DemoError, DemoPlan, history, incidents};
 use crate::net::client::actions::EFFECT_TIMEOUT;
 use crate::net::client::poller::Watcher;
 use crate::net::client::state_db::who;
-use crate::net::client::{Client, ServiceAddress, ServiceRequest, StateDb};
+use crate::net::client::{Client, ServiceAddress, StateDb};
 use crate::service::config::Config;
-use reqwest::Method;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use crate::service::registry::Service;
+use crate::service::store::DATABASE;
+use crate::util::sys::now;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use synctop_core::ResultClass;
 use synctop_core::protocol::Decoder;
-
-/// Pipelines of the demo, in TOML.
-const DEMO: &str = include_str!("../../assets/demo.toml");
 
 /// Maximum time that the service of a stored demo has to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -83,7 +81,7 @@ fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &Look
         go: Arc::new(|name| Err(OpenError::Failed(format!("there is no context {name}")))),
         who: who(),
         write: false,
-        tour: false,
+        demo: None,
         patience: EFFECT_TIMEOUT,
         sizes: SizesFile::open(look.fresh),
     }
@@ -113,12 +111,16 @@ fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
     Ok(ended.signal.map_or(0, exit::signal))
 }
 
-#[derive(Deserialize)]
-struct Demo {
-    pipelines: Vec<toml::Table>,
+/// Simulated causes of a service in this process.
+struct DemoCauses(Arc<Service>);
+
+impl SimulatedCauses for DemoCauses {
+    fn fix(&self, pipelines: &[Arc<str>]) {
+        incidents::fix(&self.0, pipelines);
+    }
 }
 
-/// Starts a service in this process with simulated pipelines of every kind and shows its fleet.
+/// Starts a service in this process with simulated pipelines and their history, and shows its fleet.
 pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError> {
     need_a_terminal("synctop summary FILE")?;
     let session = Session::new()?;
@@ -129,21 +131,29 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
         None => Some(tempfile::tempdir()?),
     };
     let folder = args.data_dir.as_deref().or(own.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
+    // The port differs between starts: a fixed URL keeps the stored errors and actions of the demo.
+    let stored_as = ServiceAddress::of_url("http://demo.localhost", None, false).map_err(CommandError::usage)?;
+    let remembered = open_state_db_in(folder, &stored_as)?;
+    let demo_failure = |error: DemoError| CommandError {
+        sentence: format!("The demo cannot start: {error}. Select another folder with --data-dir."),
+        class: ResultClass::Output,
+    };
+    let plan = DemoPlan::read().map_err(demo_failure)?;
+    if !folder.join(DATABASE).exists() {
+        runtime.block_on(history::write(&plan, folder, &remembered, now())).map_err(demo_failure)?;
+    }
     let config = Config::default();
     let begun = crate::cli::serve::start(config, ([127, 0, 0, 1], 0).into(), folder, (None, None), None);
     let (service, address, serving) = runtime.block_on(begun)?;
     let mut place = ServiceAddress::of_url(&format!("http://{address}"), None, false).map_err(CommandError::usage)?;
     place.title = Some("demo".into());
-    // The port differs between starts: a fixed URL keeps the stored errors and actions of the demo.
-    let remembered = open_state_db_in(
-        folder,
-        &ServiceAddress { url: "http://demo.localhost".parse().unwrap_or(place.url.clone()), ..place.clone() },
-    )?;
-    let asking = client(place)?;
+    let client = client(place)?;
     let served = runtime.spawn(serving);
-    runtime.block_on(create_demo_pipelines(&asking))?;
-    let watcher = start_watcher(&runtime, asking, remembered);
-    let ended = session.run_fleet(FleetOptions { tour: true, ..options(watcher, &runtime, look) });
+    let happening = runtime.spawn(incidents::run(Arc::clone(&service), Arc::clone(&client), plan.incidents));
+    let watcher = start_watcher(&runtime, client, remembered);
+    let causes = Arc::new(DemoCauses(Arc::clone(&service)));
+    let ended = session.run_fleet(FleetOptions { demo: Some(causes), ..options(watcher, &runtime, look) });
+    happening.abort();
     let code = leave(ended);
     if args.data_dir.is_some() {
         // Only a demo with --data-dir has state that has to reach a safe point.
@@ -155,33 +165,4 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
     served.abort();
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
-}
-
-/// Creates the pipelines of the demo that do not exist yet.
-async fn create_demo_pipelines(client: &Client) -> Result<(), CommandError> {
-    let demo: Demo = toml::from_str(DEMO)
-        .map_err(|error| CommandError { sentence: format!("The demo: {error}."), class: ResultClass::Bug })?;
-    let capabilities =
-        client.capabilities().await.map_err(|trouble| crate::cli::service::failure(&trouble, &client.place))?;
-    let there =
-        client.list(capabilities).await.map_err(|trouble| crate::cli::service::failure(&trouble, &client.place))?;
-    for mut table in demo.pipelines {
-        let mut take = |name: &str| table.remove(name).and_then(|it| serde_json::to_value(it).ok());
-        let (id, desired) = (take("id").unwrap_or_default(), take("desired_status"));
-        if there.iter().any(|it| it.get("id") == Some(&id)) {
-            continue;
-        }
-        let mut body = json!({
-            "id": id,
-            "source": {"type": "simulated", "simulated": serde_json::to_value(table).unwrap_or(Value::Null)},
-            "destination": {"type": "simulated"},
-        });
-        if let (Some(body), Some(desired)) = (body.as_object_mut(), desired) {
-            body.insert("desired_status".into(), desired);
-        }
-        let mut ask = ServiceRequest::of(Method::POST, &["pipelines"]).with("skip_check", "true");
-        ask.body = Some(body);
-        client.ask(ask).await.map_err(|trouble| crate::cli::service::failure(&trouble, &client.place))?;
-    }
-    Ok(())
 }

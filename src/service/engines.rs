@@ -2,7 +2,7 @@
 //! HTTP, and commands.
 
 use crate::engine::simulator::engine::{CallRequest, CallerLimits, Refused, Simulated};
-use crate::engine::simulator::scenario::{SCENARIOS, Scenario, ScenarioError};
+use crate::engine::simulator::scenario::{Fault, SCENARIOS, Scenario, ScenarioError};
 use crate::engine::tracker::wire::WireGeneration;
 use crate::net::source::engine_http::{self, CallOutcome};
 use crate::service::command::{kill_leftovers, run};
@@ -69,6 +69,8 @@ pub struct Engines {
     /// Simulated engines by pipeline, each with its configuration text; an engine keeps the state
     /// of its simulated API between calls.
     simulated: Mutex<HashMap<String, (String, Arc<Simulated>)>>,
+    /// Faults of simulated pipelines instead of those of their scenario.
+    faults: Mutex<HashMap<String, Vec<Fault>>>,
     clients: HashMap<String, (reqwest::Client, reqwest::Url)>,
 }
 
@@ -91,7 +93,7 @@ impl Engines {
                 clients.insert(name.clone(), (client, url));
             }
         }
-        Ok(Self { config, children, simulated: Mutex::default(), clients })
+        Ok(Self { config, children, simulated: Mutex::default(), faults: Mutex::default(), clients })
     }
 
     /// Returns the configuration of an engine; `None` for the simulated one and for unknown names.
@@ -166,6 +168,15 @@ impl Engines {
     /// Drops the simulated engine of a pipeline.
     pub fn forget(&self, pipeline: &str) {
         lock(&self.simulated).remove(pipeline);
+        lock(&self.faults).remove(pipeline);
+    }
+
+    /// Replaces the faults of a simulated pipeline, from its next request on.
+    pub fn set_faults(&self, pipeline: &str, faults: Vec<Fault>) {
+        if let Some((_, engine)) = lock(&self.simulated).get(pipeline) {
+            engine.set_faults(faults.clone());
+        }
+        lock(&self.faults).insert(pipeline.to_owned(), faults);
     }
 
     fn simulated(&self, pipeline: &str, source: &Value) -> Result<Arc<Simulated>, SourceConfigError> {
@@ -182,7 +193,10 @@ impl Engines {
         {
             return Ok(Arc::clone(engine));
         }
-        let (scenario, form, pace) = scenario(source)?;
+        let (mut scenario, form, pace) = scenario(source)?;
+        if let Some(faults) = lock(&self.faults).get(pipeline) {
+            scenario.faults.clone_from(faults);
+        }
         let engine = Arc::new(Simulated::new(scenario, form, pace, None));
         all.insert(pipeline.to_owned(), (text, Arc::clone(&engine)));
         Ok(engine)
@@ -282,6 +296,14 @@ impl Engines {
         }
         CallOutcome::Ended
     }
+}
+
+/// Returns the scenario of a simulated source.
+///
+/// # Errors
+/// Returns the mistake in its configuration.
+pub fn scenario_of(source: &Value) -> Result<Scenario, SourceConfigError> {
+    Ok(scenario(source)?.0)
 }
 
 /// Reads the configuration of a simulated source: scenario, protocol generation, and speed (`None`

@@ -167,7 +167,7 @@ pub enum StartError {
 
 /// Refuses a folder whose database was lost: a new one would drop the logs of all its pipelines.
 fn check_database(folder: &Path) -> Result<(), StartError> {
-    let lost = match std::fs::metadata(folder.join("synctop.db")) {
+    let lost = match std::fs::metadata(folder.join(store::DATABASE)) {
         Ok(found) if found.len() == 0 => "empty",
         Ok(_) => return Ok(()),
         Err(_) => "missing",

@@ -229,7 +229,7 @@ impl Reconciler {
                 CallResult::Canceled => "canceled".into(),
                 _ => call_progress.headline(),
             });
-            task.result = Some(result(&progress, exit.as_deref()));
+            task.result = Some(run_result(&progress, exit.as_deref()));
         } else if let CallResult::Again(wait, why) = &end {
             task.message = Some(format!("retries at {}: {why}", time::iso(after(*wait))));
         }
@@ -311,7 +311,8 @@ fn closed(progress: &Progress) -> Progress {
 }
 
 /// Returns the stored result of a run: its totals, and the exit status of a failed command.
-fn result(progress: &Progress, exit: Option<&str>) -> Value {
+#[must_use]
+pub fn run_result(progress: &Progress, exit: Option<&str>) -> Value {
     let mut all = totals(&closed(progress));
     if let Some(all) = all.as_object_mut() {
         all.insert("exit".into(), exit.into());

@@ -14,6 +14,9 @@ use std::sync::Mutex;
 use synctop_core::protocol::Millis;
 use tokio::sync::{mpsc, oneshot};
 
+/// File of the database in the data folder.
+pub const DATABASE: &str = "synctop.db";
+
 /// Schema migrations. Each runs in its own transaction and upgrades a store by one version.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE pipelines (id TEXT PRIMARY KEY, incarnation INTEGER NOT NULL UNIQUE, doc TEXT NOT NULL) STRICT;
@@ -81,7 +84,7 @@ impl Store {
     /// # Errors
     /// Returns a [`StoreError`] if it cannot be opened or has a later version.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join("synctop.db");
+        let path = folder.join(DATABASE);
         let connection = sqlite::open(&path, &MIGRATIONS)?;
         let reader =
             Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;

@@ -11,4 +11,4 @@ mod perform;
 mod screen;
 pub(crate) mod update;
 
-pub use crate::app::fleet::screen::{FleetEnded, FleetOptions, OpenError};
+pub use crate::app::fleet::screen::{FleetEnded, FleetOptions, OpenError, SimulatedCauses};

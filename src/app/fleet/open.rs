@@ -11,6 +11,7 @@ use crate::net::source::ingest::RewindData;
 use crate::net::source::sidecar::Sidecar;
 use crate::net::timeline::indexer::{self, SavedLog};
 use crate::views::fleet::FleetSheet;
+use crate::views::fleet::state::ChecklistStep;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -108,6 +109,9 @@ impl FleetScreen {
         let mut run = RunScreen::new(options, snapshots)?;
         let ended = shell.run(&mut run).await?;
         self.options.sizes.keep_run(run.ui.sizes);
+        if run.has_read_lead_up {
+            self.ui.own.tick(ChecklistStep::LeadUp);
+        }
         Ok(if matches!(ended, Flow::ExitAll(_)) { ended } else { Flow::Continue })
     }
 }

@@ -7,11 +7,13 @@ use crate::net::client::actions::{Actor, act_on_many};
 use crate::net::client::http::ClientError;
 use crate::net::client::{Client, ServiceRequest, follow};
 use crate::util::sys::now;
+use crate::views::fleet::state::ChecklistStep;
 use crate::views::fleet::{Armed, RunRow, RunRows};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Instant;
 use synctop_core::fleet::bulk::Bulk;
+use synctop_core::fleet::verify::PipelineAction;
 use synctop_core::fleet::wire::{Page, RunTotals, TaskBody, TaskState};
 use synctop_core::reduce::Outcome;
 use tokio::sync::watch;
@@ -44,6 +46,9 @@ impl FleetScreen {
                 let _ = send.send(BackgroundResult::Result(action, id, verdict)).await;
             });
             return;
+        }
+        if action == PipelineAction::Resume {
+            self.ui.own.tick(ChecklistStep::Canary);
         }
         let bulk = Bulk::new(action, targets);
         let (seen, shown) = watch::channel(bulk.clone());
@@ -79,7 +84,6 @@ impl FleetScreen {
                 format!("actions disabled{}", self.stop_unsent())
             }
         };
-        self.update_tour();
         shell.notice(&mut self.ui, text);
     }
 

@@ -14,6 +14,7 @@ use crate::net::client::poller::{Down, FleetSnapshot, Watcher};
 use crate::util::sys::now;
 use crate::views::Look;
 use crate::views::fleet::bulk::counts_text;
+use crate::views::fleet::state::{Checklist, ChecklistStep};
 use crate::views::fleet::{
     Armed, FleetFrame, FleetHits, FleetInput, FleetModel, FleetOverlay, FleetSheet, FleetTypes, FleetUi, RunRows,
     ServiceLink, draw,
@@ -52,6 +53,12 @@ pub enum OpenError {
 /// Opens the context with this name: returns the watcher of its service.
 pub type OpenContext = Arc<dyn Fn(&str) -> Result<Arc<Watcher>, OpenError> + Send + Sync>;
 
+/// Causes of the simulated errors of the demo.
+pub trait SimulatedCauses: Send + Sync {
+    /// Fixes the causes of these pipelines: their next runs succeed.
+    fn fix(&self, pipelines: &[Arc<str>]);
+}
+
 /// Content and presentation of the fleet screen.
 pub struct FleetOptions {
     pub look: Look,
@@ -70,8 +77,8 @@ pub struct FleetOptions {
     pub who: String,
     /// True if actions are enabled from the start and without a time limit.
     pub write: bool,
-    /// True if the footer suggests next steps to a new user.
-    pub tour: bool,
+    /// Simulated causes of the demo.
+    pub demo: Option<Arc<dyn SimulatedCauses>>,
     /// Maximum time until an action shows an effect.
     pub patience: Duration,
     /// Sizes of the panes, remembered between runs.
@@ -191,7 +198,7 @@ impl Screen for FleetScreen {
             argument: &argument,
             color: place.color.as_deref(),
             contexts: &self.options.contexts,
-            is_demo: place.title.is_some(),
+            is_demo: self.options.demo.is_some(),
             now: now(),
             link,
             link_text: &self.link_text,
@@ -252,7 +259,11 @@ impl Screen for FleetScreen {
             }
             FleetEffect::Acknowledge { fingerprint, note } => self.acknowledge(fingerprint, note),
             FleetEffect::Refresh => self.options.watcher.refresh(),
-            FleetEffect::HideTour => self.options.tour = false,
+            FleetEffect::FixCause(ids) => {
+                if let Some(demo) = &self.options.demo {
+                    demo.fix(&ids);
+                }
+            }
         }
         Ok(Flow::Continue)
     }
@@ -277,10 +288,12 @@ impl FleetScreen {
         options.write |= options.watcher.client.place.write;
         let (send, results) = mpsc::channel(RESULT_CAPACITY);
         let shown = seen.borrow().clone();
+        let mut ui = FleetUi { sizes: options.sizes.fleet(), ..FleetUi::default() };
+        ui.own.checklist = options.demo.as_ref().map(|_| Checklist::default());
         let mut screen = Self {
             shown,
             seen,
-            ui: FleetUi { sizes: options.sizes.fleet(), ..FleetUi::default() },
+            ui,
             armed_until: None,
             acting: Vec::new(),
             bulk: None,
@@ -305,20 +318,6 @@ impl FleetScreen {
             Some(Capabilities { events: false, .. }) => format!("no events: polling all every {seconds} s"),
             _ => format!("polling every {seconds} s"),
         };
-        self.update_tour();
-    }
-
-    /// Updates the next step that the tour suggests.
-    pub(super) fn update_tour(&mut self) {
-        if !self.options.tour {
-            return;
-        }
-        let done = self.shown.actions.iter().any(|record| record.verdict.is_some());
-        self.ui.own.tour = Some(match (done, self.armed().armed()) {
-            (true, _) => "Tour: 3 action log  2 errors (A: resolved)  h past runs.  Real service: synctop connect URL",
-            (false, true) => "Tour: R resumes the selected pipeline and verifies the result; space marks several",
-            (false, false) => "Tour (simulated): Enter opens a run  d details  w arms, then R resumes",
-        });
     }
 
     /// Closes the quit question once no action is pending.
@@ -336,6 +335,9 @@ impl FleetScreen {
         let text = format!("{}: {}", bulk.action.as_str(), counts_text(&bulk));
         self.bulk_shown = Some(bulk);
         if is_end {
+            if self.bulk_shown.as_ref().is_some_and(|bulk| bulk.counts().0 > 0) {
+                self.ui.own.tick(ChecklistStep::Verify);
+            }
             shell.notice(&mut self.ui, text);
             self.close_quit_question();
         }
@@ -346,6 +348,9 @@ impl FleetScreen {
     fn take_result(&mut self, result: BackgroundResult, shell: &mut Shell) {
         match result {
             BackgroundResult::Result(action, id, verdict) => {
+                if verdict.took_effect() {
+                    self.ui.own.tick(ChecklistStep::Verify);
+                }
                 self.acting.retain(|(known, on, _)| (*known, on) != (action, &id));
                 shell.notice(&mut self.ui, format!("{} {id}: {}", action.as_str(), verdict));
                 // A result stays in the footer three times as long as other notices.

@@ -5,13 +5,15 @@ use crate::app::fleet::confirm::{TOO_SMALL, confirm_action, targets};
 use crate::app::update::{Behavior, Effects, focus};
 use crate::views::fleet::action::FleetAction;
 use crate::views::fleet::rows::FleetRow;
+use crate::views::fleet::state::ChecklistStep;
 use crate::views::fleet::{
     Confirm, FleetHits, FleetModel, FleetOverlay, FleetPane, FleetSheet, FleetTypes, FleetUi, RowKey, RunRows, fits,
 };
 use crate::views::ui::ListModel as _;
 use std::sync::Arc;
-use synctop_core::fleet::PipelineGroup;
 use synctop_core::fleet::verify::PipelineAction;
+use synctop_core::fleet::{PipelineGroup, Watched};
+use synctop_core::format::plural;
 use tui_input::Input;
 
 /// Notice about a closed confirmation.
@@ -35,7 +37,8 @@ pub enum FleetEffect {
         note: Option<String>,
     },
     Refresh,
-    HideTour,
+    /// Fixes the simulated cause of these pipelines, in the demo.
+    FixCause(Vec<Arc<str>>),
 }
 
 /// Action that a person has confirmed.
@@ -91,6 +94,7 @@ impl Behavior for FleetTypes {
             }
             FleetAction::Stop => ui.say("no bulk action is running"),
             FleetAction::Acknowledge => return acknowledge(ui, model),
+            FleetAction::FixCause => return fix_cause(ui, model),
             FleetAction::Closed => {
                 ui.own.closed = !ui.own.closed;
                 ui.say(if ui.own.closed { "resolved errors are shown too" } else { "only open errors are shown" });
@@ -120,6 +124,9 @@ impl Behavior for FleetTypes {
         match ui.focus {
             FleetPane::Pipelines => {
                 if let Some(it) = model.chosen_pipeline(ui) {
+                    if !it.pipeline.faults.is_empty() {
+                        ui.own.tick(ChecklistStep::Find);
+                    }
                     return own(FleetEffect::OpenRun(Arc::clone(&it.pipeline.id)));
                 }
             }
@@ -166,9 +173,8 @@ impl Behavior for FleetTypes {
     fn back(ui: &mut FleetUi, _: &FleetModel<'_>) -> Effects<Self> {
         if !ui.own.marked.is_empty() {
             ui.own.marked.clear();
-        } else if ui.own.tour.is_some() && ui.focus == FleetPane::Pipelines {
-            ui.own.tour = None;
-            return own(FleetEffect::HideTour);
+        } else if ui.own.checklist.is_some() && ui.focus == FleetPane::Pipelines {
+            ui.own.checklist = None;
         } else {
             ui.focus = FleetPane::Pipelines;
         }
@@ -262,7 +268,11 @@ fn open_in_sheet(ui: &mut FleetUi, hits: &FleetHits) -> Effects<FleetTypes> {
         }
         Some(FleetSheet::Note { fingerprint, input }) => {
             let note = Some(input.value().trim().to_owned()).filter(|note| !note.is_empty());
+            let has_note = note.is_some();
             let effect = FleetEffect::Acknowledge { fingerprint: Arc::clone(fingerprint), note };
+            if has_note {
+                ui.own.tick(ChecklistStep::Note);
+            }
             ui.overlays.pop();
             ui.say("acknowledged; it closes when its pipelines succeed");
             return own(effect);
@@ -321,19 +331,44 @@ fn mark_all(ui: &mut FleetUi, model: &FleetModel) {
     }
 }
 
+/// Fixes the simulated cause of the selected error in all pipelines that have it.
+fn fix_cause(ui: &mut FleetUi, model: &FleetModel) -> Effects<FleetTypes> {
+    if !model.is_demo {
+        ui.say("only the demo has simulated causes");
+        return Vec::new();
+    }
+    let Some(fingerprint) = subject_error(ui, model) else {
+        ui.say("select a pipeline with an error first: e goes there");
+        return Vec::new();
+    };
+    let has_error = |it: &&Arc<Watched>| it.pipeline.faults.iter().any(|fault| fault.fingerprint == fingerprint);
+    let ids: Vec<_> = model.fleet.pipelines.values().filter(has_error).map(|it| Arc::clone(&it.pipeline.id)).collect();
+    if ids.is_empty() {
+        ui.say("no pipeline has this error any more");
+        return Vec::new();
+    }
+    ui.own.tick(ChecklistStep::Fix);
+    ui.say(format!("cause fixed for {}: the next run succeeds", plural(ids.len(), "pipeline")));
+    own(FleetEffect::FixCause(ids))
+}
+
+/// Returns the fingerprint of the error that is open or selected, or of the first error of the
+/// selected pipeline.
+fn subject_error(ui: &FleetUi, model: &FleetModel) -> Option<Arc<str>> {
+    match ui.sheet() {
+        Some(FleetSheet::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
+        None if ui.focus == FleetPane::Errors => model.chosen_error(ui).map(|item| Arc::clone(&item.fingerprint)),
+        _ => {
+            let known = model.fleet.pipelines.get(&model.subject(ui)?)?;
+            known.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
+        }
+    }
+}
+
 /// Opens the note of an acknowledgment for the selected error, or withdraws the acknowledgment.
 fn acknowledge(ui: &mut FleetUi, model: &FleetModel) -> Effects<FleetTypes> {
     let in_inbox = ui.overlays.is_empty() && ui.focus == FleetPane::Errors;
-    let fingerprint = match ui.sheet() {
-        Some(FleetSheet::Error { fingerprint, .. }) => Some(Arc::clone(fingerprint)),
-        _ if in_inbox => model.chosen_error(ui).map(|item| Arc::clone(&item.fingerprint)),
-        // The first error of the selected pipeline.
-        _ => model.subject(ui).and_then(|id| {
-            let known = model.fleet.pipelines.get(&id)?;
-            known.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint))
-        }),
-    };
-    let Some(fingerprint) = fingerprint else {
+    let Some(fingerprint) = subject_error(ui, model) else {
         ui.say("select an error first: 2 goes there");
         return Vec::new();
     };
@@ -368,6 +403,7 @@ fn step_trouble(ui: &mut FleetUi, model: &FleetModel, forward: bool) {
         return ui.say("no pipeline is in trouble");
     };
     ui.focus = pane;
+    ui.own.tick(ChecklistStep::Find);
     if let (Some(FleetSheet::Pipeline { id, top }), RowKey::Id(next)) = (ui.sheet_mut(), &key) {
         (*id, *top) = (Arc::clone(next), 0);
     }

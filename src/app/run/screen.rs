@@ -124,6 +124,8 @@ pub(crate) struct RunScreen {
     pub(crate) select_reached: bool,
     /// Lead-ups that were read.
     lead_ups: (mpsc::Sender<io::Result<LeadUp>>, mpsc::Receiver<io::Result<LeadUp>>),
+    /// True once a lead-up was requested.
+    pub(crate) has_read_lead_up: bool,
 }
 
 /// Event of the sources of the run screen.
@@ -279,6 +281,7 @@ impl RunScreen {
             time_travel,
             select_reached: false,
             lead_ups: mpsc::channel(LEAD_UPS),
+            has_read_lead_up: false,
         })
     }
 
@@ -314,6 +317,7 @@ impl RunScreen {
 
     /// Reads the lead-up of an instant in the background.
     fn read_lead_up(&mut self, target: Target, stream: Option<Arc<str>>) {
+        self.has_read_lead_up = true;
         let sender = self.lead_ups.0.clone();
         // A screen that has closed takes no result.
         let done = move |found| drop(sender.blocking_send(found));

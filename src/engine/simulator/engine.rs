@@ -3,7 +3,7 @@
 use crate::engine::simulator::call::{Call, CallError, Outlet, call};
 use crate::engine::simulator::list_api::Api;
 use crate::engine::simulator::rows::RowFile;
-use crate::engine::simulator::scenario::Scenario;
+use crate::engine::simulator::scenario::{Fault, Scenario};
 use crate::engine::tracker::memory::Memory;
 use crate::engine::tracker::wire::WireGeneration;
 use crate::util::sys::{lock, now};
@@ -141,6 +141,11 @@ impl Simulated {
     #[must_use]
     pub fn new(scenario: Scenario, form: WireGeneration, pace: Option<f64>, rows: Option<RowFile>) -> Self {
         Self { api: Arc::new(Mutex::new(Api::new(scenario))), form, pace, rows, clock: AtomicI64::new(0) }
+    }
+
+    /// Replaces the faults of source and destination, also for a running call.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        lock(&self.api).set_faults(faults);
     }
 
     /// Checks whether source and destination are reachable.

@@ -87,6 +87,16 @@ impl Api {
         &self.scenario
     }
 
+    /// Replaces the faults. Records that were returned before do not count for them.
+    pub fn set_faults(&mut self, mut faults: Vec<Fault>) {
+        for fault in &mut faults {
+            let before = self.returned_records(self.stream_of(fault));
+            fault.after = fault.after.map(|after| after + before);
+        }
+        self.struck = vec![0; faults.len()];
+        self.scenario.faults = faults;
+    }
+
     /// Starts a call of the engine; `number` distinguishes the calls of a run.
     pub fn begin(&mut self, number: u64) {
         self.call = number;

@@ -4,7 +4,7 @@ pub mod call;
 pub mod engine;
 pub mod generator;
 pub mod list_api;
-mod rng;
+pub(crate) mod rng;
 pub mod rows;
 pub mod scenario;
 pub mod serve;

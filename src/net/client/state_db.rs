@@ -2,7 +2,7 @@
 //! SQLite file, shared by several processes.
 
 use crate::util::sqlite::{self, StoreError};
-use crate::util::sys::{lock, now};
+use crate::util::sys::{lock, now, random_id};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::cmp::Reverse;
 use std::path::Path;
@@ -121,7 +121,7 @@ impl StateDb {
             let kept = kept.and_then(|doc| serde_json::from_str::<InboxItem>(&doc).ok());
             let mut item = InboxItem::clone(item);
             if let Some(kept) = kept.filter(|kept| !acked && kept.returns() == item.returns()) {
-                item.acked = kept.acked;
+                (item.acked, item.note) = (kept.acked, kept.note);
             }
             tx.prepare_cached("INSERT INTO inbox VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET doc = ?3")?
                 .execute(params![self.service, item.fingerprint.as_ref(), serde_json::to_string(&item)?])?;
@@ -175,6 +175,45 @@ impl StateDb {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             row,
         )?;
+        Ok(())
+    }
+
+    /// Records past actions with their results, oldest first, at their own times.
+    ///
+    /// # Errors
+    /// Returns `StoreError::Sql` if the database cannot be written.
+    pub fn import(&self, records: &[ActionRecord]) -> Result<(), StoreError> {
+        let mut connection = lock(&self.connection);
+        let tx = connection.transaction()?;
+        for record in records {
+            let id = random_id("intent");
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO actions (at, who, service, action, pipeline, intent, why, phase, state, verdict, sentence) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?;
+            let (who, service) = (&record.who, &self.service);
+            let (action, pipeline, none) = (&record.action, &record.pipeline, None::<&str>);
+            insert.execute(params![
+                record.at,
+                who,
+                service,
+                action,
+                pipeline,
+                id,
+                record.why,
+                "sent",
+                record.before,
+                none,
+                none
+            ])?;
+            if let (Some(at), Some(verdict)) = (record.ended_at, &record.verdict) {
+                let (after, sentence) = (&record.after, &record.sentence);
+                insert.execute(params![
+                    at, who, service, action, pipeline, id, none, "verdict", after, verdict, sentence
+                ])?;
+            }
+        }
+        tx.commit()?;
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub enum FleetAction {
     Acknowledge,
     /// Shows or hides resolved errors.
     Closed,
+    /// Fixes the simulated cause of the selected error, in the demo.
+    FixCause,
     Refresh,
     Contexts,
     NextTrouble,
@@ -126,6 +128,7 @@ pub const FLEET_ACTIONS: &[Row] = &[
         "Acknowledge the error, with a note; withdraw the acknowledgment",
         &["a"],
     ),
+    own(FleetAction::FixCause, HelpSection::Errors, "fix cause", "Demo: fix the simulated cause of the error", &["f"]),
     own(FleetAction::Closed, HelpSection::Errors, "closed errors", "Show resolved errors too", &["A"]),
     Row::NEXT_PANE,
     Row::PREVIOUS_PANE,

@@ -8,6 +8,7 @@
 pub mod action;
 pub mod actions;
 pub mod bulk;
+pub mod checklist;
 mod confirm;
 mod footer;
 mod header;

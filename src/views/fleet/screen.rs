@@ -10,7 +10,7 @@
 use crate::views::fleet::state::{
     Armed, FleetFrame, FleetHits, FleetOverlay, FleetPane, FleetSheet, FleetTypes, ServiceLink,
 };
-use crate::views::fleet::{actions, bulk, confirm, footer, header, inbox, legend, list, preview, sheets};
+use crate::views::fleet::{actions, bulk, checklist, confirm, footer, header, inbox, legend, list, preview, sheets};
 use crate::views::hits::{ClickTarget, Divider};
 use crate::views::widgets::canvas::{Pen, blank_hidden_characters};
 use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, stack, wall};
@@ -24,6 +24,9 @@ const TINY: (u16, u16) = (30, 6);
 
 /// Minimum width that shows errors and actions to the right of the pipelines.
 const TWO_COLUMNS: u16 = 100;
+
+/// Minimum height of the screen with the whole checklist.
+const CHECKLIST_PANE: u16 = 30;
 
 /// Minimum body height of more than the focused pane.
 const SEVERAL_PANES: u16 = 10;
@@ -89,12 +92,11 @@ fn frame(pen: &mut Pen, screen: &FleetFrame) -> Rect {
 fn draw_all(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let area = pen.area;
     let (above, foot) = cut_bottom(area, 1);
-    let tour = screen.ui.own.tour.filter(|_| area.height >= 14);
-    let (above, line) = cut_bottom(above, u16::from(tour.is_some()));
-    if let Some(tour) = tour {
-        let mut pen = pen.at(line);
-        let style = screen.look.accent();
-        pen.put(1, 0, tour, style);
+    // The panes of a large screen have room for the whole checklist.
+    let in_line = screen.ui.own.checklist.is_some() && area.height >= 14 && !has_checklist_pane(area, screen);
+    let (above, line) = cut_bottom(above, u16::from(in_line));
+    if in_line {
+        checklist::draw_line(&mut pen.at(line), screen);
     }
     let facts = header::FleetHeader::new(screen, area);
     let (top, body) = cut_top(above, facts.height());
@@ -152,6 +154,11 @@ fn waiting(pen: &mut Pen, screen: &FleetFrame) {
         }
     }
     pen.put(3, below + 1, "q leaves, c goes to another context, ? shows the keys", look.dim());
+}
+
+/// True if the whole checklist stands below the panes on the right.
+fn has_checklist_pane(area: Rect, screen: &FleetFrame) -> bool {
+    area.width >= TWO_COLUMNS && area.height >= CHECKLIST_PANE && !screen.ui.zoomed
 }
 
 fn panes(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits) {
@@ -219,6 +226,9 @@ fn two_columns(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetH
     let (left, right) = cut_right(body, body.width - width);
     let (left, rule) = cut_right(left, 1);
     hits.left = left;
+    let steps = checklist::need(screen, right.width).filter(|_| has_checklist_pane(pen.area, screen));
+    let (right, below_right) = cut_bottom(right, steps.map_or(0, |need| need.whole.min(right.height / 2)));
+    checklist::draw(&mut pen.at(below_right), screen);
     let pipelines = list::need(screen, left.width);
     let height = match preview::need(screen, left.width) {
         Some(_) if left.height >= preview::LEAST + 7 => match screen.ui.sizes.preview {

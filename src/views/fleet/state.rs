@@ -5,6 +5,7 @@ use crate::views::ui::{ScreenFrame, SheetState, Ui};
 use crate::views::widgets::theme::Look;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use strum::VariantArray as _;
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::PipelineAction;
 use synctop_core::fleet::{ActionRecord, Fleet, Inbox, PipelineGroup};
@@ -201,14 +202,58 @@ impl SheetState for FleetSheet {
     }
 }
 
+/// Step of the checklist, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::VariantArray)]
+pub enum ChecklistStep {
+    Find,
+    LeadUp,
+    Fix,
+    Canary,
+    Verify,
+    Note,
+}
+
+/// Steps that are done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checklist {
+    done: [bool; ChecklistStep::VARIANTS.len()],
+}
+
+impl Checklist {
+    pub fn tick(&mut self, step: ChecklistStep) {
+        if let Some(done) = self.done.get_mut(step as usize) {
+            *done = true;
+        }
+    }
+
+    #[must_use]
+    pub fn is_done(&self, step: ChecklistStep) -> bool {
+        self.done.get(step as usize).copied().unwrap_or(false)
+    }
+
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.done.iter().filter(|done| **done).count()
+    }
+}
+
 /// State of the fleet screen alone.
 #[derive(Debug, Clone, Default)]
 pub struct FleetUiState {
     pub marked: BTreeSet<Arc<str>>,
     /// True if resolved errors are shown too.
     pub closed: bool,
-    /// Hint of the tour of the demo.
-    pub tour: Option<&'static str>,
+    /// Checklist of the demo; `None` for other services, and once it is hidden.
+    pub checklist: Option<Checklist>,
+}
+
+impl FleetUiState {
+    /// Ticks off a step of the checklist, if it is shown.
+    pub fn tick(&mut self, step: ChecklistStep) {
+        if let Some(checklist) = &mut self.checklist {
+            checklist.tick(step);
+        }
+    }
 }
 
 /// Permission state of actions.
