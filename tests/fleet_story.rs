@@ -192,7 +192,7 @@ fn runs_open_and_return_to_the_fleet_and_deletion_requires_the_name() {
     term.keys("acct\r");
     term.wait_for("that is not acct_one");
     term.keys("acct_one\r");
-    term.wait_for("took effect: it is gone");
+    term.wait_for("took effect: deleted");
     assert_eq!(server.client().get("/pipelines/acct_one").status, 404);
     term.keys("\x1b");
     term.wait_gone("/one/");

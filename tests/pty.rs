@@ -87,7 +87,7 @@ fn followed_file_may_grow_rotate_and_be_truncated() {
     term.wait_for("eighth");
     // Removed and created again later.
     std::fs::remove_file(&path).unwrap();
-    term.wait_for("does not exist any more");
+    term.wait_for("does not exist any");
     std::thread::sleep(Duration::from_millis(600));
     append(&path, &start("ninth"));
     term.wait_for("ninth");
@@ -151,7 +151,7 @@ fn earlier_parts_of_a_followed_run_are_read_first() {
     // A file that begins a run continues none.
     std::fs::copy(fixture("wild/01-badcreds.ndjson"), &path).unwrap();
     let term = Term::start(SIZE, &[path.to_str().unwrap()]);
-    term.wait_for("Bad credentials");
+    term.wait_for("check the key");
     assert!(!term.text().contains("was read first"), "{}", term.text());
 }
 

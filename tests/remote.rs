@@ -555,7 +555,11 @@ fn pipelines_command_creates_changes_and_verifies() {
     assert!(fingerprints.len() == 3 && fingerprints.iter().all(|it| *it == fingerprints[0]), "{fingerprints:?}");
     // --dry-run prints the plan and changes nothing.
     let plan = pipelines(&["resume", "--group", "parked", "--dry-run"]);
-    assert!(code(&plan) == 0 && out(&plan).contains("1, then 2") && out(&plan).contains("acct_p3"), "{}", out(&plan));
+    assert!(
+        code(&plan) == 0 && out(&plan).contains("1 first, then 2") && out(&plan).contains("acct_p3"),
+        "{}",
+        out(&plan)
+    );
     assert!(
         server.client().get("/actions").json()["data"].as_array().unwrap().iter().all(|it| it["action"] != "update")
     );
@@ -590,7 +594,7 @@ fn pipelines_command_creates_changes_and_verifies() {
     let refused = pipelines(&["delete", "acct_p1"]);
     assert!(code(&refused) == 64 && err(&refused).contains("--yes"), "{}", err(&refused));
     let gone = pipelines(&["delete", "acct_p1", "--yes"]);
-    assert!(code(&gone) == 0 && out(&gone).contains("it is gone"), "{}{}", out(&gone), err(&gone));
+    assert!(code(&gone) == 0 && out(&gone).contains("took effect: deleted"), "{}{}", out(&gone), err(&gone));
     for (arguments, wanted) in [
         (vec!["show", "acct_p1"], 4),
         (vec!["show", ""], 64),

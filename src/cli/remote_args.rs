@@ -213,7 +213,7 @@ pub struct PollingArgs {
     /// Print errors only
     #[arg(long, short)]
     pub quiet: bool,
-    /// Polling interval [default: 15s]
+    /// Polling interval of an API without waits [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub poll_interval: Option<std::time::Duration>,
     /// Timeout [default: 600s]; then the exit code is 2 and the task may continue

@@ -188,7 +188,7 @@ impl Reconciler {
             "log",
             &json!({
                 "level": "warn",
-                "message": "the service was restarted in the middle of a call: it goes on from the last checkpoint",
+                "message": "the service was restarted in the middle of a call: it continues from the last checkpoint",
             }),
         );
         let kept = StoredState {

@@ -104,7 +104,7 @@ impl Tracker {
         self.logged.remove(&stream);
         received.pass(out);
         if late {
-            self.warn("state_after_complete", &stream, "its state goes on after it was said to be complete", out);
+            self.warn("state_after_complete", &stream, "its state changed after it was reported complete", out);
             self.announce_stream(&stream, None, out);
         }
         if confirmed {

@@ -230,7 +230,10 @@ impl Actor {
                         watcher.remove(id);
                     }
                     let verdict = watch.see(None, now());
-                    return (verdict.unwrap_or(ActionResult::Unknown("it is gone".into())), "gone".into());
+                    return (
+                        verdict.unwrap_or(ActionResult::Unknown("the pipeline was deleted".into())),
+                        "gone".into(),
+                    );
                 }
                 // A failed request says nothing about the action: keep watching.
                 Err(client_error) => match watch.observation_lost(&client_error.to_string(), now()) {

@@ -17,7 +17,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let filtered = ui.is_filtered();
     let armed = screen.armed.armed();
     let name = |action: Action<FleetAction>, binding: &'static Binding<FleetAction>| match action {
-        Action::Back if filtered && ui.overlays.is_empty() => "drop filter",
+        Action::Back if filtered && ui.overlays.is_empty() => "clear filter",
         Action::Quit if !ui.overlays.is_empty() => "close",
         Action::Own(FleetAction::Arm) if armed => "disarm",
         _ => binding.name,

@@ -28,7 +28,11 @@ impl FleetHeader {
         }
         let (why, next) = sheet_trouble(screen).unwrap_or_else(|| trouble(screen));
         let width = usize::from(area.width.saturating_sub(7)).max(8);
-        let most = if area.height < 30 { 1 } else { 2 };
+        let most = match area.height {
+            ..20 => 1,
+            20..30 => 2,
+            _ => 3,
+        };
         let lines = |text: Option<String>| {
             let mut lines = text.map(|text| wrap(&text, width)).unwrap_or_default();
             if lines.len() > most {

@@ -100,7 +100,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     if list.filter.active() {
         about = format!("{} of {open}, /{}/", all.len(), list.filter.text);
     }
-    let empty = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };
+    let empty = if list.filter.active() { "no error matches; Esc clears the filter" } else { "none" };
     let view = ListView { pane: FleetPane::Errors, title: "errors", about: &about, empty, headings: 0 };
     let page = pen.height().saturating_sub(1);
     let width = list::row_width(pen.width());

@@ -201,7 +201,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         about.push_str(&format!(" {} by {}{order}", look.glyphs.dot, ui.sort.as_str()));
     }
     let empty = if list.filter.active() {
-        "no pipeline matches; Esc drops the filter"
+        "no pipeline matches; Esc clears the filter"
     } else {
         "no pipelines; create one: synctop pipelines create FILE"
     };

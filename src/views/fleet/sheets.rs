@@ -170,8 +170,11 @@ pub(crate) fn error_facts<'a>(screen: &FleetInput<'a>, item: &InboxItem, width: 
             (_, true) => (look.glyphs.skipped, look.dim(), "the pipeline was deleted".to_owned()),
             (Some(at), _) => (look.glyphs.good, look.good(), format!("fixed {}", clock(at, Some(now)))),
             (None, false) => {
-                let back =
-                    if hit.regressed > 0 { format!(", REGRESSED {} time(s)", hit.regressed) } else { String::new() };
+                let back = match hit.regressed {
+                    0 => String::new(),
+                    1 => ", returned once after a success".to_owned(),
+                    times => format!(", returned {times} times after a success"),
+                };
                 (look.glyphs.bad, look.bad(), format!("open since {}{back}", clock(hit.since, Some(now))))
             }
         };

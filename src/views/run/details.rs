@@ -83,7 +83,7 @@ fn cause(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let group = group_of(stream, screen);
     let (glyph, style) = crate::views::run::streams::mark(group, screen);
     let since = stream.changed_at.map(|at| format!(" since {}", clock(at, now))).unwrap_or_default();
-    let settling = if stream.settling { ", its counts are still to come" } else { "" };
+    let settling = if stream.settling { ", final counts pending" } else { "" };
     sheet.fact("status", format!("{glyph} {}{since}{settling}", stream.status.as_str()), style);
     if let Some(word) = &stream.details.odd_status {
         sheet.fact("", format!("unknown status of the engine: {word}"), look.warn());

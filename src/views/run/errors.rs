@@ -124,7 +124,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     if list.filter.active() {
         about = format!("{} of {about}, /{}/", items.len(), list.filter.text);
     }
-    let empty = if list.filter.active() { "no error matches; Esc drops the filter" } else { "none" };
+    let empty = if list.filter.active() { "no error matches; Esc clears the filter" } else { "none" };
     let view = ListView { pane: Pane::Errors, title: "errors", about: &about, empty, headings: 0 };
     let page = pen.height().saturating_sub(1);
     let width = list::row_width(pen.width());

@@ -94,7 +94,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
         ],
     };
     let name = |action: Action<RunAction>, binding: &'static Binding<RunAction>| match (action, &screen.scrub) {
-        (Action::Back, _) if filtered && ui.overlays.is_empty() => "drop filter",
+        (Action::Back, _) if filtered && ui.overlays.is_empty() => "clear filter",
         (Action::Own(RunAction::Freeze), Some(scrub)) if scrub.playing => "pause",
         (Action::Own(RunAction::Freeze), Some(_)) => "play",
         (Action::Quit, _) if !ui.overlays.is_empty() => "close",

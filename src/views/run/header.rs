@@ -8,8 +8,9 @@ use crate::views::widgets::text;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::format::{age, count, rate, span};
+use synctop_core::protocol::Millis;
 use synctop_core::protocol::error_text::core;
-use synctop_core::reduce::{Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, open};
+use synctop_core::reduce::{BUCKET_MS, Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, open};
 use synctop_core::report::{Advice, describe_exit, not_understood, trouble};
 
 /// Rows that neither the stream list nor the cause uses: verdict, next step, totals, ranges,
@@ -396,7 +397,7 @@ fn totals(pen: &mut Pen, row: u16, screen: &RunInput) {
         column = pen.put(column + 3, row, "all ", look.dim());
         column = pen.put(column, row, &rate(all), look.plain());
     }
-    if column + 20 < pen.width() {
+    if column + 26 < pen.width() {
         if screen.running() && progress.timed() {
             history(pen, column + 3, row, screen);
         } else if let Some(odd) = not_understood(progress) {
@@ -408,14 +409,21 @@ fn totals(pen: &mut Pen, row: u16, screen: &RunInput) {
 fn history(pen: &mut Pen, column: u16, row: u16, screen: &RunInput) {
     let look = screen.look;
     let now = screen.now.unwrap_or(0);
-    let width = pen.width().saturating_sub(column + 14).min(30);
+    let width = pen.width().saturating_sub(column + 20).min(30);
     let values = screen.progress.counters.rate.history(width.into(), now);
-    let top = values.iter().flatten().copied().fold(0.0, f64::max);
+    // The first and the last bucket are not full.
+    let latest = screen.progress.counters.rate.per_second(TEN_SECONDS, now);
+    let top = values.iter().chain([&latest]).flatten().copied().fold(0.0, f64::max);
     if top <= 0.0 {
         return;
     }
     crate::views::widgets::bars::sparks(pen, column, row, &values, top, look.accent());
-    pen.put(column + width + 1, row, &format!("max {}", rate(top)), look.dim());
+    pen.put(
+        column + width + 1,
+        row,
+        &format!("{} max {}", age(Millis::from(width) * BUCKET_MS), rate(top)),
+        look.dim(),
+    );
 }
 
 /// Draws the status and a few numbers, for screens below the minimum size.

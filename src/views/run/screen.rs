@@ -12,6 +12,7 @@ use crate::views::run::state::{Pane, RunFrame, RunHits, RunOverlay, RunSheet, Ru
 use crate::views::run::{
     details, diagnostics, doubts, errors, footer, header, lead_up, legend, log, preview, streams, timeline, waiting,
 };
+use crate::views::ui::position;
 use crate::views::widgets::canvas::{Pen, blank_hidden_characters};
 use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, stack, wall};
 use crate::views::widgets::{help, palette};
@@ -153,7 +154,14 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits) {
         let (area, after) = cut_top(rest, height);
         rest = after;
         if which == Pane::Log && height == 1 {
-            log::last_line(&mut pen.at(area), screen, hits);
+            let label = pen.at(area).put(
+                0,
+                0,
+                &format!("{}{} log ", screen.look.glyphs.rule, position(Pane::Log) + 1),
+                screen.look.dim(),
+            );
+            let (_, line) = cut_right(area, area.width.saturating_sub(label));
+            log::last_line(&mut pen.at(line), screen, hits);
         } else {
             pane(pen, area, which, screen, hits);
         }

@@ -62,7 +62,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
         about.push_str(&format!(" {} by {}{order}", look.glyphs.dot, ui.sort.as_str()));
     }
     let empty = match (list.filter.active(), screen.running()) {
-        (true, _) => "no stream matches; Esc drops the filter",
+        (true, _) => "no stream matches; Esc clears the filter",
         (false, true) => "no streams yet",
         (false, false) => "no streams",
     };
@@ -174,7 +174,7 @@ fn stream_row(pen: &mut Pen, stream: &Stream, group: StreamGroup, columns: &Stre
     let attempt = stream.records.attempt.filter(|number| *number > 0).map(|number| format!("+{}", count(number)));
     number(pen, StreamColumn::Attempt, attempt, look.good());
     if stream.settling {
-        let words = if screen.running() { "counts to come" } else { "its counts never came" };
+        let words = if screen.running() { "final counts pending" } else { "no final counts" };
         pen.put(columns.text_start(), 0, words, look.dim());
         return;
     }

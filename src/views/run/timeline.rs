@@ -62,7 +62,7 @@ fn status_line(pen: &mut Pen, screen: &RunFrame, scrub: &Scrub) {
         parts.push(("silences skipped".into(), look.dim()));
     }
     if let Some(share) = scrub.indexing {
-        let text = if share > 0.0 { format!("indexing {:.0} %", share * 100.0) } else { "indexing".to_owned() };
+        let text = if share > 0.0 { format!("indexing {:.0}%", share * 100.0) } else { "indexing".to_owned() };
         parts.push((text, look.accent()));
     }
     if scrub.spooled {

@@ -7,6 +7,7 @@ use crate::views::widgets::text::wrap;
 use crate::views::widgets::theme::Look;
 use ratatui::style::Style;
 use std::convert::Infallible;
+use synctop_core::format::plural;
 
 /// Width of the label column.
 const LABEL: usize = 14;
@@ -99,14 +100,21 @@ impl<'a, P> Sheet<'a, P> {
         hits.overlay = (most, page);
     }
 
-    /// Draws the lines into the rectangle without a title, as many as fit.
+    /// Draws the lines into the rectangle without a title, as many as fit; a mark shows that more
+    /// follow.
     pub fn draw_lines(self, pen: &mut Pen, picture: impl Fn(&mut Pen, u16, &P)) {
         for (row, line) in (0..pen.height()).zip(&self.lines) {
+            let is_cut = row + 1 == pen.height() && self.lines.len() > usize::from(pen.height());
             match line {
                 Line::Text(parts) => {
                     let mut column = 1;
                     for (text, style) in parts {
                         column = pen.put(column, row, text, *style);
+                    }
+                    let more = format!("+{}", plural(self.lines.len() - usize::from(row) - 1, "line"));
+                    let room = pen.width().saturating_sub(column);
+                    if is_cut && usize::from(room) > more.len() + 1 {
+                        pen.put_right(pen.width().saturating_sub(1), row, &more, pen.look.dim());
                     }
                 }
                 Line::Picture(own) => picture(pen, row, own),

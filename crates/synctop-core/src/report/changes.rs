@@ -5,9 +5,16 @@ use crate::protocol::error_text::core;
 use crate::protocol::{Millis, Status, clean, time};
 use crate::reduce::{ONE_MINUTE, Outcome, Progress, Stream, outcome, standing, waiting};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Occurrence counts at which an error is reported again.
 const REPORT_AGAIN_AT: [u64; 3] = [10, 100, 1_000];
+
+/// Maximum causes of one status in a progress line.
+const MAX_CAUSES: usize = 3;
+
+/// Maximum characters of a cause in a progress line.
+const MAX_CAUSE: usize = 60;
 
 /// Interval of the progress lines, in milliseconds.
 pub const REMINDER_MS: u64 = 60_000;
@@ -131,7 +138,8 @@ impl Changes {
     }
 }
 
-/// Returns the progress line: totals, rate, streams by status and a long silence.
+/// Returns the progress line: totals, rate, streams by status with the causes of failed and retrying
+/// ones, and a long silence.
 #[must_use]
 pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
     let of = |status| progress.streams.iter().filter(|stream| stream.status == status).count();
@@ -140,16 +148,20 @@ pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
     if let Some(rate) = rate {
         text.push_str(&format!("  {rate:.0}/s"));
     }
-    for (number, word) in [
-        (of(Status::Started), "moving"),
-        (of(Status::NotStarted), "pending"),
-        (of(Status::Completed), "completed"),
-        (of(Status::Errored), "errored"),
-    ] {
+    for (number, word) in
+        [(of(Status::Started), "moving"), (of(Status::NotStarted), "pending"), (of(Status::Completed), "completed")]
+    {
         if number > 0 {
             text.push_str(&format!("  {} {word}", count(number as u64)));
         }
     }
+    let errored: Vec<_> = progress.streams.iter().filter(|stream| stream.status == Status::Errored).collect();
+    let failure = |stream: &Stream| progress.errors.get(stream.details.failed_group?).map(|it| it.message.to_string());
+    text.push_str(&with_cause(&errored, "errored", failure));
+    let retries = |stream: &&Arc<Stream>| stream.status == Status::Started && stream.details.retry.is_some();
+    let retrying: Vec<_> = progress.streams.iter().filter(retries).collect();
+    let refusal = |stream: &Stream| stream.details.retry.as_ref()?.error.as_ref().map(ToString::to_string);
+    text.push_str(&with_cause(&retrying, "retrying", refusal));
     if let Some(silent) = silent_ms.filter(|silent| *silent >= 10_000) {
         text.push_str(&format!("  no line for {}", duration(silent / 1000 * 1000)));
     }
@@ -158,6 +170,21 @@ pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
         _ => "ended",
     };
     stamped(progress.last_at, &format!("{word:<10} {text}"))
+}
+
+/// Returns number and names of streams by cause.
+fn with_cause(streams: &[&Arc<Stream>], word: &str, cause: impl Fn(&Stream) -> Option<String>) -> String {
+    if streams.is_empty() {
+        return String::new();
+    }
+    let mut causes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for stream in streams {
+        let cause = cause(stream).map(|text| format!(": {}", short(&core(&text), MAX_CAUSE))).unwrap_or_default();
+        causes.entry(cause).or_default().push(&stream.label);
+    }
+    let shown: Vec<_> = causes.iter().take(MAX_CAUSES).map(|(cause, of)| format!("{}{cause}", names(of))).collect();
+    let more = if causes.len() > MAX_CAUSES { "; ..." } else { "" };
+    format!("  {} {word} ({}{more})", count(streams.len() as u64), shown.join("; "))
 }
 
 /// Formats a line of synctop that stands among an engine's lines, with the feed's time.

@@ -21,7 +21,7 @@ impl fmt::Display for Finding {
             ),
             Self::StateAhead { kept: false, rows } => write!(
                 f,
-                "the state of an end is ahead of the last checkpoint: a client that goes on from it skips the rows \
+                "the state of an end is ahead of the last checkpoint: a client that continues from it skips the rows \
                  between them{}, which were not written",
                 about(*rows)
             ),

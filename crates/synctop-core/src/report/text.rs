@@ -71,7 +71,7 @@ fn write_stopped(progress: &Progress, unkept: bool, out: &mut String) -> std::fm
     } else if unkept {
         "it starts fresh next time: --state FILE stores its position"
     } else {
-        "start it again; it goes on from its last checkpoint"
+        "start it again; it continues from its last checkpoint"
     };
     writeln!(out, "next         {next}")
 }
