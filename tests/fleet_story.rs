@@ -370,6 +370,22 @@ fn demo_shows_a_fleet_and_leaves_no_files() {
     term.wait_for("led to it");
     term.keys("q");
     term.wait_for("demo 2/6");
+    // A past run opens at its end, on its first error.
+    term.keys("h");
+    term.wait_for("runs of acct_orchid");
+    term.wait_for("failed");
+    term.keys("\r");
+    term.wait_for("demo > acct_orchid, run");
+    term.wait_for("FAILED");
+    // Enter opens the selected error, which is one of the whole run: no stream is selected.
+    term.keys("\r");
+    term.wait_for("where it occurred");
+    term.keys("\x1b");
+    term.wait_gone("where it occurred");
+    term.keys("q");
+    term.wait_for("runs of acct_orchid");
+    term.keys("\x1b");
+    term.wait_gone("runs of acct_orchid");
     term.keys("f");
     term.wait_for("cause fixed for 3 pipelines");
     term.wait_for("demo 3/6");

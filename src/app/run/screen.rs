@@ -120,6 +120,8 @@ pub(crate) struct RunScreen {
     pub(crate) stopping: bool,
     /// Earlier view and its playback clock.
     pub(crate) time_travel: TimeTravel,
+    /// True if the first error is to be selected once the log is shown at its end.
+    pub(crate) select_first: bool,
     /// True if the error that the pending seek reaches is to be selected.
     pub(crate) select_reached: bool,
     /// Lead-ups that were read.
@@ -267,6 +269,7 @@ impl RunScreen {
         if let Some(start) = &options.replay {
             time_travel.start(start);
         }
+        let select_first = options.nested && options.replay.is_some();
         let mut ui = RunUi { sizes: options.sizes.run(), ..RunUi::default() };
         ui.own.nested = options.nested;
         Ok(Self {
@@ -279,6 +282,7 @@ impl RunScreen {
             feed_open: true,
             stopping: false,
             time_travel,
+            select_first,
             select_reached: false,
             lead_ups: mpsc::channel(LEAD_UPS),
             has_read_lead_up: false,

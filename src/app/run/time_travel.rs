@@ -5,7 +5,7 @@ use crate::app::run::update::select_error;
 use crate::app::shell::{RedrawReason, Shell};
 use crate::net::source::ingest::Snapshot;
 use crate::views::run::action::Travel;
-use crate::views::run::errors::ErrorItem;
+use crate::views::run::errors::{self, ErrorItem};
 use crate::views::run::state::RunSheet;
 use std::sync::Arc;
 use synctop_core::reduce::history::{LogPosition, Mark};
@@ -39,10 +39,26 @@ impl RunScreen {
                 self.select_newest_error();
             }
         }
+        if self.select_first && self.time_travel.view().is_some_and(|view| view.ended) {
+            self.select_first = false;
+            self.select_first_error();
+        }
         if let Some(word) = word {
             shell.notice(&mut self.ui, word);
         }
         shell.request_redraw(RedrawReason::Key);
+    }
+
+    /// Selects the first error of the list. An error of the whole run has no stream to select, so its
+    /// pane gets the focus.
+    fn select_first_error(&mut self) {
+        let progress = Arc::clone(&self.shown.progress);
+        let Some(group) = progress.errors.groups().iter().min_by_key(|group| errors::order(group)) else { return };
+        let item = ErrorItem::Error(group);
+        select_error(&mut self.ui, &item);
+        if item.stream().is_none() {
+            self.ui.focus = crate::views::Pane::Errors;
+        }
     }
 
     /// Selects the error that the last line of the view reports, and its stream.

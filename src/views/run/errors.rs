@@ -10,8 +10,8 @@ use crate::views::widgets::text;
 use ratatui::style::Style;
 use std::sync::Arc;
 use synctop_core::format::{age, clock, count, plural};
-use synctop_core::protocol::Status;
 use synctop_core::protocol::error_text::core;
+use synctop_core::protocol::{ErrorLevel, Status};
 use synctop_core::reduce::{ErrorGroup, GROUPS_KEPT, Stream, key_of};
 
 /// Maximum bytes of a message that a card shows.
@@ -60,13 +60,18 @@ impl ErrorItem<'_> {
     }
 }
 
+/// Returns the rank of an error in the pane: standing ones first, then by level and count.
+pub(crate) fn order(group: &ErrorGroup) -> (bool, ErrorLevel, std::cmp::Reverse<u64>) {
+    (!group.stands(), group.level, std::cmp::Reverse(group.count))
+}
+
 /// Returns the items of the pane that the filter keeps.
 #[must_use]
 pub fn items<'a>(input: &RunInput<'a>, ui: &RunUi) -> Vec<ErrorItem<'a>> {
     let filter = &ui.list(Pane::Errors).filter;
     let progress = input.progress;
     let mut groups: Vec<_> = progress.errors.groups().iter().collect();
-    groups.sort_by_key(|group| (!group.stands(), group.level, std::cmp::Reverse(group.count)));
+    groups.sort_by_key(|group| order(group));
     let mut retries: Vec<_> = if progress.counters.retries == 0 {
         Vec::new()
     } else {
