@@ -1,10 +1,11 @@
 //! Action log pane: action, pipeline and result of each record. The log is append-only.
 
 use crate::views::fleet::state::{FleetFrame, FleetHits, FleetInput, FleetPane, FleetUi, RowKey};
+use crate::views::ui::ListModel as _;
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::layout::Need;
 use crate::views::widgets::list::{self, ListView};
-use crate::views::widgets::text::wrap;
+use crate::views::widgets::paragraphs::Paragraphs;
 use ratatui::style::Style;
 use synctop_core::fleet::ActionRecord;
 use synctop_core::format::{age, count};
@@ -61,11 +62,13 @@ pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
 }
 
 fn height(record: &ActionRecord, screen: &FleetFrame, width: u16) -> u16 {
-    u16::try_from(1 + lines(record, screen, width).len()).unwrap_or(u16::MAX).min(MAX_LINES)
+    (1 + result_lines(record, screen, width, screen.look.plain()).height()).min(MAX_LINES)
 }
 
-fn lines(record: &ActionRecord, screen: &FleetFrame, width: u16) -> Vec<String> {
-    wrap(result_text(record, screen.now), usize::from(width.saturating_sub(4)).max(8))
+fn result_lines(record: &ActionRecord, screen: &FleetFrame, width: u16, style: Style) -> Paragraphs {
+    let mut lines = Paragraphs::new(width.saturating_sub(4));
+    lines.add(result_text(record, screen.now), style);
+    lines
 }
 
 pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
@@ -84,7 +87,10 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         headings: 0,
     };
     let width = list::row_width(pen.width());
-    let height = |index: usize| all.get(index).map_or(1, |record| height(record, screen, width));
+    let place = screen.model.place(FleetPane::Actions, list.chosen.as_ref());
+    let whole = |index: usize| all.get(index).map_or(1, |record| height(record, screen, width));
+    let heights = list::card_heights(2, all.len(), place, pen.height().saturating_sub(1), whole);
+    let height = |index: usize| heights.get(index).copied().unwrap_or(2);
     list::draw(pen, *screen, &view, hits, height, |pen, index| {
         let Some(record) = all.get(index) else { return };
         let (glyph, style) = verdict(record.verdict.as_deref(), screen);
@@ -93,8 +99,6 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         let when = format!("{} ago", age(screen.now.saturating_sub(record.at).max(0)));
         let end = pen.put_right(pen.width().saturating_sub(1), 0, &when, look.dim());
         pen.put_in(column + 1, 0, end.saturating_sub(column + 2), &record.pipeline, look.plain());
-        for (row, line) in (1..pen.height()).zip(lines(record, screen, pen.width())) {
-            pen.put(3, row, &line, style);
-        }
+        result_lines(record, screen, pen.width(), style).draw(pen, 3, 1);
     });
 }

@@ -6,6 +6,7 @@ use crate::views::widgets::bars::bar;
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::layout::Need;
 use crate::views::widgets::list::{self, ListView};
+use crate::views::widgets::paragraphs::Paragraphs;
 use crate::views::widgets::text::wrap;
 use ratatui::style::Style;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
@@ -72,10 +73,9 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
             pen.put(column + 2, 0, &text, style);
             return;
         }
-        let lines = wrap(&text, usize::from(pen.width().saturating_sub(6)).max(8));
-        for (row, line) in (1..pen.height()).zip(lines) {
-            pen.put(5, row, &line, style);
-        }
+        let mut lines = Paragraphs::new(pen.width().saturating_sub(6));
+        lines.add(&text, style);
+        lines.draw(pen, 5, 1);
     });
     // Progress: sent and verified of all, with a bar.
     let (good, bad, held) = bulk.counts();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use synctop_core::format::{age, clock, count, plural};
 use synctop_core::protocol::error_text::core;
 use synctop_core::protocol::{ErrorLevel, Status};
-use synctop_core::reduce::{ErrorGroup, GROUPS_KEPT, Stream, key_of};
+use synctop_core::reduce::{ErrorGroup, GROUPS_KEPT, Progress, Stream, key_of};
 
 /// Maximum bytes of a message that a card shows.
 const MESSAGE_SHOWN: usize = 2_000;
@@ -72,18 +72,16 @@ pub fn items<'a>(input: &RunInput<'a>, ui: &RunUi) -> Vec<ErrorItem<'a>> {
     let progress = input.progress;
     let mut groups: Vec<_> = progress.errors.groups().iter().collect();
     groups.sort_by_key(|group| order(group));
-    let mut retries: Vec<_> = if progress.counters.retries == 0 {
-        Vec::new()
-    } else {
-        progress.streams.iter().filter(|stream| is_retrying(stream)).collect()
-    };
+    let mut retries: Vec<_> = retrying(progress).collect();
     retries.sort_by_key(|stream| stream.details.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
     let all = groups.into_iter().map(ErrorItem::Error).chain(retries.into_iter().map(ErrorItem::Retry));
     all.filter(|item| !filter.active() || filter.keeps(&item.text())).collect()
 }
 
-fn is_retrying(stream: &Stream) -> bool {
-    stream.details.retry.is_some() && stream.status == Status::Started
+/// Returns the streams whose source retries a request.
+fn retrying(progress: &Progress) -> impl Iterator<Item = &Arc<Stream>> {
+    let any = if progress.counters.retries > 0 { progress.streams.iter() } else { Default::default() };
+    any.filter(|stream| stream.details.retry.is_some() && stream.status == Status::Started)
 }
 
 /// Returns the height that the pane needs: with the message of each error cut to one line, and with
@@ -119,10 +117,8 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
             count(errors.total)
         );
     }
-    let (retrying, retries) =
-        screen.progress.streams.iter().filter(|stream| is_retrying(stream)).fold((0, 0), |(n, sum), stream| {
-            (n + 1, sum + stream.details.retry.as_ref().map_or(0, |retry| retry.count))
-        });
+    let (retrying, retries) = retrying(screen.progress)
+        .fold((0, 0), |(n, sum), stream| (n + 1, sum + stream.details.retry.as_ref().map_or(0, |retry| retry.count)));
     if retrying > 0 {
         about.push_str(&format!(", {retrying} retrying {}{}", look.glyphs.times, count(retries)));
     }

@@ -34,7 +34,7 @@ enum Subject<'a> {
 fn subject<'a>(screen: &RunFrame<'_, 'a>) -> Option<Subject<'a>> {
     let progress = screen.model.input.progress;
     let of_stream = |key: &str| {
-        let at = progress.streams.iter().position(|stream| key_of(stream) == key)?;
+        let at = progress.find_key(key)?;
         Some(Subject::Stream(at, progress.streams.get(at)?))
     };
     match screen.ui.focus {

@@ -9,6 +9,9 @@ use synctop_core::protocol::Status;
 use synctop_core::reduce::Stream;
 use synctop_core::report::not_understood;
 
+/// Maximum coverage that is shown while a range is open.
+const ALMOST: f64 = 0.99;
+
 /// Draws the coverage of all ranges, the estimated time left, checkpoints, requests, committed
 /// records and retries.
 pub fn draw(pen: &mut Pen, row: u16, screen: &RunInput) {
@@ -31,7 +34,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &RunInput) {
     } else if bare {
         column = 1;
     } else if let Some((share, known)) = covered {
-        let share = if has_open_ranges(screen) { share.min(0.99) } else { share };
+        let share = if share > ALMOST && has_open_ranges(screen) { ALMOST } else { share };
         bar(pen, column, row, width, share, look.good());
         column = pen.put(column + width + 1, row, &percent(share), look.strong());
         let all = progress.streams.len();

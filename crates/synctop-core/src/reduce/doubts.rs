@@ -209,8 +209,15 @@ impl Doubts {
 #[must_use]
 pub fn doubts(progress: &Progress) -> Vec<Doubt> {
     let mut all = Doubts::default();
-    missing_rows(progress, &mut all);
-    ranges_left(progress, &mut all);
+    // One pass finds that most runs have none of these: the screen asks for each frame.
+    let is_at_risk = |stream: &Arc<Stream>| {
+        let details = &stream.details;
+        details.ahead.is_some() || stream.resumed_after_cut || details.left > 0 || stream.left_out
+    };
+    if progress.streams.iter().any(is_at_risk) {
+        missing_rows(progress, &mut all);
+        ranges_left(progress, &mut all);
+    }
     for stream in progress.streams_by_name() {
         add_stream_doubts(progress, stream, &mut all);
     }

@@ -256,7 +256,8 @@ impl Progress {
     }
 
     /// Returns the index of the stream with this key.
-    pub(crate) fn find_key(&self, key: &str) -> Option<usize> {
+    #[must_use]
+    pub fn find_key(&self, key: &str) -> Option<usize> {
         self.lookup.find_key(&self.streams, key)
     }
 
