@@ -80,7 +80,7 @@ pub fn items<'a>(input: &RunInput<'a>, ui: &RunUi) -> Vec<ErrorItem<'a>> {
 
 /// Returns the streams whose source retries a request.
 fn retrying(progress: &Progress) -> impl Iterator<Item = &Arc<Stream>> {
-    let any = if progress.counters.retries > 0 { progress.streams.iter() } else { Default::default() };
+    let any = if progress.counters.retries > 0 { progress.streams.iter() } else { std::slice::Iter::default() };
     any.filter(|stream| stream.details.retry.is_some() && stream.status == Status::Started)
 }
 
