@@ -367,7 +367,7 @@ fn demo_shows_a_fleet_and_leaves_no_files() {
     term.wait_for("what led to it");
     term.wait_for("first retry");
     term.keys("\x1b");
-    term.wait_for("led to it");
+    term.wait_gone("what led to it");
     term.keys("q");
     term.wait_for("demo 2/6");
     // A past run opens at its end, on its first error.

@@ -4,7 +4,7 @@ use crate::views::fleet::rows::FleetRow;
 use crate::views::fleet::state::{FleetColumn, FleetFrame, FleetHits, FleetPane};
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::columns::{self, ColumnSlot, ColumnSpec as Spec, fit};
-use crate::views::widgets::layout::Need;
+use crate::views::widgets::layout::{Need, sum_up_to};
 use crate::views::widgets::list::{self, ListView};
 use crate::views::widgets::text::{fit_middle, wrap, wrap_hanging};
 use crate::views::widgets::theme::Look;
@@ -53,25 +53,23 @@ impl PipelineColumns {
         let longest =
             |of: &dyn Fn(&Pipeline) -> usize| u16::try_from(all().map(of).max().unwrap_or(0)).unwrap_or(u16::MAX);
         let known = |of: &dyn Fn(&Pipeline) -> bool| all().any(of);
-        // A text that all rows share says nothing: it stands once, or not at all.
-        let differs = |of: &dyn Fn(&Pipeline) -> String| {
-            let mut texts = all().map(of);
-            let first = texts.next();
-            texts.any(|text| Some(text) != first)
-        };
+        // A route that all rows share says nothing.
+        let first = all().next();
+        let differs =
+            all().any(|it| first.is_some_and(|of| (&of.source, &of.destination) != (&it.source, &it.destination)));
         let number = |sort, title, width| Some(Spec::number(sort, title, width));
         let shown = |wanted: bool, spec: Option<Spec<FleetColumn>>| spec.filter(|_| wanted);
         let text = |sort, title, least: u16, width: u16| {
             Some(Spec { sort, title, right: false, widths: (least.min(width), width, width), vital: false })
         };
         let ids = longest(&|it| it.id.chars().count()).max(8);
-        let records = longest(&|it| it.found.records.map_or(0, |records| count(records).len()));
+        let most = all().filter_map(|it| it.found.records).max();
+        let records = u16::try_from(most.map_or(0, |most| count(most).len())).unwrap_or(u16::MAX);
         let covered = known(&|it| it.found.coverage.is_some());
         // The group says the status, unless several of one group differ or a change is due.
         let statuses = screen.fleet.pipelines.values().take(SAMPLE).any(|it| {
             !matches!(it.group(screen.now), PipelineGroup::Parked | PipelineGroup::Ready | PipelineGroup::Paused)
         });
-        let route = |it: &Pipeline| format!("{} {}", it.source, it.destination);
         let specs = [
             Some(Spec {
                 sort: Some(FleetColumn::Name),
@@ -94,12 +92,11 @@ impl PipelineColumns {
             ),
             shown(covered, number(None, "", 5)),
             shown(known(&|it| it.found.per_second.is_some()), number(Some(FleetColumn::Rate), "RATE", 7)),
+            statuses
+                .then(|| longest(&|it| status_text(it, false).chars().count()))
+                .and_then(|width| text(Some(FleetColumn::Status), "STATUS", 8, width)),
             shown(
-                statuses,
-                text(Some(FleetColumn::Status), "STATUS", 8, longest(&|it| status_text(it, false).chars().count())),
-            ),
-            shown(
-                differs(&route),
+                differs,
                 text(
                     None,
                     "FROM, TO",
@@ -154,16 +151,17 @@ const MAX_LINES: usize = 3;
 /// Height of the pane below which a cause and a next step have one line.
 const LOW: u16 = 12;
 
-/// Number of rows whose exact height counts; further ones count as one line.
-const MEASURED: usize = 100;
-
-/// Returns the height that the pane needs: a few rows, and all rows.
-pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
-    let columns = PipelineColumns::new(screen, width);
+/// Returns the height that the pane needs: a few rows, and all rows. Above `most`, the height is not
+/// exact.
+pub(crate) fn need(screen: &FleetFrame, width: u16, most: u16) -> Need {
     let rows = screen.rows.rows.len();
-    let measured = (0..rows.min(MEASURED)).map(|index| height(index, screen, &columns)).sum::<u16>();
-    let whole = usize::from(measured) + rows.saturating_sub(MEASURED).max(usize::from(rows == 0)) + 2;
-    let whole = u16::try_from(whole).unwrap_or(u16::MAX);
+    let whole = if rows > usize::from(most) {
+        u16::try_from(rows).unwrap_or(u16::MAX)
+    } else {
+        let columns = PipelineColumns::new(screen, width);
+        sum_up_to((0..rows).map(|index| height(index, screen, &columns)), most).max(1)
+    };
+    let whole = whole.saturating_add(2);
     Need { least: whole.min(8), whole }
 }
 

@@ -181,7 +181,7 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits)
         FleetPane::Pipelines => FleetPane::Errors,
         other => other,
     };
-    let need = need_of(lower, screen, body.width);
+    let need = need_of(lower, screen, body);
     let most = if focus == FleetPane::Pipelines { (body.height / 3).max(4) } else { body.height / 2 };
     let found = focus != FleetPane::Pipelines || lower == FleetPane::Bulk || !screen.errors.is_empty();
     // The rows have the causes: the errors need their title only, until there is room.
@@ -193,7 +193,7 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits)
     } else {
         Need { least: 0, whole: 0 }
     };
-    let pipelines = list::need(screen, body.width);
+    let pipelines = list::need(screen, body.width, body.height);
     let heights = stack(body.height, &[pipelines, lower_need], 0);
     let (mut upper, mut under) = (heights.first().copied().unwrap_or(0), heights.get(1).copied().unwrap_or(0));
     let mut spare = upper.saturating_sub(pipelines.whole);
@@ -210,9 +210,10 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits)
     pane(pen, lower_area, lower, screen, hits);
 }
 
-fn need_of(which: FleetPane, screen: &FleetFrame, width: u16) -> Need {
+fn need_of(which: FleetPane, screen: &FleetFrame, area: Rect) -> Need {
+    let width = area.width;
     match which {
-        FleetPane::Pipelines => list::need(screen, width),
+        FleetPane::Pipelines => list::need(screen, width, area.height),
         FleetPane::Errors => inbox::need(screen, width),
         FleetPane::Actions => actions::need(screen, width),
         FleetPane::Bulk => bulk::need(screen, width),
@@ -229,7 +230,7 @@ fn two_columns(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetH
     let steps = checklist::need(screen, right.width).filter(|_| has_checklist_pane(pen.area, screen));
     let (right, below_right) = cut_bottom(right, steps.map_or(0, |need| need.whole.min(right.height / 2)));
     checklist::draw(&mut pen.at(below_right), screen);
-    let pipelines = list::need(screen, left.width);
+    let pipelines = list::need(screen, left.width, left.height);
     let height = match preview::need(screen, left.width) {
         Some(_) if left.height >= preview::LEAST + 7 => match screen.ui.sizes.preview {
             Some(by_hand) => by_hand.clamp(preview::LEAST, left.height - 6),
