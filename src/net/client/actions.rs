@@ -18,7 +18,7 @@ use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::fleet::requests::{StartRun, UpdatePipeline};
 use synctop_core::fleet::verify::{ActionResult, ActionWatch, Baseline, PipelineAction};
 use synctop_core::fleet::{Pipeline, PipelineFault};
-use synctop_core::protocol::Millis;
+use synctop_core::protocol::{Millis, mask};
 use synctop_core::report::{Advice, Audience};
 use tokio::sync::watch;
 
@@ -103,7 +103,7 @@ impl Actor {
             who: self.who.clone(),
             action: action.as_str().into(),
             pipeline: id.to_owned(),
-            why: why.map(str::to_owned),
+            why: why.map(|why| mask::secrets(why).into_owned()),
             before: mark.to_string(),
         };
         // An action that cannot be recorded is not executed: its author would be unknown.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use synctop_core::ResultClass;
 use synctop_core::backoff::Backoff;
 use synctop_core::fleet::{ActionRecord, Fleet, Inbox, Watched};
-use synctop_core::protocol::Millis;
+use synctop_core::protocol::{Millis, mask};
 use tokio::sync::{Notify, watch};
 
 /// Default polling interval of a list without states.
@@ -211,6 +211,8 @@ impl Watcher {
     /// Toggles the acknowledgment of an error.
     pub fn acknowledge(&self, fingerprint: &str, who: &str, note: Option<&str>) {
         let mut item = None;
+        let note = note.map(mask::secrets);
+        let note = note.as_deref();
         self.take(|seen| item = Arc::make_mut(&mut seen.inbox).acknowledge(fingerprint, who, note, now()));
         self.keep(item.into_iter().collect(), true);
     }

@@ -1,8 +1,8 @@
 //! Lead-up of an error as rows: each with its instant, so that a screen can jump there.
 
-use crate::format::{age, clock, count, rate};
+use crate::format::{age, clock, count, known, rate};
 use crate::protocol::{Millis, clean};
-use crate::reduce::lead_up::{LeadEvent, LeadEventKind, LeadUp, LogInstant, RetryEvent, StreamLeadUp};
+use crate::reduce::lead_up::{HalfRecords, LeadEvent, LeadEventKind, LeadUp, LogInstant, RetryEvent, StreamLeadUp};
 
 /// Maximum number of other streams with a row of their own.
 const MAX_STREAMS: usize = 20;
@@ -140,7 +140,10 @@ fn subject_rows(stream: &StreamLeadUp, lead_up: &LeadUp, rows: &mut Vec<LeadRow>
             let text = format!("last records; {}", records_text(stream));
             rows.push(LeadRow::new(Some(last), text, if fell { RowTone::Warning } else { RowTone::Plain }));
         }
-        None => rows.push(LeadRow::new(None, "no records in this window", RowTone::Plain)),
+        None => {
+            let text = if stream.records.is_some() { "no records in this window" } else { "records unknown" };
+            rows.push(LeadRow::new(None, text, RowTone::Plain));
+        }
     }
     if let Some(error) = &lead_up.error {
         let text = format!("{}: {}", error.kind, clean::line(&error.message));
@@ -157,9 +160,13 @@ fn age_text(ms: Millis) -> String {
     before_text(ms).trim_start_matches('-').to_owned()
 }
 
+fn per_second(half: Option<HalfRecords>) -> Option<f64> {
+    half?.per_second()
+}
+
 /// True if the rate of the last 30 seconds is less than half of that before.
 fn fell(stream: &StreamLeadUp) -> bool {
-    match (stream.first_half.per_second(), stream.last_half.per_second()) {
+    match (per_second(stream.first_half), per_second(stream.last_half)) {
         (Some(first), Some(last)) => last * 2.0 < first,
         _ => false,
     }
@@ -167,8 +174,8 @@ fn fell(stream: &StreamLeadUp) -> bool {
 
 /// Formats the records of the window with the rates of its halves.
 fn records_text(stream: &StreamLeadUp) -> String {
-    let records = format!("{} in this window", count(stream.records));
-    match (stream.first_half.per_second(), stream.last_half.per_second()) {
+    let records = format!("{} in this window", known(stream.records));
+    match (per_second(stream.first_half), per_second(stream.last_half)) {
         (Some(first), Some(last)) => format!("{records}: {}, in the last 30 s {}", rate(first), rate(last)),
         (None, Some(last)) => format!("{records}: {}", rate(last)),
         _ => records,
@@ -184,7 +191,8 @@ fn other_row(stream: &StreamLeadUp) -> LeadRow {
         parts.push(plural_limits(stream.rate_limits));
     }
     parts.push(match stream.records {
-        0 => "no records".to_owned(),
+        None => "records unknown".to_owned(),
+        Some(0) => "no records".to_owned(),
         _ => format!("records {}", records_text(stream)),
     });
     let instant = stream.first_retry.map(|first| first.instant);

@@ -96,12 +96,12 @@ pub struct StreamLeadUp {
     pub checkpoints: u64,
     /// Last checkpoint before the error, also one before the window.
     pub last_checkpoint: Option<LogInstant>,
-    /// Records in the window.
-    pub records: u64,
+    /// Records in the window; `None` if the engine reports no counts.
+    pub records: Option<u64>,
     /// Records up to 30 seconds before the error.
-    pub first_half: HalfRecords,
+    pub first_half: Option<HalfRecords>,
     /// Records in the last 30 seconds.
-    pub last_half: HalfRecords,
+    pub last_half: Option<HalfRecords>,
     /// Last line in the window that added records; known for the stream of the error only.
     pub last_records: Option<LogInstant>,
     /// Status at the end of the window, such as `started`.
@@ -411,6 +411,8 @@ impl LeadUpObserver {
         let halves = covered_ms.map(|covered| (covered.saturating_sub(half), covered.min(half)));
         let (first_ms, last_ms) = halves.unwrap_or((0, 0));
         let subject = self.subject.clone();
+        // If the engine reports no counts at all, they are unknown and not zero.
+        let is_counted = progress.cumulative_records().is_some();
         let mut streams: Vec<_> = self
             .streams
             .into_iter()
@@ -418,10 +420,10 @@ impl LeadUpObserver {
             .map(|(tracked, stream)| {
                 let records = stream.records.cumulative.unwrap_or(0).max(tracked.half_records);
                 let mut found = tracked.found;
-                found.records = records - tracked.base_records.min(records);
-                found.first_half =
-                    HalfRecords { records: tracked.half_records - tracked.base_records, covered_ms: first_ms };
-                found.last_half = HalfRecords { records: records - tracked.half_records, covered_ms: last_ms };
+                let half = |records, covered_ms| is_counted.then_some(HalfRecords { records, covered_ms });
+                found.records = is_counted.then(|| records - tracked.base_records.min(records));
+                found.first_half = half(tracked.half_records - tracked.base_records, first_ms);
+                found.last_half = half(records - tracked.half_records, last_ms);
                 found.checkpoints = stream.details.checkpoints.saturating_sub(tracked.base_checkpoints);
                 found.rate_limits = stream.details.limits.0.saturating_sub(tracked.base_limits);
                 found.status = status_of(stream);
@@ -434,7 +436,7 @@ impl LeadUpObserver {
             .collect();
         let is_subject = |found: &StreamLeadUp| subject.as_ref() == Some(&found.stream);
         streams.retain(|found| {
-            is_subject(found) || found.retries + found.records + found.checkpoints + found.rate_limits > 0
+            is_subject(found) || found.retries + found.records.unwrap_or(0) + found.checkpoints + found.rate_limits > 0
         });
         streams.sort_by_key(|found| {
             (!is_subject(found), std::cmp::Reverse(found.retries), std::cmp::Reverse(found.records))
