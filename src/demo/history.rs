@@ -12,7 +12,7 @@ use crate::net::timeline::segments::SegmentName;
 use crate::service::engines::scenario_of;
 use crate::service::lifecycle::{Hold, Life, Phase};
 use crate::service::model::{CallLimits, Cursor, ParkReason, PipelineConfig, StoredPipeline, Task};
-use crate::service::registry::finished_streams;
+use crate::service::registry::{finished_streams, new_pipeline};
 use crate::service::run::run_result;
 use crate::service::run_verdict::{RunVerdict, verdict_of};
 use crate::service::secrets::KnownSecrets;
@@ -118,20 +118,12 @@ fn past_pipeline(planned: &PlannedPipeline, incarnation: u64, now: Millis) -> Re
     let scenario = scenario_of(&source).map_err(|error| DemoError::Source(planned.id.clone(), error))?;
     let last = now - Millis::from(planned.last_minutes) * MINUTE_MS;
     let mut rng = SeededRng::new(incarnation);
+    let config = PipelineConfig { source, destination: json!({"type": "simulated"}), streams: None };
     let mut stored = StoredPipeline {
-        id: planned.id.clone(),
         incarnation,
         created_at: last - Millis::from(DAYS) * DAY_MS - MINUTE_MS,
         updated_at: last,
-        revision: 1,
-        life: Life::default(),
-        config: Arc::new(PipelineConfig { source, destination: json!({"type": "simulated"}), streams: None }),
-        reason: None,
-        retry: None,
-        task: None,
-        last: None,
-        run_id: None,
-        runs: 0,
+        ..new_pipeline(planned.id.clone(), config)
     };
     let mut runs = Vec::new();
     for days in (0..=DAYS).rev() {

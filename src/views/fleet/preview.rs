@@ -58,7 +58,7 @@ pub(crate) fn need(screen: &FleetFrame, width: u16) -> Option<Need> {
 }
 
 /// Returns the height that the details of the selected error need; `None` without an error, and
-/// where the preview of the focused pane has them.
+/// if the errors pane has the focus: its preview shows the details.
 pub(crate) fn error_need(screen: &FleetFrame, width: u16) -> Option<Need> {
     if !screen.ui.sizes.previews || screen.ui.focus == FleetPane::Errors {
         return None;

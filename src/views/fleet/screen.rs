@@ -13,7 +13,7 @@ use crate::views::fleet::state::{
 use crate::views::fleet::{actions, bulk, checklist, confirm, footer, header, inbox, legend, list, preview, sheets};
 use crate::views::hits::{ClickTarget, Divider};
 use crate::views::widgets::canvas::{Pen, blank_hidden_characters};
-use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, stack, wall};
+use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, percent_of, stack, wall};
 use crate::views::widgets::text::{fit_middle, wrap};
 use crate::views::widgets::{help, palette};
 use ratatui::buffer::Buffer;
@@ -195,15 +195,14 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits)
     };
     let pipelines = list::need(screen, body.width, body.height);
     let heights = stack(body.height, &[pipelines, lower_need], 0);
-    let (mut upper, mut under) = (heights.first().copied().unwrap_or(0), heights.get(1).copied().unwrap_or(0));
-    let mut spare = upper.saturating_sub(pipelines.whole);
+    let (upper, under) = (heights.first().copied().unwrap_or(0), heights.get(1).copied().unwrap_or(0));
+    let spare = upper.saturating_sub(pipelines.whole);
     // The lower pane shows all its text before the preview gets rows.
     let more = need.whole.saturating_sub(under).min(spare) * u16::from(found);
-    (upper, under, spare) = (upper - more, under + more, spare - more);
+    let (upper, spare) = (upper - more, spare - more);
     let previewed = preview::need(screen, body.width).filter(|_| spare >= preview::LEAST).map_or(0, |_| spare);
     let (list_area, rest) = cut_top(body, upper - previewed);
     let (preview_area, lower_area) = cut_top(rest, previewed);
-    let _ = under;
     hits.left = body;
     pane(pen, list_area, FleetPane::Pipelines, screen, hits);
     draw_preview(pen, preview_area, screen, hits);
@@ -222,7 +221,7 @@ fn need_of(which: FleetPane, screen: &FleetFrame, area: Rect) -> Need {
 
 /// Draws the pipelines on the left, and errors, the bulk action and the action log on the right.
 fn two_columns(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits) {
-    let percent = |share: u16| u16::try_from(u32::from(body.width) * u32::from(share) / 100).unwrap_or(u16::MAX);
+    let percent = |share| percent_of(body.width, share);
     let width = screen.ui.sizes.left.map_or_else(|| percent(62), percent).clamp(percent(25), percent(75));
     let (left, right) = cut_right(body, body.width - width);
     let (left, rule) = cut_right(left, 1);

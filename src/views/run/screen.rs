@@ -14,7 +14,7 @@ use crate::views::run::{
 };
 use crate::views::ui::position;
 use crate::views::widgets::canvas::{Pen, blank_hidden_characters};
-use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, stack, wall};
+use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, percent_of, stack, wall};
 use crate::views::widgets::{help, palette};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -170,7 +170,7 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits) {
 
 /// Returns the width of the left column: by hand, or by need within the bounds of the layout.
 fn left_width(body: Rect, screen: &RunFrame, three: bool) -> u16 {
-    let percent = |share: u16| u16::try_from(u32::from(body.width) * u32::from(share) / 100).unwrap_or(u16::MAX);
+    let percent = |share| percent_of(body.width, share);
     let by_hand = screen.ui.sizes.left.map(percent);
     let standard = if three { percent(44) } else { percent(60) };
     by_hand.unwrap_or(standard).clamp(percent(25), percent(75))

@@ -19,6 +19,11 @@ pub(crate) fn cut_right(area: Rect, width: u16) -> (Rect, Rect) {
     (left, Rect { x: area.x + left.width, width, ..area })
 }
 
+/// Returns a share of a width, in percent.
+pub(crate) fn percent_of(width: u16, share: u16) -> u16 {
+    u16::try_from(u32::from(width) * u32::from(share) / 100).unwrap_or(u16::MAX)
+}
+
 /// Height that a pane needs: its minimum, and that of all its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Need {

@@ -134,16 +134,12 @@ fn subject_rows(stream: &StreamLeadUp, lead_up: &LeadUp, rows: &mut Vec<LeadRow>
         }
         None => rows.push(LeadRow::new(None, "no checkpoint so far", RowTone::Plain)),
     }
-    match stream.last_records {
-        Some(last) => {
-            let fell = fell(stream);
-            let text = format!("last records; {}", records_text(stream));
-            rows.push(LeadRow::new(Some(last), text, if fell { RowTone::Warning } else { RowTone::Plain }));
-        }
-        None => {
-            let text = if stream.records.is_some() { "no records in this window" } else { "records unknown" };
-            rows.push(LeadRow::new(None, text, RowTone::Plain));
-        }
+    if let Some(last) = stream.last_records {
+        let text = format!("last records; {}", records_text(stream));
+        rows.push(LeadRow::new(Some(last), text, if fell(stream) { RowTone::Warning } else { RowTone::Plain }));
+    } else {
+        let text = if stream.records.is_some() { "no records in this window" } else { "records unknown" };
+        rows.push(LeadRow::new(None, text, RowTone::Plain));
     }
     if let Some(error) = &lead_up.error {
         let text = format!("{}: {}", error.kind, clean::line(&error.message));
