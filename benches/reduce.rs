@@ -1,7 +1,8 @@
 //! Time to decode and reduce logs of several kinds: `cargo bench --bench reduce`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench")]
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput};
 use std::io::Read;

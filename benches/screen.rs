@@ -78,7 +78,7 @@ fn history() -> History {
         ingest.push(report(second).as_bytes());
     }
     ingest.finish(None);
-    past.history.lock().unwrap().clone()
+    past.history.lock().clone()
 }
 
 fn input<'a>(progress: &'a Progress, look: &'a Look, history: &'a History) -> RunInput<'a> {

@@ -9,8 +9,9 @@
     reason = "a bench"
 )]
 
+use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use synctop::engine::simulator::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::WireGeneration;
@@ -68,7 +69,7 @@ fn main() {
     indexer.run(vec![SavedLog::open(&path).unwrap()], Sidecar::default(), &Decoder::default()).unwrap();
     let took = began.elapsed();
     let (end, keys, size, bins) = {
-        let history = history.lock().unwrap();
+        let history = history.lock();
         (history.end(), history.keys().len(), history.size(), history.bins().len())
     };
     let streams = indexer.progress.streams.len();

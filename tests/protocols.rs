@@ -5,10 +5,11 @@
 mod common;
 
 use common::{Run, corpus_root, fixture_root, logs_of_tools, open_after, reduced, runs, unpack};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use synctop::net::timeline::byte_store::ByteStore;
 use synctop::net::timeline::indexer::{Indexer, SavedLog};
 use synctop::net::timeline::seek::Seeker;

@@ -5,10 +5,11 @@
 mod common;
 
 use common::{corpus, fixtures, open_after, reduced, unpack};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use strum::VariantArray as _;
 use synctop::engine::simulator::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::WireGeneration;
@@ -19,6 +20,7 @@ use synctop::net::source::ingest::spawn_ingest;
 use synctop::net::source::sidecar::Sidecar;
 use synctop::net::timeline::byte_store::ByteStore;
 use synctop::net::timeline::indexer::{Indexer, SavedLog};
+use synctop::net::timeline::keep::SharedHistory;
 use synctop::net::timeline::seek::{Seeker, Step};
 use synctop_core::protocol::{Decoder, Line, LineEnd};
 use synctop_core::reduce::history::{History, LogPosition, Mark};
@@ -26,7 +28,7 @@ use synctop_core::reduce::{Batch, EncodedSnapshot, Progress, Target, outcome};
 use synctop_core::report::summary;
 
 /// Indexes a log with a snapshot every `spacing` bytes.
-fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, Arc<Mutex<History>>, Progress) {
+fn indexed(paths: &[PathBuf], spacing: u64) -> (Seeker, SharedHistory, Progress) {
     let store = Arc::new(ByteStore::default());
     let history = Arc::new(Mutex::new(History::with_spacing(spacing)));
     let mut indexer = Indexer::new(Arc::clone(&store), Arc::clone(&history));
@@ -143,7 +145,7 @@ fn seek_to_lines_times_and_marks_is_exact() {
             seeker.go(Target::Line(line as u64)).unwrap();
             assert_eq!(at(&seeker), behind[line].0);
         }
-        let (first, last) = history.lock().unwrap().span().unwrap();
+        let (first, last) = history.lock().span().unwrap();
         for share in [99, 1, 50, 30, 80, 0, 100] {
             let time = first + (last - first) * share / 100;
             seeker.go(Target::Time(time)).unwrap();
@@ -279,7 +281,7 @@ fn silences_are_the_same_for_indexed_and_live_logs() {
     let mut live = synctop::net::source::ingest::Ingest::new(Decoder::default()).with_rewind_data(past.clone());
     live.push(log.as_bytes());
     for history in [history, past.history] {
-        let history = history.lock().unwrap();
+        let history = history.lock();
         let gaps: Vec<_> =
             history.gaps().iter().map(|gap| (gap.from - 1_763_625_600_000, gap.to - 1_763_625_600_000)).collect();
         assert_eq!(gaps, [(119_000, 420_000)]);

@@ -57,7 +57,7 @@ fn history_of(log: &[u8]) -> History {
     let mut ingest = Ingest::new(Decoder::default()).with_rewind_data(past.clone());
     ingest.push(log);
     ingest.finish(None);
-    past.history.lock().unwrap().clone()
+    past.history.lock().clone()
 }
 
 const SIZES: [(u16, u16); 3] = [(40, 12), (80, 24), (120, 40)];

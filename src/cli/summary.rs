@@ -12,7 +12,6 @@ use crate::net::source::sidecar::Sidecar;
 use crate::net::timeline::byte_store::ByteStore;
 use crate::net::timeline::indexer::{Indexer, SavedLog, read};
 use crate::net::timeline::seek::Seeker;
-use crate::util::sys::lock;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use synctop_core::ResultClass;
@@ -123,7 +122,7 @@ fn seeker_at(
     let past = RewindData { store: Arc::new(ByteStore::default()), ..RewindData::default() };
     let mut indexer = Indexer::new(Arc::clone(&past.store), Arc::clone(&past.history));
     let read = indexer.run(logs, sidecar_files, decoder);
-    let place = target(text, &lock(&past.history), LogPosition::default());
+    let place = target(text, &past.history.lock(), LogPosition::default());
     let place = place.map_err(|why| CommandError::usage(format!("{flag} {text}: {why}")))?;
     Ok((Seeker::new(past.store, past.history, *decoder), place, read, indexer.progress))
 }

@@ -1,12 +1,13 @@
 //! Playback clock for earlier instants of a feed or log: play, step, seek. A replay and a rewound
 //! feed have a clock; a live view has none.
 
+use crate::net::timeline::keep::SharedHistory;
 use crate::net::timeline::rewind::{Request, Rewind, View};
 use crate::net::timeline::seek::Step;
-use crate::util::sys::lock;
 use crate::views::Scrub;
 use crate::views::run::action::Travel;
-use std::sync::{Arc, Mutex, MutexGuard};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use synctop_core::protocol::Millis;
 use synctop_core::reduce::history::{GAP_MS, History, LogPosition};
@@ -97,10 +98,10 @@ impl TimeTravel {
     }
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
-        lock(&self.rewind.history)
+        self.rewind.history.lock()
     }
 
-    pub(crate) fn shared(&self) -> Arc<Mutex<History>> {
+    pub(crate) fn shared(&self) -> SharedHistory {
         Arc::clone(&self.rewind.history)
     }
 
@@ -320,7 +321,7 @@ impl TimeTravel {
         let here = LogPosition::of(&view.progress);
         let speed = SPEEDS.get(self.speed).copied().unwrap_or(1.0);
         let (end, first_at, gap) = {
-            let history = lock(&self.rewind.history);
+            let history = self.rewind.history.lock();
             let clock = anchor.at.or(view.at);
             let gap = clock.filter(|_| self.skip).and_then(|at| history.gap_at(at));
             if history.end().lines == 0 && !history.complete {

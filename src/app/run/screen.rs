@@ -11,7 +11,6 @@ use crate::app::term::terminal_session::TerminalSession;
 use crate::net::source::child::Engine;
 use crate::net::source::ingest::{RewindData, Snapshot};
 use crate::net::timeline::rewind::Rewind;
-use crate::util::sys::lock;
 use crate::views::run::state::{LeadUpState, RunFrame, RunHits, RunSheet, RunTypes};
 use crate::views::{Look, RunInput, RunModel, RunUi, draw};
 use ratatui::buffer::Buffer;
@@ -148,7 +147,7 @@ impl Screen for RunScreen {
 
     fn with_model<R>(&self, ui: &mut RunUi, look: &Look, see: impl FnOnce(&mut RunUi, &RunModel<'_>) -> R) -> R {
         let history = self.time_travel.shared();
-        let history = lock(&history);
+        let history = history.lock();
         let speed = self.time_travel.speed_words();
         let latest = Arc::clone(&self.snapshots.borrow().progress);
         let scrub = self.time_travel.scrub(&history, &speed, &latest, self.options.size);

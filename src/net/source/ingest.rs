@@ -3,8 +3,9 @@
 
 use crate::net::source::event::{Event, FileOrigin};
 use crate::net::timeline::byte_store::{ByteStore, SideEvent};
-use crate::util::sys::lock;
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use crate::net::timeline::keep::SharedHistory;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 use synctop_core::protocol::Decoder;
 use synctop_core::protocol::catalog::Catalog;
@@ -26,7 +27,7 @@ pub struct Ingest {
 #[derive(Debug, Clone)]
 pub struct RewindData {
     pub store: Arc<ByteStore>,
-    pub history: Arc<Mutex<History>>,
+    pub history: SharedHistory,
 }
 
 impl Default for RewindData {
@@ -37,7 +38,7 @@ impl Default for RewindData {
 
 impl RewindData {
     fn history(&self) -> MutexGuard<'_, History> {
-        lock(&self.history)
+        self.history.lock()
     }
 }
 
@@ -80,6 +81,7 @@ impl Ingest {
         reducer.push_with(bytes, |progress| {
             if let Some(history) = &mut history {
                 history.note(progress, false);
+                MutexGuard::bump(history);
             }
         });
         let progress = &reducer.progress;

@@ -8,16 +8,16 @@ use crate::net::source::pipe;
 use crate::net::source::sidecar::Sidecar;
 use crate::net::timeline::byte_store::{ByteStore, SideEvent, Spooling};
 use crate::net::timeline::chunks::Chunks;
+use crate::net::timeline::keep::SharedHistory;
 use crate::net::timeline::parallel::{self, Sink};
 use crate::net::timeline::segments::is_continuation;
-use crate::util::sys::lock;
+use parking_lot::MutexGuard;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use synctop_core::protocol::Decoder;
-use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Batch, Link, Progress};
 use tokio::sync::watch;
 
@@ -142,7 +142,7 @@ fn reduce_all(logs: Vec<SavedLog>, sink: &mut LogWithSidecar, decoder: &Decoder)
 pub struct Indexer {
     pub progress: Progress,
     store: Arc<ByteStore>,
-    history: Arc<Mutex<History>>,
+    history: SharedHistory,
     /// Sender of progress snapshots, and the time of the last one.
     watch: Option<(watch::Sender<Snapshot>, Instant)>,
     /// True once a failure of the store was reported.
@@ -186,7 +186,7 @@ impl Sink for Indexer {
     fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
         let due;
         {
-            let mut history = lock(&self.history);
+            let mut history = self.history.lock();
             let Self { store, sidecar_data, progress, .. } = self;
             progress.apply_batch_with(batch, decoder, |progress, run| {
                 while let Some(line) = sidecar_data.stderr.due(progress) {
@@ -196,6 +196,7 @@ impl Sink for Indexer {
                     store.side(progress.input.bytes, side);
                 }
                 history.note(progress, run);
+                MutexGuard::bump(&mut history);
             });
             due = history.due(&self.progress);
         }
@@ -212,7 +213,7 @@ impl Sink for Indexer {
 
 impl Indexer {
     #[must_use]
-    pub fn new(store: Arc<ByteStore>, history: Arc<Mutex<History>>) -> Self {
+    pub fn new(store: Arc<ByteStore>, history: SharedHistory) -> Self {
         Self {
             progress: Progress::default(),
             store,
@@ -260,7 +261,7 @@ impl Indexer {
         }
         self.sidecar_data = sidecar_data;
         let size: u64 = logs.iter().filter(|log| log.in_place()).filter_map(SavedLog::size).sum();
-        lock(&self.history).expect(size);
+        self.history.lock().expect(size);
         let mut before: Option<String> = None;
         for log in logs {
             if before.is_some_and(|before| !is_continuation(before.as_ref(), log.name.as_ref())) {
@@ -280,8 +281,8 @@ impl Indexer {
             self.side(SideEvent::Stderr(line));
         }
         let exit = self.sidecar_data.exit;
-        lock(&self.history).note(&self.progress, false);
-        lock(&self.history).finish(&self.progress, exit);
+        self.history.lock().note(&self.progress, false);
+        self.history.lock().finish(&self.progress, exit);
         self.progress.close(exit);
         self.show(true);
         result

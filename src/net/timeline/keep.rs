@@ -1,16 +1,20 @@
 //! Snapshots of the progress for rewinding.
 
-use crate::util::sys::lock;
-use std::sync::Mutex;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use synctop_core::reduce::history::History;
 use synctop_core::reduce::{EncodedSnapshot, Progress};
+
+/// Rewind index that a reducing thread grows and the screen reads. The lock can be handed to a
+/// waiting thread between two lines: a feed that never pauses must not keep the screen waiting.
+pub type SharedHistory = Arc<Mutex<History>>;
 
 /// Stores a snapshot of the progress in the history for rewinding. The snapshot is encoded without
 /// holding the lock.
 pub(crate) fn keep_snapshot(history: &Mutex<History>, progress: &Progress, sides: usize) {
-    let base = lock(history).base();
+    let base = history.lock().base();
     let base = base.as_ref().map(|(progress, packed)| (progress, packed));
     if let Some(packed) = EncodedSnapshot::new(progress, base) {
-        lock(history).keep(progress, packed, sides);
+        history.lock().keep(progress, packed, sides);
     }
 }

@@ -1,12 +1,11 @@
 //! Seek thread: computes the progress at other instants while the screen and the feed continue.
 
 use crate::net::timeline::byte_store::ByteStore;
+use crate::net::timeline::keep::SharedHistory;
 use crate::net::timeline::seek::{Seeker, Step};
-use crate::util::sys::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use synctop_core::protocol::{Decoder, Millis, time};
-use synctop_core::reduce::history::History;
 use synctop_core::reduce::lead_up::LeadUp;
 use synctop_core::reduce::{Progress, Target};
 use tokio::sync::watch;
@@ -43,7 +42,7 @@ pub struct Rewind {
     requests: mpsc::SyncSender<(u64, Request)>,
     sent: u64,
     pub views: watch::Receiver<View>,
-    pub history: Arc<Mutex<History>>,
+    pub history: SharedHistory,
     pub store: Arc<ByteStore>,
     decoder: Decoder,
 }
@@ -53,7 +52,7 @@ impl Rewind {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub fn spawn(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> std::io::Result<Self> {
+    pub fn spawn(store: Arc<ByteStore>, history: SharedHistory, decoder: Decoder) -> std::io::Result<Self> {
         let (requests, wanted) = mpsc::sync_channel(MAX_PENDING);
         let (sender, views) = watch::channel(View::default());
         let seeker = Seeker::new(Arc::clone(&store), Arc::clone(&history), decoder);
@@ -95,7 +94,7 @@ impl Rewind {
 
 fn run(
     mut seeker: Seeker,
-    history: &Mutex<History>,
+    history: &SharedHistory,
     wanted: &mpsc::Receiver<(u64, Request)>,
     views: &watch::Sender<View>,
 ) {
@@ -125,7 +124,7 @@ fn run(
         let progress = seeker.progress();
         let before = views.borrow().clone();
         let (end, complete, span, exit) = {
-            let history = lock(history);
+            let history = history.lock();
             (history.end(), history.complete, history.span(), history.exit)
         };
         if let Err(error) = went {

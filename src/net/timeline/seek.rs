@@ -2,11 +2,12 @@
 
 use crate::net::timeline::byte_store::ByteStore;
 use crate::net::timeline::chunks::{Chunk, Chunks};
+use crate::net::timeline::keep::SharedHistory;
 use crate::net::timeline::parallel;
-use crate::util::sys::lock;
 use memchr::memchr;
+use parking_lot::MutexGuard;
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use synctop_core::protocol::{Decoder, Line, LineEnd};
 use synctop_core::reduce::history::{History, LogPosition, Mark};
 use synctop_core::reduce::lead_up::{self, LeadUp, LeadUpObserver};
@@ -27,7 +28,7 @@ pub enum Step {
 /// Progress at one place of a log, and its moves to other places.
 pub struct Seeker {
     store: Arc<ByteStore>,
-    history: Arc<Mutex<History>>,
+    history: SharedHistory,
     decoder: Decoder,
     progress: Progress,
     /// Number of side events of the store that `progress` contains.
@@ -53,13 +54,13 @@ enum Until {
 impl Seeker {
     /// Creates a seeker at the start of the log.
     #[must_use]
-    pub fn new(store: Arc<ByteStore>, history: Arc<Mutex<History>>, decoder: Decoder) -> Self {
+    pub fn new(store: Arc<ByteStore>, history: SharedHistory, decoder: Decoder) -> Self {
         let progress = store.initial_progress(&decoder);
         Self { store, history, decoder, progress, sides: 0, short: false, observer: None }
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
-        lock(&self.history)
+        self.history.lock()
     }
 
     /// Returns the progress at the current place.

@@ -52,9 +52,12 @@ pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
     }
     let sign = stream.last_sign_at.max(stream.started_at)?;
     let until = stream.details.retry.as_ref().map_or(sign, |retry| retry.until.max(sign));
+    // Most streams are within the floor: their gaps need no look.
+    if now.saturating_sub(until) <= FLOOR_MS {
+        return None;
+    }
     let threshold = FLOOR_MS.max(3 * stream.details.gaps.quantile(0.95).unwrap_or(0));
-    (now - until.min(now) > threshold)
-        .then(|| Stall { silent_ms: now - sign, usual_ms: stream.details.gaps.quantile(0.5) })
+    (now - until > threshold).then(|| Stall { silent_ms: now - sign, usual_ms: stream.details.gaps.quantile(0.5) })
 }
 
 #[cfg(test)]
