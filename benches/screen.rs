@@ -13,6 +13,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Read;
@@ -24,6 +25,7 @@ use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Reducer;
 use synctop_core::reduce::history::History;
 use synctop_core::reduce::{Link, Progress};
+use synctop_core::report::Assessment;
 
 const STREAMS: usize = 5_000;
 const AREA: Rect = Rect { x: 0, y: 0, width: 200, height: 50 };
@@ -97,10 +99,19 @@ fn input<'a>(progress: &'a Progress, look: &'a Look, history: &'a History) -> Ru
     }
 }
 
-/// Draws one frame as the program does: all cells, the difference to the last frame, its bytes.
-fn frame(input: RunInput, ui: &Ui, shown: &mut Buffer, next: &mut Buffer, out: &mut Vec<u8>) {
+/// Draws one frame as the program does: all cells, the difference to the last frame, its bytes. A
+/// state without an assessment is new and assessed first.
+fn frame(
+    input: RunInput,
+    assessment: Option<&Assessment>,
+    ui: &Ui,
+    shown: &mut Buffer,
+    next: &mut Buffer,
+    out: &mut Vec<u8>,
+) {
     next.reset();
-    let model = RunModel::new(input, ui);
+    let assessment = assessment.map_or_else(|| Cow::Owned(Assessment::of(input.progress)), Cow::Borrowed);
+    let model = RunModel::assessed(input, assessment, ui);
     black_box(draw(next, AREA, &RunFrame { model: &model, ui }));
     out.clear();
     CrosstermBackend::new(&mut *out).draw(shown.diff(next).into_iter()).unwrap();
@@ -117,19 +128,27 @@ fn frames(c: &mut Criterion) {
     let mut group = c.benchmark_group("frame 200x50, 5000 streams");
     let (mut shown, mut next, mut out) = (Buffer::empty(AREA), Buffer::empty(AREA), Vec::new());
     let plain = Ui::default();
+    let assessment = Assessment::of(&before);
     group.bench_function("nothing changed", |b| {
-        b.iter(|| frame(input(&before, &look, &history), &plain, &mut shown, &mut next, &mut out));
+        b.iter(|| frame(input(&before, &look, &history), Some(&assessment), &plain, &mut shown, &mut next, &mut out));
     });
     let mut turn = false;
     group.bench_function("every count changed", |b| {
         b.iter(|| {
             turn = !turn;
-            frame(input(if turn { &after } else { &before }, &look, &history), &plain, &mut shown, &mut next, &mut out);
+            frame(
+                input(if turn { &after } else { &before }, &look, &history),
+                None,
+                &plain,
+                &mut shown,
+                &mut next,
+                &mut out,
+            );
         });
     });
     let sorted = Ui { sort: Column::Records, ..Ui::default() };
     group.bench_function("sorted by records", |b| {
-        b.iter(|| frame(input(&before, &look, &history), &sorted, &mut shown, &mut next, &mut out));
+        b.iter(|| frame(input(&before, &look, &history), Some(&assessment), &sorted, &mut shown, &mut next, &mut out));
     });
     group.bench_function("snapshot (clone of all streams' handles)", |b| b.iter(|| black_box(before.clone())));
     group.finish();

@@ -216,7 +216,7 @@ fn exit_status_of_the_child_decides_the_outcome() {
     let feed = fixture("stripe-trace/10-kill9-pipeline_sync.ndjson.zst");
     let script = format!("echo 'retry 1 of 5' >&2; zstdcat {feed}; kill -9 $$");
     let mut term = Term::start(SIZE, &["run", "--", "sh", "-c", &script]);
-    term.wait_for("ENDED killed by 9");
+    term.wait_for("ENDED killed by SIGKILL");
     term.wait_for("TRUNCATED");
     term.keys("5");
     term.wait_for("retry 1 of 5");
@@ -309,7 +309,7 @@ fn a_child_that_ignores_term_is_killed_after_the_grace_time() {
     term.keys("y");
     assert_eq!(term.exit_code(), 128 + 9);
     assert!(term.is_restored());
-    assert!(term.text().contains("STOPPED BY YOU  (killed by 9)"), "{}", term.text());
+    assert!(term.text().contains("STOPPED BY YOU  (killed by SIGKILL)"), "{}", term.text());
 }
 
 #[test]

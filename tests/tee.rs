@@ -272,7 +272,7 @@ fn each_change_is_reported_once_and_reminders_show_the_state() {
     }
     let midway = common::open_after(&log, log.len() / 2);
     let said = reminder(&midway, Some(73_000));
-    assert!(said.contains("syncing") && said.contains("moving") && said.contains("no line for 01:13"), "{said}");
+    assert!(said.contains("syncing") && said.contains(" started") && said.contains("no line for 01:13"), "{said}");
     assert!(!reminder(&midway, Some(900)).contains("no line"));
     // Failed and retrying streams have their names and a cause.
     assert!(said.contains(" errored (") && said.contains(" retrying ("), "{said}");

@@ -145,6 +145,17 @@ pub const fn bind<O>(
     Binding { action, section, name, does, keys }
 }
 
+/// Creates a row of a screen's own action.
+pub const fn own<O: Copy>(
+    action: O,
+    section: HelpSection,
+    name: &'static str,
+    does: &'static str,
+    keys: &'static [&'static str],
+) -> Binding<O> {
+    bind(Action::Own(action), section, name, does, keys)
+}
+
 /// Actions with the same meaning on every screen.
 impl<O> Binding<O> {
     pub const HELP: Self = bind(Action::Help, HelpSection::Screen, "help", "Show all keys and marks", &["?", "f1"]);

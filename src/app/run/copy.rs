@@ -29,7 +29,7 @@ pub(crate) fn copy(ui: &RunUi, model: &RunModel) -> Option<(String, &'static str
             ErrorItem::Retry(stream) => Some((stream_text(model, &key_of(stream))?, "the stream")),
         },
         Pane::Doubts => {
-            let text: Vec<_> = model.doubts.iter().map(|doubt| format!("{} {}", doubt.kind, doubt)).collect();
+            let text: Vec<_> = model.doubts().map(|doubt| format!("{} {}", doubt.kind, doubt)).collect();
             Some((text.join("\n"), "the doubts")).filter(|(text, _)| !text.is_empty())
         }
         Pane::Log => {

@@ -2,6 +2,7 @@
 
 use crate::app::diagnostics;
 use crate::app::run::playback::{ReplayStart, TimeTravel};
+use crate::app::run::shown::Shown;
 use crate::app::run::update::RunEffect;
 use crate::app::session::Session;
 use crate::app::shell::{Flow, RedrawReason, Screen, Shell};
@@ -15,6 +16,7 @@ use crate::views::run::state::{LeadUpState, RunFrame, RunHits, RunSheet, RunType
 use crate::views::{Look, RunInput, RunModel, RunUi, draw};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -111,7 +113,7 @@ pub(crate) struct RunScreen {
     pub(crate) ui: RunUi,
     began: Instant,
     /// Snapshot on screen: the newest one, the one at the moment of freezing, or an earlier view.
-    pub(crate) shown: Snapshot,
+    pub(crate) shown: Shown,
     pub(crate) frozen_at: Option<Instant>,
     /// True while the feed can bring more.
     feed_open: bool,
@@ -152,7 +154,7 @@ impl Screen for RunScreen {
         let latest = Arc::clone(&self.snapshots.borrow().progress);
         let scrub = self.time_travel.scrub(&history, &speed, &latest, self.options.size);
         let input = RunInput { scrub, history: Some(&history), ..self.input(look) };
-        let model = RunModel::new(input, ui);
+        let model = RunModel::assessed(input, Cow::Borrowed(self.shown.assessment()), ui);
         see(ui, &model)
     }
 
@@ -273,7 +275,7 @@ impl RunScreen {
         ui.own.nested = options.nested;
         Ok(Self {
             options,
-            shown: Snapshot::default(),
+            shown: Shown::default(),
             snapshots,
             ui,
             began: Instant::now(),
@@ -356,14 +358,14 @@ impl RunScreen {
             self.snapshots.mark_unchanged();
             self.start_replay();
         } else if self.frozen_at.is_none() {
-            self.shown = self.snapshots.borrow_and_update().clone();
+            self.shown = Shown::new(self.snapshots.borrow_and_update().clone());
         } else {
             // A frozen screen still shows the end or the loss of the feed.
             let link = self.snapshots.borrow_and_update().link.clone();
             if std::mem::discriminant(&link) == std::mem::discriminant(&self.shown.link) {
                 return;
             }
-            self.shown.link = link;
+            self.shown.set_link(link);
         }
         shell.request_redraw(RedrawReason::Feed);
     }

@@ -1,6 +1,6 @@
 //! Actions of the fleet screen and their keys.
 
-use crate::views::action::{Action, Binding, HelpSection, Move, bind};
+use crate::views::action::{Action, Binding, HelpSection, Move, bind, own};
 use crate::views::fleet::state::FleetPane;
 use synctop_core::fleet::verify::PipelineAction as Act;
 
@@ -31,16 +31,6 @@ pub enum FleetAction {
 }
 
 type Row = Binding<FleetAction>;
-
-const fn own(
-    action: FleetAction,
-    section: HelpSection,
-    name: &'static str,
-    does: &'static str,
-    keys: &'static [&'static str],
-) -> Row {
-    bind(Action::Own(action), section, name, does, keys)
-}
 
 /// Actions of the fleet screen. The footer shows the first key of a binding.
 pub const FLEET_ACTIONS: &[Row] = &[

@@ -12,8 +12,9 @@ use crate::views::fleet::state::{
 };
 use crate::views::fleet::{actions, bulk, checklist, confirm, footer, header, inbox, legend, list, preview, sheets};
 use crate::views::hits::{ClickTarget, Divider};
-use crate::views::widgets::canvas::{Pen, blank_hidden_characters};
+use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, percent_of, stack, wall};
+use crate::views::widgets::screen::draw_screen;
 use crate::views::widgets::text::{fit_middle, wrap};
 use crate::views::widgets::{help, palette};
 use ratatui::buffer::Buffer;
@@ -33,18 +34,14 @@ const SEVERAL_PANES: u16 = 10;
 
 /// Draws one frame and returns its hit areas.
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &FleetFrame) -> FleetHits {
-    let area = area.intersection(buffer.area);
-    let mut hits = FleetHits::default();
-    hits.size = (area.width, area.height);
-    let mut pen = Pen::new(buffer, area, screen.look);
-    if area.width < TINY.0 || area.height < TINY.1 {
-        tiny(&mut pen, area, screen);
-    } else {
-        let inner = frame(&mut pen, screen);
-        draw_all(&mut pen.at(inner), screen, &mut hits);
-    }
-    blank_hidden_characters(buffer, area);
-    hits
+    draw_screen(buffer, area, screen.look, |pen, hits| {
+        if pen.width() < TINY.0 || pen.height() < TINY.1 {
+            tiny(pen, pen.area, screen);
+        } else {
+            let inner = frame(pen, screen);
+            draw_all(&mut pen.at(inner), screen, hits);
+        }
+    })
 }
 
 fn tiny(pen: &mut Pen, area: Rect, screen: &FleetFrame) {

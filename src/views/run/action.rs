@@ -1,6 +1,6 @@
 //! Actions of the run screen and their keys.
 
-use crate::views::action::{Action, Binding, HelpSection, Move, bind};
+use crate::views::action::{Action, Binding, HelpSection, Move, bind, own};
 use crate::views::run::state::Pane;
 use synctop_core::reduce::history::Mark;
 
@@ -50,16 +50,6 @@ pub enum TargetKey {
 }
 
 type Row = Binding<RunAction>;
-
-const fn own(
-    action: RunAction,
-    section: HelpSection,
-    name: &'static str,
-    does: &'static str,
-    keys: &'static [&'static str],
-) -> Row {
-    bind(Action::Own(action), section, name, does, keys)
-}
 
 const fn travel(travel: Travel, name: &'static str, does: &'static str, keys: &'static [&'static str]) -> Row {
     own(RunAction::Travel(travel), HelpSection::Time, name, does, keys)

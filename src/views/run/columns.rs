@@ -75,7 +75,7 @@ impl StreamColumns {
             shown(moving, number(Some(Column::Rate), "RATE", 7)),
             shown(
                 running && any(&|s| s.details.last_checkpoint_at.is_some()),
-                number(Some(Column::Checkpoint), "CKPT", 5),
+                number(Some(Column::Checkpoint), "LAST CKPT", 9),
             ),
             shown(
                 covered,

@@ -244,7 +244,7 @@ fn stream_errors(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
 fn stream_doubts(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let look = screen.look;
     let mut found =
-        screen.model.all_doubts.iter().filter(|doubt| doubt.stream.as_ref() == Some(&stream.label)).peekable();
+        screen.model.assessment.doubts.iter().filter(|doubt| doubt.stream.as_ref() == Some(&stream.label)).peekable();
     if found.peek().is_some() {
         sheet.head("doubts");
     }

@@ -11,12 +11,12 @@ use synctop_core::reduce::Doubt;
 /// Maximum lines of the text of one doubt.
 const MAX_TEXT_LINES: usize = 8;
 
-/// Returns the doubts that the filter keeps.
+/// Returns the indexes of the doubts that the filter keeps.
 #[must_use]
-pub fn items(all: &[Doubt], ui: &RunUi) -> Vec<Doubt> {
+pub fn items(all: &[Doubt], ui: &RunUi) -> Vec<usize> {
     let filter = &ui.list(Pane::Doubts).filter;
     let text = |doubt: &Doubt| format!("{} {} {}", doubt.kind, doubt.streams.join(" "), doubt.finding);
-    all.iter().filter(|doubt| !filter.active() || filter.keeps(&text(doubt))).cloned().collect()
+    (0..).zip(all).filter(|(_, doubt)| !filter.active() || filter.keeps(&text(doubt))).map(|(at, _)| at).collect()
 }
 
 /// Returns the identity of a doubt in the list.
@@ -28,7 +28,7 @@ pub fn chosen(doubt: &Doubt) -> Chosen {
 /// Returns the height that the pane needs: one line of text per doubt, and all text.
 pub(crate) fn need(screen: &RunFrame, width: u16) -> Need {
     let width = list::row_width(width);
-    let whole = screen.doubts.iter().map(|doubt| lines(doubt, width)).fold(1, u16::saturating_add);
+    let whole = screen.model.doubts().map(|doubt| lines(doubt, width)).fold(1, u16::saturating_add);
     let least = u16::try_from(screen.doubts.len().min(2) * 2 + 1).unwrap_or(u16::MAX);
     Need { least: least.min(whole), whole }
 }
@@ -50,8 +50,7 @@ fn text(doubt: &Doubt, width: u16) -> Vec<String> {
 pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let look = screen.look;
     let list = screen.ui.list(Pane::Doubts);
-    let items = &screen.doubts;
-    let mut about = count(items.len() as u64);
+    let mut about = count(screen.doubts.len() as u64);
     if list.filter.active() {
         about.push_str(&format!(", /{}/", list.filter.text));
     }
@@ -59,14 +58,14 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let view = ListView { pane: Pane::Doubts, title: "doubts", about: &about, empty, headings: 0 };
     let room = pen.height().saturating_sub(1);
     let width = list::row_width(pen.width());
-    let wholes: Vec<u16> = items.iter().map(|doubt| lines(doubt, width)).collect();
+    let wholes: Vec<u16> = screen.model.doubts().map(|doubt| lines(doubt, width)).collect();
     let fits = wholes.iter().copied().fold(0, u16::saturating_add) <= room;
     let height = |index: usize| {
         let whole = wholes.get(index).copied().unwrap_or(1);
         if fits { whole } else { whole.min(room.max(2)) }
     };
     list::draw(pen, *screen, &view, hits, height, |pen, index| {
-        let Some(doubt) = items.get(index) else { return };
+        let Some(doubt) = screen.model.doubt(index) else { return };
         pen.put(1, 0, look.glyphs.doubt, look.doubt());
         let names = doubt.names();
         let streams = if names.is_empty() { "the whole run" } else { &names };

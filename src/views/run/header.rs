@@ -38,7 +38,7 @@ impl RunHeader {
         let progress = screen.progress;
         let small = area.height < 14;
         // The reason for a broken feed is the cause of its end.
-        let verdict = &screen.verdict;
+        let verdict = &screen.assessment.verdict;
         let broken = screen.running() || verdict.outcome == Outcome::Truncated;
         let (why, next): (Option<String>, Option<String>) = if let (Link::Down(why), true) = (screen.link, broken) {
             (Some(why.to_string()), None)
@@ -293,9 +293,9 @@ fn duration_text(millis: u64) -> String {
 
 fn outcome_style(screen: &RunFrame) -> Style {
     let look = screen.look;
-    match screen.verdict.outcome {
+    match screen.assessment.verdict.outcome {
         Outcome::Running => look.accent(),
-        Outcome::Succeeded if screen.verdict.why.is_some() => look.warn(),
+        Outcome::Succeeded if screen.assessment.verdict.why.is_some() => look.warn(),
         Outcome::Succeeded => look.good(),
         Outcome::CompletedWithErrors | Outcome::CutOff | Outcome::Truncated | Outcome::Unknown => look.warn(),
         Outcome::Failed | Outcome::Aborted => look.bad(),
@@ -305,7 +305,7 @@ fn outcome_style(screen: &RunFrame) -> Style {
 fn verdict_line(pen: &mut Pen, row: u16, screen: &RunFrame) {
     let look = screen.look;
     if !screen.running() {
-        let headline = &screen.verdict.headline;
+        let headline = &screen.assessment.verdict.headline;
         let text = format!(" {} ", headline.title_with_time());
         let column = pen.put(1, row, &text, look.badge(outcome_style(screen)));
         let rest = headline.engine_words().unwrap_or_default();
@@ -331,13 +331,13 @@ fn verdict_line(pen: &mut Pen, row: u16, screen: &RunFrame) {
     groups(pen, column + 2, row, screen);
 }
 
-/// Draws the streams by group: `3 ERRORED  1 STALLED  3 moving  12 pending  39 completed  of 58`.
+/// Draws the streams by group: `3 ERRORED  1 STALLED  3 started  12 pending  39 completed  of 58`.
 fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &RunFrame) {
     let look = screen.look;
     let words = [
         (StreamGroup::Errored, "ERRORED", look.bad().patch(look.strong())),
         (StreamGroup::Stalled, "STALLED", look.warn().patch(look.strong())),
-        (StreamGroup::Started, if screen.running() { "moving" } else { "not done" }, look.accent()),
+        (StreamGroup::Started, if screen.running() { "started" } else { "not done" }, look.accent()),
         (StreamGroup::Pending, if screen.running() { "pending" } else { "not started" }, look.dim()),
         (StreamGroup::Completed, "completed", look.good()),
         (StreamGroup::Skipped, "skipped", look.dim()),
@@ -435,7 +435,7 @@ pub fn tiny(pen: &mut Pen, screen: &RunFrame) {
         (true, Link::Down(_)) => "DOWN".to_owned(),
         (true, _) if screen.silent().is_some() => "NO NEWS".to_owned(),
         (true, _) => "SYNCING".to_owned(),
-        (false, _) => screen.verdict.headline.title(),
+        (false, _) => screen.assessment.verdict.headline.title(),
     };
     let mut row = 0;
     if let Some(scrub) = &screen.scrub {

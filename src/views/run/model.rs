@@ -8,21 +8,21 @@ use crate::views::run::state::{Chosen, Column, Pane, RunInput, RunSheet, RunType
 use crate::views::run::stream_group::StreamGroup;
 use crate::views::run::{doubts, log};
 use crate::views::ui::{ListModel, ScreenTypes};
+use std::borrow::Cow;
 use std::sync::Arc;
 use synctop_core::reduce::{Doubt, FeedLine};
-use synctop_core::report::{Verdict, verdict};
+use synctop_core::report::Assessment;
 
 /// Input of a frame with its rows, verdict and headline.
 pub struct RunModel<'a> {
     pub input: RunInput<'a>,
     pub rows: Rows,
     pub errors: Vec<ErrorItem<'a>>,
-    /// Doubts that the filter keeps.
-    pub doubts: Vec<Doubt>,
-    pub all_doubts: Vec<Doubt>,
+    pub assessment: Cow<'a, Assessment>,
+    /// Indexes of the assessment's doubts that the filter keeps.
+    pub doubts: Vec<usize>,
     /// Log lines that level and filter keep, with their numbers.
     pub log: Vec<(u64, &'a Arc<FeedLine>)>,
-    pub verdict: Verdict,
 }
 
 impl<'a> std::ops::Deref for RunModel<'a> {
@@ -34,16 +34,21 @@ impl<'a> std::ops::Deref for RunModel<'a> {
 }
 
 impl<'a> RunModel<'a> {
+    /// Assesses the input and derives the frame.
     #[must_use]
     pub fn new(input: RunInput<'a>, ui: &RunUi) -> Self {
-        let all_doubts = synctop_core::reduce::doubts(input.progress);
+        Self::assessed(input, Cow::Owned(Assessment::of(input.progress)), ui)
+    }
+
+    /// Derives the frame of an input with its assessment.
+    #[must_use]
+    pub fn assessed(input: RunInput<'a>, assessment: Cow<'a, Assessment>, ui: &RunUi) -> Self {
         Self {
             rows: rows(&input, ui),
             errors: errors::items(&input, ui),
-            doubts: doubts::items(&all_doubts, ui),
-            all_doubts,
+            doubts: doubts::items(&assessment.doubts, ui),
             log: log::items(&input, ui),
-            verdict: verdict(input.progress),
+            assessment,
             input,
         }
     }
@@ -86,7 +91,7 @@ impl ListModel<RunTypes> for RunModel<'_> {
             Pane::Streams if matches!(self.rows.rows.get(index)?, Row::Note(..)) => None,
             Pane::Streams => self.rows.chosen(&self.input, index),
             Pane::Errors => self.errors.get(index).map(ErrorItem::chosen),
-            Pane::Doubts => self.doubts.get(index).map(doubts::chosen),
+            Pane::Doubts => self.doubt(index).map(doubts::chosen),
             Pane::Log => self.log.get(index).map(|(number, _)| Chosen::Line(*number)),
             Pane::Diagnostics => None,
         }
@@ -97,7 +102,7 @@ impl ListModel<RunTypes> for RunModel<'_> {
             Pane::Streams => self.rows.place(&self.input, chosen),
             Pane::Log => log::place(&self.log, chosen),
             Pane::Errors => self.errors.iter().position(|item| Some(&item.chosen()) == chosen).unwrap_or(0),
-            Pane::Doubts => self.doubts.iter().position(|doubt| Some(&doubts::chosen(doubt)) == chosen).unwrap_or(0),
+            Pane::Doubts => self.doubts().position(|doubt| Some(&doubts::chosen(doubt)) == chosen).unwrap_or(0),
             Pane::Diagnostics => 0,
         }
     }
@@ -117,6 +122,17 @@ impl RunModel<'_> {
     #[must_use]
     pub fn chosen(&self, ui: &RunUi, pane: Pane) -> Option<Chosen> {
         self.key(pane, self.place(pane, ui.list(pane).chosen.as_ref()))
+    }
+
+    /// Returns the doubts that the filter keeps.
+    pub fn doubts(&self) -> impl Iterator<Item = &Doubt> {
+        self.doubts.iter().filter_map(|at| self.assessment.doubts.get(*at))
+    }
+
+    /// Returns a doubt by its row.
+    #[must_use]
+    pub fn doubt(&self, index: usize) -> Option<&Doubt> {
+        self.assessment.doubts.get(*self.doubts.get(index)?)
     }
 
     /// Returns the selected error.

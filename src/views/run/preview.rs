@@ -51,7 +51,7 @@ fn subject<'a>(screen: &RunFrame<'_, 'a>) -> Option<Subject<'a>> {
         }
         Pane::Doubts => {
             let place = screen.model.place(Pane::Doubts, screen.ui.list(Pane::Doubts).chosen.as_ref());
-            let stream = screen.model.doubts.get(place).and_then(|doubt| doubt.stream.as_deref());
+            let stream = screen.model.doubt(place).and_then(|doubt| doubt.stream.as_deref());
             if let Some(found) = stream.and_then(of_stream) {
                 return Some(found);
             }

@@ -1,10 +1,10 @@
 //! Ranges line of the header: coverage, estimated time left, checkpoints, requests.
 
-use crate::views::run::state::RunInput;
+use crate::views::run::state::{RunFrame, RunInput};
 use crate::views::widgets::bars::bar;
 use crate::views::widgets::canvas::Pen;
 use std::sync::Arc;
-use synctop_core::format::{age, count, percent};
+use synctop_core::format::{age, count, percent, plural};
 use synctop_core::protocol::Status;
 use synctop_core::reduce::Stream;
 use synctop_core::report::not_understood;
@@ -14,9 +14,9 @@ const ALMOST: f64 = 0.99;
 
 /// Draws the coverage of all ranges, the estimated time left, checkpoints, requests, committed
 /// records and retries.
-pub fn draw(pen: &mut Pen, row: u16, screen: &RunInput) {
+pub fn draw(pen: &mut Pen, row: u16, screen: &RunFrame) {
     let (progress, look) = (screen.progress, screen.look);
-    let covered = progress.mean_coverage();
+    let covered = screen.assessment.coverage;
     let guessed = if covered.is_none() { progress.estimated_share() } else { None };
     let bare = covered.is_none() && progress.traits().ends_with_process;
     let word = match guessed {
@@ -35,11 +35,15 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &RunInput) {
         column = 1;
     } else if let Some((share, known)) = covered {
         let share = if share > ALMOST && has_open_ranges(screen) { ALMOST } else { share };
-        bar(pen, column, row, width, share, look.good());
+        bar(pen, column, row, width, share, if share < 1.0 { look.accent() } else { look.good() });
         column = pen.put(column + width + 1, row, &percent(share), look.strong());
         let all = progress.streams.len();
         if known < all {
             column = pen.put(column + 1, row, &format!("of {} known", count(known as u64)), look.dim());
+        }
+        if let Some(drop) = screen.assessment.drop {
+            let text = format!("({} before {})", percent(drop.before), plural(drop.new_streams, "new stream"));
+            column = pen.put(column + 1, row, &text, look.dim());
         }
         if let Some(left) = time_left(screen) {
             column = pen.put(column + 3, row, "left ", look.dim());

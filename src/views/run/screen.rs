@@ -13,8 +13,9 @@ use crate::views::run::{
     details, diagnostics, doubts, errors, footer, header, lead_up, legend, log, preview, streams, timeline, waiting,
 };
 use crate::views::ui::position;
-use crate::views::widgets::canvas::{Pen, blank_hidden_characters};
+use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, percent_of, stack, wall};
+use crate::views::widgets::screen::draw_screen;
 use crate::views::widgets::{help, palette};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -35,17 +36,13 @@ const SEVERAL_PANES: u16 = 8;
 
 /// Draws one frame and returns its hit areas.
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &RunFrame) -> RunHits {
-    let area = area.intersection(buffer.area);
-    let mut hits = RunHits::default();
-    hits.size = (area.width, area.height);
-    let mut pen = Pen::new(buffer, area, screen.look);
-    if area.width < TINY.0 || area.height < TINY.1 {
-        header::tiny(&mut pen, screen);
-    } else {
-        draw_all(&mut pen, screen, &mut hits);
-    }
-    blank_hidden_characters(buffer, area);
-    hits
+    draw_screen(buffer, area, screen.look, |pen, hits| {
+        if pen.width() < TINY.0 || pen.height() < TINY.1 {
+            header::tiny(pen, screen);
+        } else {
+            draw_all(pen, screen, hits);
+        }
+    })
 }
 
 fn draw_all(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
@@ -157,7 +154,7 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits) {
             let label = pen.at(area).put(
                 0,
                 0,
-                &format!("{}{} log ", screen.look.glyphs.rule, position(Pane::Log) + 1),
+                &format!("{}[{}] log ", screen.look.glyphs.rule, position(Pane::Log) + 1),
                 screen.look.dim(),
             );
             let (_, line) = cut_right(area, area.width.saturating_sub(label));

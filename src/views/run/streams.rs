@@ -250,6 +250,7 @@ pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
         cells.push((cell, done));
     }
     pen.fill(begin, row, width, glyphs.track, look.dim());
+    let style = part_style(stream, screen);
     // The share determines the number of filled cells, and the ranges determine which: length and
     // gaps are both correct.
     let share = stream.coverage().unwrap_or(0.0);
@@ -259,8 +260,20 @@ pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
     cells.sort_by_key(|(_, done)| std::cmp::Reverse(*done));
     for (cell, done) in cells.into_iter().take(full) {
         if done > 0 {
-            pen.put_in(begin + cell, row, 1, glyphs.bar, look.good());
+            pen.put_in(begin + cell, row, 1, glyphs.bar, style);
         }
+    }
+}
+
+/// Returns the style of the completed part of a stream that is not complete. Only what is complete
+/// is in the color of success.
+fn part_style(stream: &Stream, screen: &RunInput) -> Style {
+    let look = screen.look;
+    match group_of(stream, screen) {
+        StreamGroup::Errored => look.bad(),
+        StreamGroup::Stalled => look.warn(),
+        StreamGroup::Started => look.accent(),
+        StreamGroup::Pending | StreamGroup::Completed | StreamGroup::Skipped => look.plain(),
     }
 }
 
@@ -272,7 +285,13 @@ fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, scree
     pen.fill(begin, row, width, glyphs.track, look.dim());
     let most = if share < 1.0 { width.saturating_sub(1) } else { width };
     let full = ((share * f64::from(width)).round() as u16).clamp(u16::from(share > 0.0), most.max(1));
-    pen.fill(begin, row, full.min(width), glyphs.bar, if share < 1.0 { look.accent() } else { look.good() });
+    pen.fill(
+        begin,
+        row,
+        full.min(width),
+        glyphs.bar,
+        if share < 1.0 { part_style(stream, screen) } else { look.good() },
+    );
 }
 
 /// Returns kind and age of a stream's error, and the lines of its cause.

@@ -182,7 +182,7 @@ impl<'b> Pen<'b> {
         let width = self.area.width;
         let style = if focused { look.accent().add_modifier(Modifier::BOLD) } else { look.strong() };
         let mut column = match number {
-            Some(number) => self.put_in(1, row, width.saturating_sub(2), &number.to_string(), look.accent()),
+            Some(number) => self.put_in(1, row, width.saturating_sub(2), &format!("[{number}]"), look.accent()),
             None => 2,
         };
         column = self.put_in(column, row, width.saturating_sub(column + 1), &format!(" {title} "), style);

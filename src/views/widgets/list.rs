@@ -39,9 +39,9 @@ impl Window {
         let mut heights = Vec::new();
         let mut left = page;
         for index in top..rows {
-            // The first row is shown even if only a part of it fits.
-            let lines = if heights.is_empty() { height(index).min(page) } else { height(index) };
-            if lines > left || lines == 0 {
+            // The last row is shown even if only a part of it fits.
+            let lines = height(index).min(left);
+            if lines == 0 {
                 break;
             }
             heights.push(lines);
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(shown(8, 1, 10, 4, |_| 1), (1, 5));
         assert_eq!(shown(5, 2, 3, 10, |_| 1), (0, 3));
         // Rows of three lines.
-        assert_eq!(shown(0, 3, 5, 7, |_| 3), (2, 4));
+        assert_eq!(shown(0, 3, 5, 7, |_| 3), (2, 5), "the last one in part");
         assert_eq!(shown(4, 4, 5, 7, |_| 3), (2, 5), "the first one in part");
         assert_eq!(shown(0, 0, 2, 2, |_| 3), (0, 1), "a row that is taller than the page is shown in part");
         assert_eq!(shown(0, 0, 0, 4, |_| 1), (0, 0));

@@ -11,6 +11,7 @@ pub(crate) mod layout;
 pub(crate) mod list;
 pub(crate) mod palette;
 pub(crate) mod paragraphs;
+pub(crate) mod screen;
 pub(crate) mod sheet;
 pub mod text;
 pub mod theme;

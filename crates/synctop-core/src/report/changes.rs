@@ -149,7 +149,7 @@ pub fn reminder(progress: &Progress, silent_ms: Option<u64>) -> String {
         text.push_str(&format!("  {rate:.0}/s"));
     }
     for (number, word) in
-        [(of(Status::Started), "moving"), (of(Status::NotStarted), "pending"), (of(Status::Completed), "completed")]
+        [(of(Status::Started), "started"), (of(Status::NotStarted), "pending"), (of(Status::Completed), "completed")]
     {
         if number > 0 {
             text.push_str(&format!("  {} {word}", count(number as u64)));

@@ -2,7 +2,7 @@
 
 use crate::format::duration;
 use crate::protocol::clean;
-use crate::reduce::{DoubtKind, Exit, Outcome, Progress, doubts, outcome, rows_may_be_missing};
+use crate::reduce::{DoubtKind, Exit, Outcome, Progress, doubts, outcome, rows_may_be_missing, signal_name};
 use std::fmt;
 
 /// Headline of a run.
@@ -117,11 +117,14 @@ pub(super) fn title(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Formats an exit as `exit 1` or `killed by 9`.
+/// Formats an exit as `exit 1`, `killed by SIGKILL` or `killed by signal 34`.
 #[must_use]
 pub fn describe_exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit {code}"),
-        Exit::Signal(signal) => format!("killed by {signal}"),
+        Exit::Signal(signal) => match signal_name(signal) {
+            Some(name) => format!("killed by {name}"),
+            None => format!("killed by signal {signal}"),
+        },
     }
 }

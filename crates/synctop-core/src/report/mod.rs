@@ -5,10 +5,11 @@
 //! verdict.rs   outcome, cause, next step    summary.rs  summary as JSON
 //! headline.rs  headline of a run            text.rs     summary as text
 //! advice.rs    next steps                   doubt_text.rs  doubts as sentences
-//! changes.rs   changes between two looks
+//! changes.rs   changes between two looks    assessment.rs  verdict, doubts and coverage of a state
 //! ```
 
 mod advice;
+mod assessment;
 pub mod changes;
 mod doubt_text;
 mod headline;
@@ -19,6 +20,7 @@ mod verdict;
 
 pub use crate::protocol::Remedy;
 pub use advice::{Advice, Audience, ReadAgain, Repeat};
+pub use assessment::Assessment;
 pub use headline::{Headline, HeadlineNote, describe_exit};
 pub use summary::{Scopes, Summary, summary};
 pub use text::report;

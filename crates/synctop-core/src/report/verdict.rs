@@ -8,7 +8,7 @@ use crate::protocol::shell::KILLED;
 use crate::protocol::{EndReason, Millis, Status, clean, is_generic_error};
 use crate::reduce::{
     Doubt, DoubtKind, ErrorGroup, Exit, Outcome, Progress, Stream, doubts, has_unreported_ending, outcome,
-    rows_may_be_missing, stall_verdict, standing,
+    rows_may_be_missing, signal_name, stall_verdict, standing,
 };
 
 /// Verdict on one state of a run, in words.
@@ -242,7 +242,11 @@ fn truncated(progress: &Progress) -> String {
         let how = match progress.exit {
             Some(Exit::Code(0)) => "it exited with 0 without finishing".to_owned(),
             None if has_unreported_ending(progress) => "its ending is unknown".to_owned(),
-            Some(exit) if exit.signal().is_some() => format!("it was killed by signal {}", exit.signal().unwrap_or(0)),
+            Some(exit) if exit.signal().is_some() => {
+                let signal = exit.signal().unwrap_or(0);
+                let name = signal_name(signal).map(|name| format!(" ({name})")).unwrap_or_default();
+                format!("it was killed by signal {signal}{name}")
+            }
             _ => "it ended without a final status".to_owned(),
         };
         let said = progress.last_words().map(|line| format!("; its last words: {}", short(line, 160)));

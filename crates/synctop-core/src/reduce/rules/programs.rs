@@ -8,6 +8,7 @@ use crate::protocol::{
 use crate::reduce::rules::failures::NO_LINE;
 use crate::reduce::state::errors::TEXT_KEPT;
 use crate::reduce::state::feed::cut;
+use crate::reduce::state::input::signal_name;
 use crate::reduce::state::progress::Progress;
 use std::borrow::Cow;
 
@@ -15,9 +16,6 @@ use std::borrow::Cow;
 const NAME_KEPT: usize = 200;
 
 /// Names of the signals that end a program from outside or by its own fault.
-const SIGNALS: [(i64, &str); 7] =
-    [(1, "SIGHUP"), (2, "SIGINT"), (6, "SIGABRT"), (9, "SIGKILL"), (11, "SIGSEGV"), (13, "SIGPIPE"), (15, "SIGTERM")];
-
 impl Progress {
     /// Applies a line that a program wrote to stderr.
     pub(crate) fn relayed(&mut self, program: Option<&str>, line: &Relayed) {
@@ -151,7 +149,7 @@ fn logged_error(text: &str) -> Option<Cow<'_, str>> {
 }
 
 fn killed(program: &str, signal: i64) -> String {
-    let name = SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, name)| format!(" ({name})"));
+    let name = i32::try_from(signal).ok().and_then(signal_name).map(|name| format!(" ({name})"));
     let why = if signal == 9 { "; too little memory is likely" } else { "" };
     format!("the {program} was killed by signal {signal}{}{why}", name.unwrap_or_default())
 }

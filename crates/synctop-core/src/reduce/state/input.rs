@@ -85,6 +85,24 @@ impl Anomaly {
     }
 }
 
+/// Signals that end processes, by their number on Linux and macOS.
+const SIGNALS: [(i32, &str); 8] = [
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (3, "SIGQUIT"),
+    (6, "SIGABRT"),
+    (9, "SIGKILL"),
+    (11, "SIGSEGV"),
+    (13, "SIGPIPE"),
+    (15, "SIGTERM"),
+];
+
+/// Returns the name of a signal, such as `SIGKILL`; `None` if it is not one of the usual ones.
+#[must_use]
+pub fn signal_name(signal: i32) -> Option<&'static str> {
+    SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, name)| *name)
+}
+
 impl Exit {
     /// Creates the exit that a shell reports as `code`: 128 + signal after a signal.
     #[must_use]

@@ -138,6 +138,18 @@ impl BeyondStreams {
     }
 }
 
+/// Time after its start during which a stream is new, in milliseconds.
+const NEW_STREAM_MS: Millis = 60_000;
+
+/// Drop of the mean coverage by streams that joined it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CoverageDrop {
+    /// Mean coverage of the other streams, 0 to 1.
+    pub before: f64,
+    /// Number of the new streams.
+    pub new_streams: usize,
+}
+
 /// Identity and start of the current run.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct RunState {
@@ -295,6 +307,24 @@ impl Progress {
             (sum, count) = (sum + share, count + 1);
         }
         (count > 0).then(|| (sum / f64::from(count), count as usize))
+    }
+
+    /// Returns the streams that started in the last minute and lower the mean coverage by a
+    /// percentage point or more; `None` if there are none.
+    #[must_use]
+    pub fn coverage_drop(&self) -> Option<CoverageDrop> {
+        let since = self.last_at?.saturating_sub(NEW_STREAM_MS);
+        let (mut all, mut earlier) = ((0.0, 0_u32), (0.0, 0_u32));
+        for stream in &self.streams {
+            let Some(share) = stream.coverage() else { continue };
+            all = (all.0 + share, all.1 + 1);
+            if !stream.is_new_since(since) {
+                earlier = (earlier.0 + share, earlier.1 + 1);
+            }
+        }
+        let (now, before) = (all.0 / f64::from(all.1.max(1)), earlier.0 / f64::from(earlier.1.max(1)));
+        (earlier.1 > 0 && before - now >= 0.01)
+            .then(|| CoverageDrop { before, new_streams: (all.1 - earlier.1) as usize })
     }
 
     /// True if the coverage of a stream is known.

@@ -448,6 +448,12 @@ impl Stream {
             || self.status == Status::Started
     }
 
+    /// True if it started after this time, and for the first time.
+    pub(crate) fn is_new_since(&self, time: Millis) -> bool {
+        let before = self.open_before || self.unfinished_before || self.completed_before || self.records.before() > 0;
+        !before && self.started_at.is_some_and(|at| at > time)
+    }
+
     /// True if ranges were left at an end that claimed completion.
     #[must_use]
     pub fn has_ranges_left(&self) -> bool {
