@@ -110,32 +110,46 @@ fn inbox(fleet: &Fleet) -> Inbox {
 }
 
 fn actions() -> Vec<ActionRecord> {
-    let record = |seq, seconds: i64, action: &str, pipeline: &str, verdict: Option<(&str, &str)>| ActionRecord {
-        seq,
-        at: now() - seconds * 1000,
-        who: "mira@ops".into(),
-        action: action.into(),
-        pipeline: pipeline.into(),
-        why: Some("table restored".into()),
-        before: Some("error (system_error: relation does not exist), wanted active".into()),
-        after: verdict.map(|_| "backfill, wanted active".into()),
-        verdict: verdict.map(|it| it.0.into()),
-        sentence: verdict.map(|it| it.1.into()),
-        ended_at: verdict.map(|_| now() - seconds * 1000 + 500),
-    };
+    let record =
+        |seq, seconds: i64, action: &str, pipeline: &str, why: &str, verdict: Option<(&str, &str)>| ActionRecord {
+            seq,
+            at: now() - seconds * 1000,
+            who: "mira@ops".into(),
+            action: action.into(),
+            pipeline: pipeline.into(),
+            why: Some(why.into()),
+            before: Some(match pipeline {
+                "acct_sable" => "error (auth_error: Invalid API Key provided: sk_test_****0000), desired active".into(),
+                "acct_tern" => "ready, desired active".into(),
+                _ => format!("error (system_error: {}), desired active", TABLE.0),
+            }),
+            after: verdict
+                .map(|_| if action == "pause" { "paused, desired paused" } else { "error, desired active" }.into()),
+            verdict: verdict.map(|it| it.0.into()),
+            sentence: verdict.map(|it| it.1.into()),
+            ended_at: verdict.map(|_| now() - seconds * 1000 + 500),
+        };
     vec![
-        record(3, 2, "resume", "acct_sable", None),
+        record(3, 2, "resume", "acct_sable", "key replaced", None),
         record(
             2,
             80,
             "resume",
             "acct_quartz",
+            "table restored",
             Some((
                 "parked_again_same_error",
                 "parked again with the SAME error after 0.5s: system_error: relation \"public.charge\" does not exist",
             )),
         ),
-        record(1, 4_000, "pause", "acct_tern", Some(("took_effect", "took effect: paused after 0.3s"))),
+        record(
+            1,
+            4_000,
+            "pause",
+            "acct_tern",
+            "customer asked",
+            Some(("took_effect", "took effect: paused after 0.3s")),
+        ),
     ]
 }
 
@@ -271,9 +285,10 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
     checklist.own.checklist = Some(Checklist::default());
     checklist.own.tick(ChecklistStep::Find);
     checklist.own.tick(ChecklistStep::Fix);
-    let confirm = |action, targets: &[&str], word: Option<&str>| {
-        let targets = targets.iter().map(|id| (Arc::from(*id), None)).collect();
-        let command = "synctop pipelines resume acct_orchid acct_pine --context production".into();
+    let confirm = |action: PipelineAction, targets: &[&str], word: Option<&str>| {
+        let targets: Vec<_> = targets.iter().map(|id| (Arc::from(*id), None)).collect();
+        let ids: Vec<_> = targets.iter().map(|(id, _): &(Arc<str>, _)| id.as_ref()).collect();
+        let command = format!("synctop pipelines {} {} --context production", action.as_str(), ids.join(" "));
         sheet(FleetSheet::Confirm(Box::new(Confirm {
             action,
             targets,
@@ -286,11 +301,11 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
             top: 0,
         })))
     };
-    let row = |number, good| RunRow {
-        number,
-        started_at: time::parse("2026-11-20T08:01:02Z"),
-        elapsed_ms: Some(41_000),
-        records: Some(16_375),
+    let row = |number: i64, good| RunRow {
+        number: number.unsigned_abs(),
+        started_at: Some(now() - 1_840_000 - 3_600_000 * (3 - number)),
+        elapsed_ms: Some(if good == Some(true) { 41_000 } else { 7_000 }),
+        records: Some(if good == Some(true) { 16_375 } else { 2_100 }),
         outcome: if good == Some(true) { "succeeded".into() } else { "failed".into() },
         message: (good != Some(true)).then(|| "the key lacks 'Disputes Read'".into()),
         good,
