@@ -94,6 +94,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
         ],
     };
     let name = |action: Action<RunAction>, binding: &'static Binding<RunAction>| match (action, &screen.scrub) {
+        (Action::Open, _) if matches!(ui.sheet(), Some(RunSheet::LeadUp { .. })) => "go to the instant",
         (Action::Back, _) if filtered && ui.overlays.is_empty() => "clear filter",
         (Action::Own(RunAction::Freeze), Some(scrub)) if scrub.playing => "pause",
         (Action::Own(RunAction::Freeze), Some(_)) => "play",

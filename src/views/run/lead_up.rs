@@ -14,7 +14,7 @@ use synctop_core::report::lead_up::{LeadRow, RowTone};
 /// Columns of the time before the error, the time of day and the line.
 const PLACE: u16 = 29;
 
-/// Maximum lines of a row.
+/// Maximum lines of a row that is not selected, if not all rows fit.
 const MAX_LINES: u16 = 4;
 
 pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, state: &LeadUpState, chosen: usize, hits: &mut RunHits) {
@@ -35,11 +35,14 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, state: &LeadUpState, chosen
         }
         LeadUpState::Loaded(lead_up, rows) => (lead_up, rows),
     };
-    let about = format!("{}  Enter goes to the instant, Esc closes", subject(lead_up, screen));
+    let about = subject(lead_up, screen);
     let width = pen.width().saturating_sub(2);
     let page = pen.height().saturating_sub(1);
-    let height = |index: usize| {
-        rows.get(index).map_or(1, |row| u16::try_from(lines(row, width).len()).unwrap_or(1).clamp(1, MAX_LINES))
+    let whole = |row: &LeadRow| u16::try_from(lines(row, width).len()).unwrap_or(1).max(1);
+    let all_fit = rows.iter().map(whole).fold(0, u16::saturating_add) <= page;
+    let height = |index: usize| match rows.get(index).map_or(1, whole) {
+        lines if all_fit || index == chosen => lines,
+        lines => lines.min(MAX_LINES),
     };
     let window = Window::new(0, chosen, rows.len(), page, height);
     let partly = window.top > 0 || window.end() < rows.len();
@@ -103,7 +106,10 @@ fn draw_row(pen: &mut Pen, row: &LeadRow, lead_up: &LeadUp, width: u16, style: S
     let start = if beside { PLACE + 3 } else { 2 };
     let texts = lines(row, width);
     let skip = usize::from(!beside && row.instant.is_some());
+    let last = pen.height().saturating_sub(1);
     for (line, text) in (0..pen.height()).zip(&texts).skip(skip) {
-        pen.put(start, line, text, style);
+        let is_cut = line == last && texts.len() > usize::from(pen.height());
+        let more = if is_cut { look.glyphs.ellipsis } else { "" };
+        pen.put(start, line, &format!("{text}{more}"), style);
     }
 }
