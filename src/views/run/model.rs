@@ -10,7 +10,7 @@ use crate::views::run::{doubts, log};
 use crate::views::ui::{ListModel, ScreenTypes};
 use std::borrow::Cow;
 use std::sync::Arc;
-use synctop_core::reduce::{Doubt, FeedLine};
+use synctop_core::reduce::{Doubt, ErrorGroup, FeedLine};
 use synctop_core::report::Assessment;
 
 /// Input of a frame with its rows, verdict and headline.
@@ -118,6 +118,12 @@ impl ListModel<RunTypes> for RunModel<'_> {
 }
 
 impl RunModel<'_> {
+    /// Returns the next step for an error.
+    #[must_use]
+    pub fn remedy(&self, error: &ErrorGroup) -> String {
+        self.assessment.advice(self.progress, error).text(self.audience())
+    }
+
     /// Returns the selected row of a pane.
     #[must_use]
     pub fn chosen(&self, ui: &RunUi, pane: Pane) -> Option<Chosen> {

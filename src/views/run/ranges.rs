@@ -6,8 +6,9 @@ use crate::views::widgets::canvas::Pen;
 use std::sync::Arc;
 use synctop_core::format::{age, count, percent, plural};
 use synctop_core::protocol::Status;
+use synctop_core::reduce::MeanCoverage;
 use synctop_core::reduce::Stream;
-use synctop_core::report::not_understood;
+use synctop_core::report::{TimeLeft, not_understood};
 
 /// Maximum coverage that is shown while a range is open.
 const ALMOST: f64 = 0.99;
@@ -33,7 +34,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &RunFrame) {
         column = pen.put(column + width + 1, row, &format!("{bound}{}", percent(share)), look.strong()) + 3;
     } else if bare {
         column = 1;
-    } else if let Some((share, known)) = covered {
+    } else if let Some(MeanCoverage { share, streams: known, .. }) = covered {
         let share = if share > ALMOST && has_open_ranges(screen) { ALMOST } else { share };
         bar(pen, column, row, width, share, if share < 1.0 { look.accent() } else { look.good() });
         column = pen.put(column + width + 1, row, &percent(share), look.strong());
@@ -86,30 +87,12 @@ fn has_open_ranges(screen: &RunInput) -> bool {
     screen.progress.streams.iter().any(|stream| open(&stream))
 }
 
-/// Estimates the time left from the slowest stream at its speed since its start. The text is an
-/// interval, because the estimate is rough.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a guess")]
-fn time_left(screen: &RunInput) -> Option<String> {
+/// Formats the time left as an interval, because the estimate is rough.
+#[expect(clippy::cast_possible_truncation, reason = "a guess")]
+fn time_left(screen: &RunFrame) -> Option<String> {
     // Without output for ten seconds the speed is unknown.
-    let now = screen.stall_clock().filter(|_| screen.age.is_none_or(|age| age < 10_000))?;
-    let mut slowest: f64 = 0.0;
-    let mut pending = false;
-    for stream in &screen.progress.streams {
-        pending |= stream.status == Status::NotStarted;
-        if stream.status != Status::Started || stream.details.failed_in.is_some() {
-            continue;
-        }
-        let (share, since) = stream.coverage().zip(stream.started_at)?;
-        let (done, took) = (share - stream.coverage_before(), (now - since) as f64 / 1000.0);
-        // Too early for an estimate.
-        if took < 10.0 || done <= 0.001 {
-            return None;
-        }
-        slowest = slowest.max((1.0 - share) / done * took);
-    }
-    if slowest <= 0.0 {
-        return None;
-    }
+    let is_fresh = screen.stall_clock().is_some() && screen.age.is_none_or(|age| age < 10_000);
+    let TimeLeft { seconds: slowest, has_pending: pending } = screen.assessment.time_left.filter(|_| is_fresh)?;
     let minutes = |seconds: f64| (seconds / 60.0).clamp(0.0, 1e6).round() as i64;
     let (short, long) = (minutes(slowest * 0.8), minutes(slowest * 1.3));
     Some(match (pending, short, long) {

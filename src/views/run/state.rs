@@ -9,7 +9,7 @@ use synctop_core::reduce::history::{History, LogPosition};
 use synctop_core::reduce::lead_up::LeadUp;
 use synctop_core::reduce::{Link, Progress};
 use synctop_core::report::lead_up::LeadRow;
-use synctop_core::report::{Advice, Audience, unreadable_feed_warning};
+use synctop_core::report::{Audience, unreadable_feed_warning};
 use tui_input::Input;
 use tui_logger::TuiWidgetState;
 
@@ -237,12 +237,6 @@ impl RunInput<'_> {
     #[must_use]
     pub fn audience(&self) -> Audience {
         if self.nested { Audience::Pipeline } else { Audience::Screen }
-    }
-
-    /// Returns the next step for an error.
-    #[must_use]
-    pub fn remedy(&self, error: &synctop_core::reduce::ErrorGroup) -> String {
-        Advice::for_error(self.progress, error).text(self.audience())
     }
 
     /// True if the feed has neither ended nor been closed.

@@ -57,13 +57,24 @@ impl<'b> Pen<'b> {
         }
         let text = text::fit(text, room.into(), self.look.glyphs.ellipsis);
         let (x, y) = (self.area.x + column, self.area.y + row);
-        let (end, _) = self.buffer.set_stringn(x, y, &text, room.into(), style);
+        if !text.is_ascii() {
+            let (end, _) = self.buffer.set_stringn(x, y, &text, room.into(), style);
+            return end.saturating_sub(self.area.x);
+        }
+        // Most text: each character is one cell, without a search for graphemes.
+        let mut end = x;
+        for byte in text.bytes() {
+            if let Some(cell) = self.buffer.cell_mut((end, y)) {
+                cell.set_char(byte.into()).set_style(style);
+            }
+            end += 1;
+        }
         end.saturating_sub(self.area.x)
     }
 
     /// Writes right-aligned text that ends before the column `end`. Returns its first column.
     pub fn put_right(&mut self, end: u16, row: u16, text: &str, style: Style) -> u16 {
-        let wide = u16::try_from(text.width()).unwrap_or(u16::MAX);
+        let wide = u16::try_from(text::columns(text)).unwrap_or(u16::MAX);
         let begin = end.min(self.area.width).saturating_sub(wide);
         self.put_in(begin, row, wide, text, style);
         begin
@@ -75,7 +86,9 @@ impl<'b> Pen<'b> {
             return;
         }
         for column in column..column.saturating_add(width).min(self.area.width) {
-            self.buffer.set_stringn(self.area.x + column, self.area.y + row, glyph, 1, style);
+            if let Some(cell) = self.buffer.cell_mut((self.area.x + column, self.area.y + row)) {
+                cell.set_symbol(glyph).set_style(style);
+            }
         }
     }
 

@@ -5,29 +5,40 @@ use synctop_core::protocol::clean;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+/// Returns the terminal columns of text without control characters.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
+
 /// Cuts text to one line of at most `width` columns, without control characters.
 #[must_use]
 pub fn fit<'t>(text: &'t str, width: usize, ellipsis: &str) -> Cow<'t, str> {
     // Cleaning a long text completely would be wasted: only its start is visible.
     let head = synctop_core::reduce::feed::cut(text, width.saturating_mul(8).saturating_add(64));
     let line = clean::line(head);
-    if line.width() <= width && head.len() == text.len() {
+    if columns(&line) <= width && head.len() == text.len() {
         return line;
     }
     let room = width.saturating_sub(ellipsis.width());
-    let mut cut = String::new();
-    let mut used = 0;
-    for grapheme in line.graphemes(true) {
-        used += grapheme.width();
-        if used > room {
-            break;
-        }
-        cut.push_str(grapheme);
-    }
+    let mut cut = match line.get(..room) {
+        Some(head) if head.is_ascii() => head.to_owned(),
+        _ => graphemes_within(&line, room),
+    };
     if width >= ellipsis.width() {
         cut.push_str(ellipsis);
     }
     Cow::Owned(cut)
+}
+
+/// Returns the graphemes at the start of a text that fit into `room` columns.
+fn graphemes_within(text: &str, room: usize) -> String {
+    let mut used = 0;
+    let fits = |grapheme: &&str| {
+        used += grapheme.width();
+        used <= room
+    };
+    text.graphemes(true).take_while(fits).collect()
 }
 
 /// Cuts a name or path to at most `width` columns in the middle, because its end distinguishes it.
@@ -61,10 +72,10 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         let mut line = String::new();
         let mut used = 0;
         for word in part.split_inclusive(' ') {
-            let wide = word.trim_end().width();
+            let wide = columns(word.trim_end());
             if used + wide <= width {
                 line.push_str(word);
-                used += word.width();
+                used += columns(word);
                 continue;
             }
             if !line.is_empty() {

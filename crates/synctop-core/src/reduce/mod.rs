@@ -51,7 +51,7 @@ pub use state::fingerprint;
 pub use state::input::{Anomaly, Exit, Input, signal_name};
 pub use state::link::Link;
 pub use state::outcome::Outcome;
-pub use state::progress::{CoverageDrop, Progress, key_of};
+pub use state::progress::{CoverageDrop, MeanCoverage, Progress, key_of};
 pub use state::ranges::{Ranges, gaps};
 pub use state::rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, SHORTEST_MS, TEN_SECONDS};
 pub use state::runs::{PastRun, PastRuns};

@@ -47,17 +47,18 @@ pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
 /// x p95 of its own gaps). Waiting for a retry does not count.
 #[must_use]
 pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
-    if stream.status != Status::Started || waiting(stream, now).is_some() {
+    if stream.status != Status::Started {
         return None;
     }
     let sign = stream.last_sign_at.max(stream.started_at)?;
-    let until = stream.details.retry.as_ref().map_or(sign, |retry| retry.until.max(sign));
-    // Most streams are within the floor: their gaps need no look.
-    if now.saturating_sub(until) <= FLOOR_MS {
+    // Most streams moved a moment ago: their other details need no look.
+    if now.saturating_sub(sign) <= FLOOR_MS || waiting(stream, now).is_some() {
         return None;
     }
+    let until = stream.details.retry.as_ref().map_or(sign, |retry| retry.until.max(sign));
     let threshold = FLOOR_MS.max(3 * stream.details.gaps.quantile(0.95).unwrap_or(0));
-    (now - until > threshold).then(|| Stall { silent_ms: now - sign, usual_ms: stream.details.gaps.quantile(0.5) })
+    (now.saturating_sub(until) > threshold)
+        .then(|| Stall { silent_ms: now - sign, usual_ms: stream.details.gaps.quantile(0.5) })
 }
 
 #[cfg(test)]

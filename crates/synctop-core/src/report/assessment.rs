@@ -1,20 +1,40 @@
-//! Results of a run that one pass over all its streams finds: computed once for each state, read by
-//! each frame.
+//! Results of a run that passes over all its streams and errors find: computed once for each state,
+//! read by each frame.
 
+use super::advice::Advice;
 use super::verdict::{Verdict, verdict};
-use crate::reduce::{CoverageDrop, Doubt, Outcome, Progress, doubts};
+use crate::protocol::Status;
+use crate::reduce::{CoverageDrop, Doubt, ErrorGroup, MeanCoverage, Outcome, Progress, doubts};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// Minimum time of a speed from which the time left is estimated, in seconds.
+const LEAST_SECONDS: f64 = 10.0;
 
 /// Verdict, doubts and coverage of one state of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Assessment {
     /// Outcome, cause and next step.
     pub verdict: Verdict,
     /// Claims that the evidence contradicts.
     pub doubts: Vec<Doubt>,
-    /// Mean coverage of the streams whose total is known, 0 to 1, and their number.
-    pub coverage: Option<(f64, usize)>,
+    /// Mean coverage of the streams whose total is known.
+    pub coverage: Option<MeanCoverage>,
     /// Reason why the coverage went down, while the run lasts.
     pub drop: Option<CoverageDrop>,
+    /// Estimate of the time left, while the run lasts.
+    pub time_left: Option<TimeLeft>,
+    /// Advice by error group, as far as it was asked for.
+    advice: RefCell<BTreeMap<u64, Advice>>,
+}
+
+/// Time left of the slowest stream at its speed since its start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeLeft {
+    /// Time in seconds.
+    pub seconds: f64,
+    /// True if other streams have not started: it takes at least this time.
+    pub has_pending: bool,
 }
 
 impl Assessment {
@@ -23,13 +43,51 @@ impl Assessment {
     pub fn of(progress: &Progress) -> Self {
         let verdict = verdict(progress);
         let is_running = verdict.outcome == Outcome::Running;
+        let coverage = progress.mean_coverage();
         Self {
-            drop: progress.coverage_drop().filter(|_| is_running),
+            drop: coverage.and_then(|coverage| coverage.drop()).filter(|_| is_running),
+            time_left: time_left(progress).filter(|_| is_running && coverage.is_some()),
             doubts: doubts(progress),
-            coverage: progress.mean_coverage(),
+            coverage,
             verdict,
+            advice: RefCell::default(),
         }
     }
+
+    /// Returns the advice for an error of this state.
+    #[must_use]
+    pub fn advice(&self, progress: &Progress, error: &ErrorGroup) -> Advice {
+        let mut known = self.advice.borrow_mut();
+        known.entry(error.id).or_insert_with(|| Advice::for_error(progress, error)).clone()
+    }
+}
+
+/// Estimates the time left at the last message. `None` if the speed of any started stream is
+/// unknown yet.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn time_left(progress: &Progress) -> Option<TimeLeft> {
+    let now = progress.last_at?;
+    let mut slowest: f64 = 0.0;
+    let mut has_pending = false;
+    for stream in &progress.streams {
+        has_pending |= stream.status == Status::NotStarted;
+        if stream.status != Status::Started || stream.details.failed_in.is_some() {
+            continue;
+        }
+        let since = stream.started_at?;
+        let took = now.saturating_sub(since) as f64 / 1000.0;
+        // Too early for an estimate.
+        if took < LEAST_SECONDS {
+            return None;
+        }
+        let share = stream.coverage()?;
+        let done = share - stream.coverage_before();
+        if done <= 0.001 {
+            return None;
+        }
+        slowest = slowest.max((1.0 - share) / done * took);
+    }
+    (slowest > 0.0).then_some(TimeLeft { seconds: slowest, has_pending })
 }
 
 #[cfg(test)]

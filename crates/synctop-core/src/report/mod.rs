@@ -20,7 +20,7 @@ mod verdict;
 
 pub use crate::protocol::Remedy;
 pub use advice::{Advice, Audience, ReadAgain, Repeat};
-pub use assessment::Assessment;
+pub use assessment::{Assessment, TimeLeft};
 pub use headline::{Headline, HeadlineNote, describe_exit};
 pub use summary::{Scopes, Summary, summary};
 pub use text::report;

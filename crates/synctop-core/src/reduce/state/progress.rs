@@ -141,6 +141,29 @@ impl BeyondStreams {
 /// Time after its start during which a stream is new, in milliseconds.
 const NEW_STREAM_MS: Millis = 60_000;
 
+/// Mean coverage of the streams whose total is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MeanCoverage {
+    /// Mean of the shares, 0 to 1.
+    pub share: f64,
+    /// Number of streams in the mean.
+    pub streams: usize,
+    /// Streams in it that started in the last minute, for the first time.
+    new_streams: usize,
+    /// Mean without these; `None` if there are no others.
+    earlier: Option<f64>,
+}
+
+impl MeanCoverage {
+    /// Returns the drop of the mean by its new streams, if they lower it by a percentage point or
+    /// more.
+    #[must_use]
+    pub fn drop(&self) -> Option<CoverageDrop> {
+        let before = self.earlier.filter(|before| before - self.share >= 0.01)?;
+        Some(CoverageDrop { before, new_streams: self.new_streams })
+    }
+}
+
 /// Drop of the mean coverage by streams that joined it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CoverageDrop {
@@ -296,35 +319,29 @@ impl Progress {
     /// Returns the mean coverage of the streams whose total is known, 0 to 1.
     #[must_use]
     pub fn coverage(&self) -> Option<f64> {
-        Some(self.mean_coverage()?.0)
+        Some(self.mean_coverage()?.share)
     }
 
-    /// Returns the mean coverage, and the number of streams in it.
+    /// Returns the mean coverage with the streams in it; `None` if no total is known.
     #[must_use]
-    pub fn mean_coverage(&self) -> Option<(f64, usize)> {
-        let (mut sum, mut count) = (0.0, 0_u32);
-        for share in self.streams.iter().filter_map(|stream| stream.coverage()) {
-            (sum, count) = (sum + share, count + 1);
-        }
-        (count > 0).then(|| (sum / f64::from(count), count as usize))
-    }
-
-    /// Returns the streams that started in the last minute and lower the mean coverage by a
-    /// percentage point or more; `None` if there are none.
-    #[must_use]
-    pub fn coverage_drop(&self) -> Option<CoverageDrop> {
-        let since = self.last_at?.saturating_sub(NEW_STREAM_MS);
-        let (mut all, mut earlier) = ((0.0, 0_u32), (0.0, 0_u32));
+    pub fn mean_coverage(&self) -> Option<MeanCoverage> {
+        let since = self.last_at.map(|last| last.saturating_sub(NEW_STREAM_MS));
+        let (mut sum, mut sum_of_new) = (0.0, 0.0);
+        let (mut streams, mut new_streams) = (0_u32, 0_u32);
         for stream in &self.streams {
             let Some(share) = stream.coverage() else { continue };
-            all = (all.0 + share, all.1 + 1);
-            if !stream.is_new_since(since) {
-                earlier = (earlier.0 + share, earlier.1 + 1);
+            (sum, streams) = (sum + share, streams + 1);
+            if since.is_some_and(|since| stream.is_new_since(since)) {
+                (sum_of_new, new_streams) = (sum_of_new + share, new_streams + 1);
             }
         }
-        let (now, before) = (all.0 / f64::from(all.1.max(1)), earlier.0 / f64::from(earlier.1.max(1)));
-        (earlier.1 > 0 && before - now >= 0.01)
-            .then(|| CoverageDrop { before, new_streams: (all.1 - earlier.1) as usize })
+        let earlier = streams - new_streams;
+        (streams > 0).then(|| MeanCoverage {
+            share: sum / f64::from(streams),
+            streams: streams as usize,
+            new_streams: new_streams as usize,
+            earlier: (earlier > 0).then(|| (sum - sum_of_new) / f64::from(earlier)),
+        })
     }
 
     /// True if the coverage of a stream is known.
@@ -343,7 +360,7 @@ impl Progress {
     /// Returns the number of streams in the mean coverage.
     #[must_use]
     pub fn covered_streams(&self) -> usize {
-        self.mean_coverage().map_or(0, |(_, streams)| streams)
+        self.mean_coverage().map_or(0, |coverage| coverage.streams)
     }
 
     /// Returns the records that the engine had counted at the start of a log that starts in the
