@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 /// most 30.
 pub(crate) const FEED_FRAME: Duration = Duration::from_millis(40);
 
-/// Minimum interval of frames for keys: keys that arrive together are drawn together.
+/// Minimum interval of frames for keys: keys that arrive together are drawn together. A frame of
+/// the feed delays no key.
 const KEY_FRAME: Duration = Duration::from_millis(8);
 
 /// Display time of a notice.
@@ -119,6 +120,8 @@ pub(crate) struct Shell {
     began: Instant,
     /// Time of the last frame.
     pub(crate) drawn: Instant,
+    /// Time of the last frame that a key caused.
+    drawn_for_key: Option<Instant>,
     /// Reason of the next frame; `None` if nothing changed.
     pub(crate) dirty: Option<RedrawReason>,
     /// Time until which the notice in the footer is shown.
@@ -154,6 +157,7 @@ impl Shell {
             wake,
             began: now,
             drawn: now.checked_sub(FEED_FRAME).unwrap_or(now),
+            drawn_for_key: None,
             dirty: Some(RedrawReason::Key),
             toast_until: None,
             dragging: None,
@@ -250,19 +254,22 @@ impl Shell {
             return Some(until);
         }
         match self.dirty {
-            Some(RedrawReason::Key) => Some(self.drawn + KEY_FRAME),
-            Some(RedrawReason::Feed) => Some(self.drawn + FEED_FRAME),
+            Some(reason) => Some(self.due(reason)),
             None => [self.toast_until, screen.next_wake(self)].into_iter().flatten().min(),
         }
     }
 
+    /// Returns the time from which a frame for this reason may be drawn.
+    fn due(&self, reason: RedrawReason) -> Instant {
+        match reason {
+            RedrawReason::Key => self.drawn_for_key.map_or(self.began, |drawn| drawn + KEY_FRAME),
+            RedrawReason::Feed => self.drawn + FEED_FRAME,
+        }
+    }
+
     fn draw_if_due<S: Screen>(&mut self, screen: &mut S, hits: &mut Hits<S::Types>) -> io::Result<()> {
-        let frame = match self.dirty {
-            None => return Ok(()),
-            Some(RedrawReason::Key) => KEY_FRAME,
-            Some(RedrawReason::Feed) => FEED_FRAME,
-        };
-        if self.drawn.elapsed() < frame || self.first_frame_deadline().is_some() {
+        let Some(reason) = self.dirty else { return Ok(()) };
+        if Instant::now() < self.due(reason) || self.first_frame_deadline().is_some() {
             return Ok(());
         }
         let mut ui = std::mem::take(screen.ui());
@@ -279,6 +286,9 @@ impl Shell {
         *screen.ui() = ui;
         *hits = drawn?;
         self.drawn = Instant::now();
+        if reason == RedrawReason::Key {
+            self.drawn_for_key = Some(self.drawn);
+        }
         self.dirty = None;
         self.toast_until = has_toast.then(|| self.toast_until.unwrap_or(self.drawn + TOAST));
         screen.after_frame()
