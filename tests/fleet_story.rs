@@ -104,7 +104,8 @@ fn failing_canary_stops_the_bulk_resume_of_pipelines_with_one_error() {
     );
     term.keys("R");
     term.wait_for("Reason (Tab to edit");
-    term.keys("\ttable restored, y? n\r");
+    // A secret that a person types is stored masked.
+    term.keys("\ttable restored, y? n, sk_live_4eC39HqLyjWDarjt\r");
     term.wait_for("Reason: table restored, y? n");
     term.keys("y");
     term.until("the first is parked again", |term| {
@@ -148,13 +149,29 @@ fn failing_canary_stops_the_bulk_resume_of_pipelines_with_one_error() {
     // Acknowledgments are stored too.
     again.keys("a");
     again.wait_for("Enter acknowledges");
-    again.keys("waits for the table\r");
-    again.wait_for("acknowledged");
+    again.keys("waits for the table, sk_live_8fD40JrMzkXEbsku\r");
+    again.wait_for("acknowledged; it closes");
     signal(again.pid(), Signal::TERM);
     assert_eq!(again.exit_code(), 143);
     assert!(again.is_restored());
     let mut third = connect(home.path(), (120, 40), &url, &[]);
-    third.wait_for("waits for the table");
+    third.wait_for("sk_live_***");
+    let mut folders = vec![home.path().to_path_buf()];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            read += usize::from(path.extension().is_some_and(|it| it == "db"));
+            for secret in [&b"4eC39HqLyjWDarjt"[..], b"8fD40JrMzkXEbsku"] {
+                assert!(!bytes.windows(secret.len()).any(|part| part == secret), "{}", path.display());
+            }
+        }
+    }
+    assert!(read > 0, "the stores are there");
     third.keys("q");
     third.exit_code();
 }

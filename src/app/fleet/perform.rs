@@ -94,9 +94,11 @@ impl FleetScreen {
     }
 
     /// Acknowledges an error, or withdraws its acknowledgment.
-    pub(super) fn acknowledge(&self, fingerprint: Arc<str>, note: Option<String>) {
+    pub(super) fn acknowledge(&mut self, fingerprint: Arc<str>, note: Option<String>) {
         let (watcher, who) = (Arc::clone(&self.options.watcher), self.options.who.clone());
-        self.options.background.spawn_blocking(move || watcher.acknowledge(&fingerprint, &who, note.as_deref()));
+        let store = move || watcher.acknowledge(&fingerprint, &who, note.as_deref());
+        while self.stores.try_join_next().is_some() {}
+        self.stores.spawn_blocking_on(store, &self.options.background);
     }
 
     /// Switches to another context. Refused while an action is pending, because its result would

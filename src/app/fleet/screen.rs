@@ -30,12 +30,16 @@ use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::{ActionResult, PipelineAction as Act};
 use synctop_core::protocol::{Decoder, Millis};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 /// Time for which actions stay enabled after arming.
 pub(super) const ARMED: Duration = Duration::from_secs(600);
 
 /// Notice about an action that keeps the screen on its service.
 pub(super) const WAITING_FOR_RESULT: &str = "an action is still being verified: wait for its result, or quit";
+
+/// Maximum time at the end for storing acknowledgments.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Capacity of the channel for results of background work.
 const RESULT_CAPACITY: usize = 64;
@@ -131,6 +135,8 @@ pub(crate) struct FleetScreen {
     pub(super) bulk_shown: Option<Bulk>,
     results: mpsc::Receiver<BackgroundResult>,
     pub(super) send: mpsc::Sender<BackgroundResult>,
+    /// Acknowledgments that are being stored.
+    pub(super) stores: JoinSet<()>,
     /// Past run whose log is being fetched.
     pub(super) fetching: Option<(Arc<str>, u64)>,
     /// Polling mode and interval as text for the header.
@@ -157,6 +163,11 @@ impl Session {
             let mut screen = FleetScreen::new(options);
             let result = shell.run(&mut screen).await;
             session::restore();
+            // What a person wrote is stored before the program ends.
+            let stored = std::mem::take(&mut screen.stores).join_all();
+            if tokio::time::timeout(STORE_TIMEOUT, stored).await.is_err() {
+                tracing::error!(target: "synctop::fleet", "an acknowledgment is not stored yet");
+            }
             screen.options.sizes.keep_fleet(screen.ui.sizes);
             result.map(|flow| FleetEnded {
                 signal: flow.signal(),
@@ -300,6 +311,7 @@ impl FleetScreen {
             bulk_shown: None,
             results,
             send,
+            stores: JoinSet::new(),
             fetching: None,
             link_text: String::new(),
             options,
