@@ -165,7 +165,12 @@ fn kills_under_load_lose_no_acknowledged_change() {
     let mut random = Random(42);
     let (mut acknowledged, mut most) = (0, 0);
     let rounds = std::env::var("SYNCTOP_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok());
-    for round in 0..rounds.unwrap_or(ROUNDS) {
+    let rounds = rounds.unwrap_or(ROUNDS);
+    for round in 0.. {
+        // A slow machine answers less between two kills: more of them reach the same coverage.
+        if round >= rounds && (acknowledged >= 5 || round >= 4 * rounds) {
+            break;
+        }
         let mut server = Server::start(folder.path());
         let client = server.client();
         let all = known.lock().unwrap().clone();
