@@ -163,7 +163,7 @@ impl Session {
             let mut screen = FleetScreen::new(options);
             let result = shell.run(&mut screen).await;
             session::restore();
-            // What a person wrote is stored before the program ends.
+            // A note that a person wrote is stored before the program ends.
             let stored = std::mem::take(&mut screen.stores).join_all();
             if tokio::time::timeout(STORE_TIMEOUT, stored).await.is_err() {
                 tracing::error!(target: "synctop::fleet", "an acknowledgment is not stored yet");

@@ -304,7 +304,7 @@ fn pipeline(
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to width")]
         let full = (share * f64::from(slot.width)).round() as u16;
         let full = if share < 1.0 { full.min(slot.width.saturating_sub(1)) } else { slot.width };
-        // Only what is complete is in the color of success.
+        // Only complete ranges are in the color of success.
         let style = match group {
             _ if share >= 1.0 => look.good(),
             PipelineGroup::Parked => look.bad(),

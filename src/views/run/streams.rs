@@ -265,8 +265,8 @@ pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
     }
 }
 
-/// Returns the style of the completed part of a stream that is not complete. Only what is complete
-/// is in the color of success.
+/// Returns the style of the completed part of a stream that is not complete. Only a
+/// complete one is in the color of success.
 fn part_style(stream: &Stream, screen: &RunInput) -> Style {
     let look = screen.look;
     match group_of(stream, screen) {

@@ -289,9 +289,22 @@ fn add_stream_doubts(progress: &Progress, stream: &Stream, all: &mut Doubts) {
     }
 }
 
+/// True if a run ended, and no stream was synced in it.
+pub(crate) fn nothing_synced(progress: &Progress, outcome: Outcome) -> bool {
+    let Some(end) = &progress.attempt.end else {
+        return outcome == Outcome::Succeeded && exited_without_sync(progress);
+    };
+    let took_part = |stream: &Arc<Stream>| {
+        stream.took_part() || stream.complete_reported || !matches!(stream.status, Status::NotStarted)
+    };
+    let nothing_started =
+        end.word == EndReason::StillStarted && end.has_more != Some(true) && progress.streams.is_empty();
+    (end.claims_complete() || nothing_started) && !end.up_to_date && !progress.streams.iter().any(took_part)
+}
+
 /// True if a process without an end message exited with 0, and no stream and no position came: no
 /// stream was selected. The answer to another command is no sync.
-fn synced_nothing(progress: &Progress) -> bool {
+fn exited_without_sync(progress: &Progress) -> bool {
     progress.exit == Some(Exit::Code(0))
         && progress.attempt.end.is_none()
         && progress.attempt.connection.is_none()
@@ -333,7 +346,7 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     if lost > 0 && progress.input.messages > 0 && !matches!(outcome, Outcome::Running | Outcome::Truncated) {
         all.add(None, Finding::LinesLost(lost));
     }
-    if outcome == Outcome::Succeeded && synced_nothing(progress) {
+    if nothing_synced(progress, outcome) {
         all.add(None, Finding::NothingSynced);
     }
     for kind in [Anomaly::CountShrank, Anomaly::NegativeCount, Anomaly::TimeJump] {
@@ -351,15 +364,7 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     if end.word == EndReason::Unknown || (end.word == EndReason::Unsaid && end.has_more.is_none()) {
         all.add(None, Finding::UnknownEnd(end.reason.clone()));
     }
-    let took_part = |stream: &Arc<Stream>| {
-        stream.took_part() || stream.complete_reported || !matches!(stream.status, Status::NotStarted)
-    };
-    let synced = progress.streams.iter().any(took_part) || end.up_to_date;
-    let nothing_started =
-        end.word == EndReason::StillStarted && end.has_more != Some(true) && progress.streams.is_empty();
-    if !synced && (end.claims_complete() || nothing_started) {
-        all.add(None, Finding::NothingSynced);
-    } else if end.claims_complete() {
+    if end.claims_complete() && !nothing_synced(progress, outcome) {
         for name in progress.requested.asked.iter().filter(|name| progress.stream(name).is_none()) {
             all.add(Some(name), Finding::NeverMentioned);
         }

@@ -32,6 +32,7 @@ mod stall;
 mod state;
 mod stderr_log;
 
+pub(crate) use doubts::nothing_synced;
 pub use doubts::{Doubt, DoubtKind, Finding, doubts, rows_may_be_missing};
 pub(crate) use outcome::has_unreported_ending;
 pub use outcome::{open, outcome, standing};

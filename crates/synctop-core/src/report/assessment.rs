@@ -3,8 +3,8 @@
 
 use super::advice::Advice;
 use super::verdict::{Verdict, verdict};
-use crate::protocol::Status;
-use crate::reduce::{CoverageDrop, Doubt, ErrorGroup, MeanCoverage, Outcome, Progress, doubts};
+use crate::protocol::{Millis, Status};
+use crate::reduce::{CoverageDrop, Doubt, ErrorGroup, MeanCoverage, Outcome, Progress, Stream, doubts};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -43,10 +43,15 @@ impl Assessment {
     pub fn of(progress: &Progress) -> Self {
         let verdict = verdict(progress);
         let is_running = verdict.outcome == Outcome::Running;
-        let coverage = progress.mean_coverage();
+        let mut time_left = SlowestStream::default();
+        let coverage = progress.mean_coverage_with(|stream, share| {
+            if is_running {
+                time_left.see(stream, share, progress.last_at);
+            }
+        });
         Self {
             drop: coverage.and_then(|coverage| coverage.drop()).filter(|_| is_running),
-            time_left: time_left(progress).filter(|_| is_running && coverage.is_some()),
+            time_left: time_left.estimate(),
             doubts: doubts(progress),
             coverage,
             verdict,
@@ -62,32 +67,37 @@ impl Assessment {
     }
 }
 
-/// Estimates the time left at the last message. `None` if the speed of any started stream is
-/// unknown yet.
-#[expect(clippy::cast_precision_loss, reason = "an estimate")]
-fn time_left(progress: &Progress) -> Option<TimeLeft> {
-    let now = progress.last_at?;
-    let mut slowest: f64 = 0.0;
-    let mut has_pending = false;
-    for stream in &progress.streams {
-        has_pending |= stream.status == Status::NotStarted;
-        if stream.status != Status::Started || stream.details.failed_in.is_some() {
-            continue;
+/// Time left of the slowest stream so far, at the last message.
+#[derive(Default)]
+struct SlowestStream {
+    seconds: f64,
+    has_pending: bool,
+    /// True if the speed of a started stream is not known yet.
+    is_unknown: bool,
+}
+
+impl SlowestStream {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    fn see(&mut self, stream: &Stream, share: Option<f64>, now: Option<Millis>) {
+        self.has_pending |= stream.status == Status::NotStarted;
+        if self.is_unknown || stream.status != Status::Started || stream.details.failed_in.is_some() {
+            return;
         }
-        let since = stream.started_at?;
-        let took = now.saturating_sub(since) as f64 / 1000.0;
-        // Too early for an estimate.
-        if took < LEAST_SECONDS {
-            return None;
+        let took = now.zip(stream.started_at).map(|(now, since)| now.saturating_sub(since) as f64 / 1000.0);
+        let speed = share.zip(took).filter(|(_, took)| *took >= LEAST_SECONDS).and_then(|(share, took)| {
+            let done = share - stream.coverage_before();
+            (done > 0.001).then(|| (1.0 - share) / done * took)
+        });
+        match speed {
+            Some(seconds) => self.seconds = self.seconds.max(seconds),
+            None => self.is_unknown = true,
         }
-        let share = stream.coverage()?;
-        let done = share - stream.coverage_before();
-        if done <= 0.001 {
-            return None;
-        }
-        slowest = slowest.max((1.0 - share) / done * took);
     }
-    (slowest > 0.0).then_some(TimeLeft { seconds: slowest, has_pending })
+
+    fn estimate(self) -> Option<TimeLeft> {
+        let Self { seconds, has_pending, is_unknown } = self;
+        (!is_unknown && seconds > 0.0).then_some(TimeLeft { seconds, has_pending })
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::format::duration;
 use crate::protocol::clean;
-use crate::reduce::{DoubtKind, Exit, Outcome, Progress, doubts, outcome, rows_may_be_missing, signal_name};
+use crate::reduce::{Exit, Outcome, Progress, nothing_synced, outcome, rows_may_be_missing, signal_name};
 use std::fmt;
 
 /// Headline of a run.
@@ -47,9 +47,7 @@ impl Headline {
         let no_sync = progress.closed && progress.attempts == 0 && succeeded;
         note(no_sync && progress.requested.answered, HeadlineNote::Answered);
         note(no_sync && !progress.requested.answered && progress.attempt.connection.is_some(), HeadlineNote::Connected);
-        let nothing =
-            doubts(progress).iter().any(|doubt| doubt.kind == DoubtKind::NothingSynced && doubt.stream.is_none());
-        note(nothing, HeadlineNote::NothingSynced);
+        note(nothing_synced(progress, outcome), HeadlineNote::NothingSynced);
         note(succeeded && rows_may_be_missing(progress), HeadlineNote::RowsMayBeMissing);
         note(succeeded && end.is_some_and(|end| end.up_to_date), HeadlineNote::UpToDate);
         Self {

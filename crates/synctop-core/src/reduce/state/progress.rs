@@ -325,11 +325,18 @@ impl Progress {
     /// Returns the mean coverage with the streams in it; `None` if no total is known.
     #[must_use]
     pub fn mean_coverage(&self) -> Option<MeanCoverage> {
+        self.mean_coverage_with(|_, _| {})
+    }
+
+    /// Returns the mean coverage, and passes each stream with its coverage to `see`.
+    pub(crate) fn mean_coverage_with(&self, mut see: impl FnMut(&Stream, Option<f64>)) -> Option<MeanCoverage> {
         let since = self.last_at.map(|last| last.saturating_sub(NEW_STREAM_MS));
         let (mut sum, mut sum_of_new) = (0.0, 0.0);
         let (mut streams, mut new_streams) = (0_u32, 0_u32);
         for stream in &self.streams {
-            let Some(share) = stream.coverage() else { continue };
+            let share = stream.coverage();
+            see(stream, share);
+            let Some(share) = share else { continue };
             (sum, streams) = (sum + share, streams + 1);
             if since.is_some_and(|since| stream.is_new_since(since)) {
                 (sum_of_new, new_streams) = (sum_of_new + share, new_streams + 1);
