@@ -82,10 +82,7 @@ impl Outlet for Lines {
 /// # Errors
 /// Returns an error if the plan is invalid or a file cannot be written.
 pub async fn write(plan: &DemoPlan, folder: &Path, memory: &StateDb, now: Millis) -> Result<(), DemoError> {
-    let mut all = Vec::new();
-    for (number, planned) in plan.pipelines.iter().enumerate() {
-        all.push(past_pipeline(planned, number as u64 + 1, now)?);
-    }
+    let all = past_pipelines(plan, now)?;
     remember(&all, memory)?;
     for past in &all {
         let logs = folder.join("logs").join(format!("{}.{}", past.stored.id, past.stored.incarnation));
@@ -111,6 +108,25 @@ pub async fn write(plan: &DemoPlan, folder: &Path, memory: &StateDb, now: Millis
     let stored = stored.await;
     store.close();
     stored
+}
+
+/// Simulates the runs of all pipelines, a part of them on each core: the demo opens with them.
+fn past_pipelines(plan: &DemoPlan, now: Millis) -> Result<Vec<PastPipeline>, DemoError> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let simulate = |first: usize| -> Result<Vec<_>, DemoError> {
+        let part = (1..).zip(&plan.pipelines).skip(first).step_by(workers);
+        part.map(|(number, planned)| past_pipeline(planned, number, now)).collect()
+    };
+    let parts: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|first| scope.spawn(move || simulate(first))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect::<Result<_, _>>()
+    })?;
+    let mut all: Vec<PastPipeline> = parts.into_iter().flatten().collect();
+    all.sort_by_key(|past| past.stored.incarnation);
+    Ok(all)
 }
 
 fn past_pipeline(planned: &PlannedPipeline, incarnation: u64, now: Millis) -> Result<PastPipeline, DemoError> {
