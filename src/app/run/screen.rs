@@ -358,7 +358,12 @@ impl RunScreen {
             self.snapshots.mark_unchanged();
             self.start_replay();
         } else if self.frozen_at.is_none() {
+            let is_first = self.shown.progress.input.lines == 0;
             self.shown = Shown::new(self.snapshots.borrow_and_update().clone());
+            if is_first && self.shown.progress.input.lines > 0 {
+                // The first data are not kept waiting.
+                shell.request_redraw(RedrawReason::Key);
+            }
         } else {
             // A frozen screen still shows the end or the loss of the feed.
             let link = self.snapshots.borrow_and_update().link.clone();
