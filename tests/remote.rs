@@ -214,7 +214,7 @@ fn bad_answers_have_an_error_and_an_exit_code() {
     }
     let nobody = run(home.path(), &["pipelines", "list", "--url", "http://127.0.0.1:9"]);
     assert_eq!(code(&nobody), 69);
-    assert!(err(&nobody).contains("cannot be reached") && err(&nobody).contains("See that it runs"));
+    assert!(err(&nobody).contains("cannot be reached") && err(&nobody).contains("Check that the service is running"));
     for (url, words) in [
         ("http://example.com", "without TLS"),
         ("https://me:hunter2secret@example.com", "must not contain a password"),

@@ -197,7 +197,7 @@ impl ClientError {
     #[must_use]
     pub fn next(&self, place: &ServiceAddress) -> String {
         match self {
-            Self::Unreachable(_) => "See that it runs, and that the address is right.".into(),
+            Self::Unreachable(_) => "Check that the service is running and that the address is right.".into(),
             Self::Silent(_) | Self::Broke(_) => "Try again; if the error persists, see the service's log.".into(),
             Self::Odd(_) => {
                 "See that the address is right: a pipeline service is like http://127.0.0.1:4020; an engine is called with --pipeline FILE."

@@ -8,6 +8,9 @@ use crate::reduce::{ErrorGroup, Progress};
 use std::fmt;
 use std::sync::Arc;
 
+/// Maximum bytes of a message that every place shows whole.
+const SHORT_MESSAGE: usize = 100;
+
 /// Place that shows advice: it decides on keys and on the words for a repetition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
@@ -35,7 +38,7 @@ impl Repeat {
         match (self, audience) {
             (_, Audience::ParkedPipeline) | (Self::Continue, Audience::Pipeline) => "resume it",
             (Self::Continue, _) => "start it again",
-            (Self::NewRun, _) => "start a new run, not a resume",
+            (Self::NewRun, _) => "start a new run (this one skips it)",
         }
     }
 }
@@ -207,6 +210,8 @@ impl Remedy {
             _ if any(SCHEMA) => Self::CheckSchema,
             _ if any(NETWORK) => Self::CheckReachability,
             (Some("transient_error"), _) => Self::Retry,
+            // A short message is shown whole everywhere.
+            _ if text.len() <= SHORT_MESSAGE && !text.contains('\n') => Self::FixCause,
             _ => Self::ReadMessage,
         }
     }
@@ -301,7 +306,7 @@ impl fmt::Display for ReadAgain {
         match (self.ahead.is_empty(), self.open) {
             (true, _) => {}
             (false, true) => {
-                parts.push(format!("go on from the last checkpoint of {ahead}, not from the state of the end"));
+                parts.push(format!("continue {ahead} from the last checkpoint, not from the final state"));
             }
             (false, false) => parts.push(format!("read {ahead} again from the last checkpoint or without a state")),
         }

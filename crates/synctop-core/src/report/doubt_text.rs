@@ -15,13 +15,13 @@ impl fmt::Display for Finding {
         match self {
             Self::StateAhead { kept: true, rows } => write!(
                 f,
-                "the state of an end was ahead of the last checkpoint; the run went on from the checkpoint, so the rows \
+                "the final state was ahead of the last checkpoint; the run went on from the checkpoint, so the rows \
                  between them{} are read again",
                 about(*rows)
             ),
             Self::StateAhead { kept: false, rows } => write!(
                 f,
-                "the state of an end is ahead of the last checkpoint: a client that continues from it skips the rows \
+                "the final state is ahead of the last checkpoint: a client that continues from it skips the rows \
                  between them{}, which were not written",
                 about(*rows)
             ),

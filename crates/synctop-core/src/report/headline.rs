@@ -82,10 +82,17 @@ impl Headline {
         format!("{}{after}", self.title())
     }
 
-    /// Returns the engine's reason and exit: `(engine says: complete, exit 0)`.
+    /// Returns the engine's reason, unless it is the word of the outcome, and the exit: `(engine
+    /// says: complete, exit 1)`.
     #[must_use]
     pub fn engine_words(&self) -> Option<String> {
-        let reason = self.reason.as_ref().map(|reason| format!("engine says: {reason}"));
+        let is_same = |reason: &&String| match self.outcome {
+            Outcome::Succeeded => matches!(reason.as_str(), "complete" | "completed" | "succeeded"),
+            Outcome::Failed => reason.as_str() == "failed",
+            _ => false,
+        };
+        let reason = self.reason.as_ref().filter(|reason| !is_same(reason));
+        let reason = reason.map(|reason| format!("engine says: {reason}"));
         let words: Vec<_> = reason.into_iter().chain(self.exit.map(describe_exit)).collect();
         (!words.is_empty()).then(|| format!("({})", words.join(", ")))
     }

@@ -7,6 +7,9 @@ use crate::reduce::lead_up::{HalfRecords, LeadEvent, LeadEventKind, LeadUp, LogI
 /// Maximum number of other streams with a row of their own.
 const MAX_STREAMS: usize = 20;
 
+/// Maximum time between two status changes in one row, in milliseconds.
+const TOGETHER_MS: Millis = 1_000;
+
 /// Importance of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowTone {
@@ -64,7 +67,11 @@ pub fn rows(lead_up: &LeadUp) -> Vec<LeadRow> {
     let is_subject = |stream: &StreamLeadUp| lead_up.stream.as_ref() == Some(&stream.stream);
     if let Some(stream) = lead_up.streams.iter().find(|stream| is_subject(stream)) {
         rows.push(LeadRow::new(None, clean::line(&stream.stream).into_owned(), RowTone::Heading));
-        subject_rows(stream, lead_up, &mut rows);
+        let mut own = Vec::new();
+        subject_rows(stream, lead_up, &mut own);
+        // In the order of time; the error is the last of its instant.
+        own.sort_by_key(|row| row.instant.and_then(|instant| instant.at));
+        rows.extend(own);
     }
     let others: Vec<_> = lead_up.streams.iter().filter(|stream| !is_subject(stream)).collect();
     if !others.is_empty() {
@@ -85,7 +92,13 @@ pub fn rows(lead_up: &LeadUp) -> Vec<LeadRow> {
             format!("events {}{beyond}", count(lead_up.events.len() as u64)),
             RowTone::Heading,
         ));
-        let is_same = |a: &LeadEvent, b: &LeadEvent| matches!(a.kind, LeadEventKind::Status { .. }) && a.kind == b.kind;
+        let is_near = |a: &LeadEvent, b: &LeadEvent| match (a.instant.at, b.instant.at) {
+            (Some(a), Some(b)) => (b - a).abs() < TOGETHER_MS,
+            (a, b) => a == b,
+        };
+        let is_same = |a: &LeadEvent, b: &LeadEvent| {
+            matches!(a.kind, LeadEventKind::Status { .. }) && a.kind == b.kind && is_near(a, b)
+        };
         rows.extend(lead_up.events.chunk_by(is_same).filter_map(event_row));
     }
     if rows.is_empty() {
@@ -116,9 +129,9 @@ fn subject_rows(stream: &StreamLeadUp, lead_up: &LeadUp, rows: &mut Vec<LeadRow>
         rows.push(LeadRow::new(Some(first.instant), format!("first retry: {}", retry_text(first)), RowTone::Warning));
     }
     if let Some(last) = stream.last_retry.filter(|_| stream.retries > 1) {
-        let parts: Vec<_> = stream.retries_by_part.iter().map(u64::to_string).collect();
         let by_part =
-            if lead_up.covered_ms.is_some() { format!("; each 10 s: {}", parts.join(" ")) } else { String::new() };
+            lead_up.covered_ms.map(|covered| format!("; per 10 s: {}", parts_text(&stream.retries_by_part, covered)));
+        let by_part = by_part.unwrap_or_default();
         let text = format!("{}; last: {}{by_part}", retries_text(stream), retry_text(&last));
         rows.push(LeadRow::new(Some(last.instant), text, RowTone::Warning));
     }
@@ -147,6 +160,13 @@ fn subject_rows(stream: &StreamLeadUp, lead_up: &LeadUp, rows: &mut Vec<LeadRow>
     }
 }
 
+/// Formats the numbers of six parts of ten seconds; a dash for a part before the start of the log.
+fn parts_text(parts: &[u64], covered: u64) -> String {
+    let unknown = usize::try_from(60_000_u64.saturating_sub(covered) / 10_000).unwrap_or(0);
+    let text = |(at, number): (usize, &u64)| if at < unknown { "-".to_owned() } else { number.to_string() };
+    parts.iter().enumerate().map(text).collect::<Vec<_>>().join(" ")
+}
+
 fn plural_limits(limits: u64) -> String {
     if limits == 1 { "1 rate limit".to_owned() } else { format!("{} rate limits", count(limits)) }
 }
@@ -172,14 +192,15 @@ fn fell(stream: &StreamLeadUp) -> bool {
 fn records_text(stream: &StreamLeadUp) -> String {
     let records = format!("{} in this window", known(stream.records));
     match (per_second(stream.first_half), per_second(stream.last_half)) {
-        (Some(first), Some(last)) => format!("{records}: {}, in the last 30 s {}", rate(first), rate(last)),
+        (Some(first), Some(last)) => format!("{records}: {}, then {} in the last 30 s", rate(first), rate(last)),
         (None, Some(last)) => format!("{records}: {}", rate(last)),
         _ => records,
     }
 }
 
 fn other_row(stream: &StreamLeadUp) -> LeadRow {
-    let mut parts = vec![clean::line(&stream.stream).into_owned()];
+    let name = clean::line(&stream.stream);
+    let mut parts = Vec::new();
     if let Some(first) = &stream.first_retry {
         parts.push(format!("{}, first: {}", retries_text(stream), retry_text(first)));
     }
@@ -189,11 +210,11 @@ fn other_row(stream: &StreamLeadUp) -> LeadRow {
     parts.push(match stream.records {
         None => "records unknown".to_owned(),
         Some(0) => "no records".to_owned(),
-        _ => format!("records {}", records_text(stream)),
+        _ => format!("records: {}", records_text(stream)),
     });
     let instant = stream.first_retry.map(|first| first.instant);
     let tone = if stream.retries > 0 || fell(stream) { RowTone::Warning } else { RowTone::Plain };
-    LeadRow::new(instant, parts.join("  "), tone)
+    LeadRow::new(instant, format!("{name}: {}", parts.join(" · ")), tone)
 }
 
 /// Row of one event, or of streams that change their status together.
