@@ -273,6 +273,10 @@ fn level(ui: &mut RunUi, more: bool) {
 
 fn target(ui: &mut RunUi, key: TargetKey) {
     if ui.focus != Pane::Diagnostics {
+        if key != TargetKey::Show {
+            ui.say("this key works in the diagnostics: 5 goes there");
+            return;
+        }
         focus(ui, Pane::Diagnostics);
     }
     if key == TargetKey::Show {

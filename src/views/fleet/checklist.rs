@@ -10,7 +10,7 @@ use strum::VariantArray as _;
 fn text(step: ChecklistStep) -> (&'static str, &'static str) {
     match step {
         ChecklistStep::Find => ("e", "find a pipeline in trouble"),
-        ChecklistStep::LeadUp => ("Enter W", "open its run, see what led to the error; q returns"),
+        ChecklistStep::LeadUp => ("Enter W", "open its run, see what led to the error; q, q return"),
         ChecklistStep::Fix => ("f", "fix the simulated cause"),
         ChecklistStep::Canary => ("w R", "arm; on the heading, resume the group: a canary first"),
         ChecklistStep::Verify => ("4", "wait until a result is verified: took effect"),

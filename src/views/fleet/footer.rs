@@ -17,6 +17,9 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
     let filtered = ui.is_filtered();
     let armed = screen.armed.armed();
     let name = |action: Action<FleetAction>, binding: &'static Binding<FleetAction>| match action {
+        Action::Open if matches!(ui.sheet(), Some(FleetSheet::Runs { .. })) => "replay",
+        Action::Zoom if ui.zoomed => "leave zoom",
+        Action::NextField => "reason",
         Action::Back if filtered && ui.overlays.is_empty() => "clear filter",
         Action::Quit if !ui.overlays.is_empty() => "close",
         Action::Own(FleetAction::Arm) if armed => "disarm",
@@ -39,7 +42,8 @@ fn overlay_keys(overlay: &FleetOverlay) -> Vec<Action<FleetAction>> {
     let act = |action| Action::Own(FleetAction::Do(action));
     let (down, up) = (Action::Move(Move::Down), Action::Move(Move::Up));
     match overlay {
-        FleetOverlay::Quit | FleetOverlay::Sheet(FleetSheet::Confirm(_)) => Vec::new(),
+        FleetOverlay::Quit => Vec::new(),
+        FleetOverlay::Sheet(FleetSheet::Confirm(_)) => vec![Action::NextField, Action::Cancel],
         FleetOverlay::Palette { .. } => vec![Action::Back],
         FleetOverlay::Sheet(FleetSheet::Runs { .. } | FleetSheet::Contexts { .. }) => {
             vec![Action::Open, down, up, Action::Back]
@@ -61,8 +65,12 @@ fn pane_keys(screen: &FleetFrame) -> Vec<Action<FleetAction>> {
     // A paused pipeline cannot be paused: resuming comes first there.
     let is_paused = screen.chosen_pipeline(ui).is_some_and(|it| it.pipeline.status == PipelineStatus::Paused);
     let second = if is_paused { act(Act::Delete) } else { act(Act::Pause) };
+    let is_down = matches!(screen.link, ServiceLink::Down { .. });
     match ui.focus {
-        _ if matches!(screen.link, ServiceLink::Down { .. }) => vec![
+        _ if is_down && screen.fleet.pipelines.is_empty() => {
+            vec![Action::Help, own(FleetAction::Contexts), own(FleetAction::Refresh), Action::Palette, Action::Quit]
+        }
+        _ if is_down => vec![
             Action::Help,
             own(FleetAction::Contexts),
             own(FleetAction::Refresh),
@@ -136,9 +144,10 @@ fn pane_keys(screen: &FleetFrame) -> Vec<Action<FleetAction>> {
 /// Draws the input of an acknowledgment's note. Returns true if it is open.
 fn note(pen: &mut Pen, screen: &FleetFrame) -> bool {
     let look = screen.look;
-    let Some(FleetSheet::Note { input, .. }) = screen.ui.sheet() else { return false };
-    let column = pen.put(1, 0, "note ", look.accent().patch(look.strong()));
+    let Some(FleetSheet::Note { input, fingerprint }) = screen.ui.sheet() else { return false };
+    let kind = screen.inbox.items.get(fingerprint).map(|item| item.kind().to_owned()).unwrap_or_default();
+    let column = pen.put(1, 0, &format!("acknowledge {kind}, note: "), look.accent().patch(look.strong()));
     let end = field(pen, column, 0, input);
-    pen.put(end + 2, 0, "Enter acknowledges (empty: no note), Esc cancels", look.dim());
+    pen.put(end + 2, 0, "Enter acknowledges, Esc cancels", look.dim());
     true
 }

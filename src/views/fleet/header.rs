@@ -73,7 +73,7 @@ fn trouble(screen: &FleetFrame) -> (Option<String>, Option<String>) {
         };
     };
     let message = core(&first.message);
-    let back = if first.state() == InboxState::Regressed { " (returned)" } else { "" };
+    let back = if first.state() == InboxState::Regressed { " (returned after a success)" } else { "" };
     let why = match (first.open(), open.len()) {
         (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
         (hit, 1) => format!("{hit} pipelines have {}: {message}{back}", first.kind()),
@@ -82,7 +82,7 @@ fn trouble(screen: &FleetFrame) -> (Option<String>, Option<String>) {
         }
         (hit, kinds) => {
             let others = kinds - 1;
-            format!("{hit} pipelines have {}: {message}{back} (+{others} more)", first.kind())
+            format!("{hit} pipelines have {}: {message}{back} (+{others} other errors)", first.kind())
         }
     };
     (Some(why), first.next.as_ref().map(ToString::to_string))
@@ -91,17 +91,14 @@ fn trouble(screen: &FleetFrame) -> (Option<String>, Option<String>) {
 /// Returns cause and next step of the pipeline or error of an open sheet; `None` without a sheet.
 fn sheet_trouble(screen: &FleetFrame) -> Option<(Option<String>, Option<String>)> {
     match screen.ui.sheet()? {
-        FleetSheet::Pipeline { id, .. } | FleetSheet::Runs { id, .. } => {
+        // These begin with their own cause and next step.
+        FleetSheet::Pipeline { .. } | FleetSheet::Error { .. } => Some((None, None)),
+        FleetSheet::Runs { id, .. } => {
             let watched = screen.fleet.pipelines.get(id);
             let fault = watched.and_then(|it| it.pipeline.faults.first());
             let why = fault.map(|fault| format!("{}: {}", fault.kind(), fault.core()));
             let why = why.or_else(|| watched.and_then(|it| it.note(screen.now)));
             Some((why, fault.and_then(|fault| fault.next.as_ref().map(ToString::to_string))))
-        }
-        FleetSheet::Error { fingerprint, .. } => {
-            let item = screen.inbox.items.get(fingerprint);
-            let why = item.map(|item| format!("{}: {}", item.kind(), core(&item.message)));
-            Some((why, item.and_then(|item| item.next.as_ref().map(ToString::to_string))))
         }
         FleetSheet::ActionRecord { .. } => Some((None, None)),
         FleetSheet::Contexts { .. } | FleetSheet::Confirm(_) | FleetSheet::Note { .. } => None,

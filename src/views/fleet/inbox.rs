@@ -46,6 +46,17 @@ pub(crate) fn style(item: &InboxItem, screen: &FleetInput) -> (&'static str, Sty
     }
 }
 
+/// Returns the word for the state of an error.
+pub(crate) fn state_word(item: &InboxItem) -> &'static str {
+    match item.state() {
+        InboxState::New => "new",
+        InboxState::Acked => "acknowledged",
+        InboxState::Regressed => "returned",
+        InboxState::Fixed => "fixed",
+        InboxState::Gone => "gone",
+    }
+}
+
 /// Returns the height that the pane needs: with two lines an item, and with all text.
 pub(crate) fn need(screen: &FleetFrame, width: u16) -> Need {
     let width = list::row_width(width);
@@ -123,11 +134,7 @@ fn card(pen: &mut Pen, item: &InboxItem, screen: &FleetFrame) {
     let mut column = pen.put(3, 0, item.kind(), style.patch(look.strong())) + 2;
     column = pen.put(column, 0, &plural(hit, "pipeline"), look.plain()) + 2;
     let mut end = pen.width().saturating_sub(1);
-    let state = match item.state() {
-        InboxState::New => String::new(),
-        InboxState::Acked => "acknowledged".to_owned(),
-        state => state.as_str().to_owned(),
-    };
+    let state = if item.state() == InboxState::New { "" } else { state_word(item) };
     let when = format!("{} ago", age(screen.now.saturating_sub(item.last_at)));
     let right = |pen: &mut Pen, end: u16, column: u16, text: &str, style: Style| {
         let fits = column + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) + 1 < end;
@@ -135,7 +142,7 @@ fn card(pen: &mut Pen, item: &InboxItem, screen: &FleetFrame) {
     };
     end = right(pen, end, column, &when, look.dim());
     let state_style = if item.state() == InboxState::Regressed { look.bad().patch(look.strong()) } else { look.dim() };
-    end = right(pen, end, column, &state, state_style);
+    end = right(pen, end, column, state, state_style);
     if end > column + u16::try_from(TREND).unwrap_or(0) + 12 {
         let begin = end.saturating_sub(u16::try_from(TREND).unwrap_or(0));
         trend(pen, begin, &item.trend(TREND, screen.now), look.accent());

@@ -353,7 +353,8 @@ fn cause_lines(index: usize, watched: &Watched, screen: &FleetFrame, columns: &P
     }
     let room = usize::from(columns.width.saturating_sub(columns.text_start() + 2));
     let first = room.saturating_sub(kind.chars().count() + 2);
-    let mut lines = wrap_hanging(&message, first, room.saturating_sub(2));
+    // Further lines have the whole width, and begin where notes do.
+    let mut lines = wrap_hanging(&message, first, usize::from(columns.width.saturating_sub(NOTE_START + 2)));
     join_rest(&mut lines, columns.most_lines);
     lines
 }
@@ -374,7 +375,7 @@ fn cause(pen: &mut Pen, index: usize, watched: &Watched, columns: &PipelineColum
     let column = pen.put(start, 0, kind, look.bad().patch(look.strong()));
     let style = if is_same_as_above(index, watched, screen) { look.dim() } else { look.plain() };
     for (row, line) in (0..pen.height()).zip(cause_lines(index, watched, screen, columns)) {
-        pen.put(if row == 0 { column + 2 } else { start + 2 }, row, &line, style);
+        pen.put(if row == 0 { column + 2 } else { NOTE_START }, row, &line, style);
     }
 }
 

@@ -29,6 +29,9 @@ const TWO_COLUMNS: u16 = 100;
 /// Minimum height of the screen with the whole checklist.
 const CHECKLIST_PANE: u16 = 30;
 
+/// The same while the bulk pane has the focus.
+const CHECKLIST_AND_BULK: u16 = 45;
+
 /// Minimum body height of more than the focused pane.
 const SEVERAL_PANES: u16 = 10;
 
@@ -155,7 +158,9 @@ fn waiting(pen: &mut Pen, screen: &FleetFrame) {
 
 /// True if the whole checklist stands below the panes on the right.
 fn has_checklist_pane(area: Rect, screen: &FleetFrame) -> bool {
-    area.width >= TWO_COLUMNS && area.height >= CHECKLIST_PANE && !screen.ui.zoomed
+    // The results of a bulk action need the rows more.
+    let least = if screen.ui.focus == FleetPane::Bulk { CHECKLIST_AND_BULK } else { CHECKLIST_PANE };
+    area.width >= TWO_COLUMNS && area.height >= least && !screen.ui.zoomed
 }
 
 fn panes(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits) {
@@ -191,7 +196,7 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetHits)
         Need { least: 0, whole: 0 }
     };
     let pipelines = list::need(screen, body.width, body.height);
-    let heights = stack(body.height, &[pipelines, lower_need], 0);
+    let heights = stack(body.height, &[pipelines, lower_need], 0, usize::from(focus != FleetPane::Pipelines));
     let (upper, under) = (heights.first().copied().unwrap_or(0), heights.get(1).copied().unwrap_or(0));
     let spare = upper.saturating_sub(pipelines.whole);
     // The lower pane shows all its text before the preview gets rows.
@@ -245,7 +250,9 @@ fn two_columns(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetH
         actions::need(screen, right.width),
     ];
     let mut rest = right;
-    let mut heights = stack(right.height, &needs, 2);
+    let shown = [FleetPane::Errors, FleetPane::Bulk, FleetPane::Actions];
+    let focus = shown.iter().position(|pane| *pane == screen.ui.focus).unwrap_or(0);
+    let mut heights = stack(right.height, &needs, 2, focus);
     // Rows that no list needs show the selected error.
     let spare = right.height.saturating_sub(needs.iter().map(|need| need.whole).fold(0, u16::saturating_add));
     let details = preview::error_need(screen, right.width).map_or(0, |need| need.whole.min(spare));
@@ -253,7 +260,7 @@ fn two_columns(pen: &mut Pen, body: Rect, screen: &FleetFrame, hits: &mut FleetH
     if let Some(actions) = heights.last_mut() {
         *actions -= details.min(*actions);
     }
-    for (which, height) in [FleetPane::Errors, FleetPane::Bulk, FleetPane::Actions].into_iter().zip(heights) {
+    for (which, height) in shown.into_iter().zip(heights) {
         let (area, after) = cut_top(rest, height);
         pane(pen, area, which, screen, hits);
         rest = after;

@@ -32,7 +32,7 @@ pub(crate) fn describe<'a>(screen: &FleetInput<'a>, watched: &Watched, width: u1
     let dash = look.glyphs.dash;
     let known = |number: Option<u64>| number.map_or_else(|| dash.to_owned(), count);
     let inferred = if watched.is_parking_inferred(now) { " (inferred)" } else { "" };
-    let status = format!("{}, desired {}", it.status.as_str(), it.desired.as_str());
+    let status = format!("status {}, desired {}", it.status.as_str(), it.desired.as_str());
     sheet.fact("status", format!("{glyph} {}{inferred}: {status}", group.as_str().to_lowercase()), style);
     if let Some(note) = watched.note(now) {
         sheet.fact("evidence", &note, look.warn());
@@ -61,8 +61,9 @@ pub(crate) fn describe<'a>(screen: &FleetInput<'a>, watched: &Watched, width: u1
         sheet.head("last run");
         let number = run.number.map(|number| format!("{number}, ")).unwrap_or_default();
         let state = run.state.as_deref().unwrap_or(if run.open { "open" } else { "over" });
-        let outcome = it.found.outcome.as_deref().filter(|_| !run.open).map(|it| format!(", {it}")).unwrap_or_default();
-        sheet.fact("run", format!("{number}{state}{outcome}"), look.plain());
+        // The outcome says more than the state of the task, which it follows from.
+        let outcome = it.found.outcome.as_deref().filter(|_| !run.open);
+        sheet.fact("run", format!("{number}{}", outcome.unwrap_or(&state.to_lowercase())), look.plain());
         if let Some(task) = &run.task {
             sheet.fact("task", task, look.dim());
         }
@@ -96,7 +97,7 @@ pub(crate) fn describe<'a>(screen: &FleetInput<'a>, watched: &Watched, width: u1
     let sign = watched
         .last_sign()
         .map_or_else(String::new, |at| format!(", last activity {} ago", age(now.saturating_sub(at))));
-    sheet.fact("known", format!("{seen}{sign}"), look.plain());
+    sheet.fact("data", format!("{seen}{sign}"), look.plain());
     let actions: Vec<_> = screen.actions.iter().filter(|record| *record.pipeline == *it.id).take(5).collect();
     if !actions.is_empty() {
         sheet.head("actions");
@@ -113,7 +114,9 @@ pub(crate) fn describe<'a>(screen: &FleetInput<'a>, watched: &Watched, width: u1
     for part in ["source", "destination", "streams"] {
         if let Some(value) = it.told.get(part) {
             let text = serde_json::to_string_pretty(value).unwrap_or_default();
-            sheet.text(&format!("{part}: {}", if text.len() > 4_000 { value.to_string() } else { text }), look.dim());
+            let text = if text.len() > 4_000 { value.to_string() } else { text };
+            // A text of several lines (a scenario) is shown as lines.
+            sheet.text(&format!("{part}: {}", text.replace("\\n", "\n").replace("\\\"", "\"")), look.dim());
         }
     }
     sheet
@@ -146,15 +149,12 @@ pub(crate) fn error_facts<'a>(screen: &FleetInput<'a>, item: &InboxItem, width: 
         .as_ref()
         .map(|(who, at)| format!(", acknowledged by {who} since {}", clock(*at, Some(now))))
         .unwrap_or_default();
-    sheet.fact("state", format!("{glyph} {}{acked}", item.state().as_str()), style);
+    sheet.fact("state", format!("{glyph} {}{acked}", crate::views::fleet::inbox::state_word(item)), style);
     if let Some(note) = &item.note {
         sheet.fact("note", note, look.plain());
     }
-    sheet.fact(
-        "first, last",
-        format!("{}, {}", clock(item.first_at, Some(now)), clock(item.last_at, Some(now))),
-        look.plain(),
-    );
+    sheet.fact("first", clock(item.first_at, Some(now)), look.plain());
+    sheet.fact("last", clock(item.last_at, Some(now)), look.plain());
     let day: u64 = item.trend(1, now).iter().sum();
     sheet.fact(
         "last day",
@@ -182,7 +182,8 @@ pub(crate) fn error_facts<'a>(screen: &FleetInput<'a>, item: &InboxItem, width: 
         sheet.parts(vec![
             (format!("{glyph} "), style),
             (format!("{id} "), look.plain()),
-            (format!("{times}{} {state}", count(hit.count)), style),
+            (format!("{times}{} ", count(hit.count)), look.dim()),
+            (state, style),
         ]);
     }
     sheet
@@ -210,8 +211,8 @@ pub(crate) fn action(pen: &mut Pen, screen: &FleetFrame, seq: i64, top: usize, h
     sheet.draw(pen, ("action", "Esc closes"), top, hits);
 }
 
-/// Widths of the columns of past runs: number, start, duration, records, outcome.
-const RUN_COLUMNS: [usize; 5] = [5, 19, 9, 12, 22];
+/// Widths of the columns of past runs; of a longer outcome than `succeeded` the cause gives way: number, start, duration, records, outcome.
+const RUN_COLUMNS: [usize; 5] = [4, 11, 8, 11, 9];
 
 pub(crate) fn runs(pen: &mut Pen, screen: &FleetFrame, id: &str, rows: &RunRows, chosen: usize, hits: &mut FleetHits) {
     let look = screen.look;
@@ -239,7 +240,7 @@ fn run_row(row: &RunRow, screen: &FleetFrame) -> (String, Style) {
     };
     let dash = || look.glyphs.dash.to_owned();
     let [number, start, took, records, outcome] = RUN_COLUMNS;
-    let started = row.started_at.map_or_else(dash, |at| time::stamp(at, "%Y-%m-%d %H:%M:%S"));
+    let started = row.started_at.map_or_else(dash, |at| time::stamp(at, "%m-%d %H:%M"));
     let elapsed = row.elapsed_ms.map_or_else(dash, synctop_core::format::duration);
     let text = format!(
         "{:>number$}  {started:<start$}  {elapsed:>took$}  {:>records$}  {:<outcome$}  {}",

@@ -84,7 +84,10 @@ fn cause(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let (glyph, style) = crate::views::run::streams::mark(group, screen);
     let since = stream.changed_at.map(|at| format!(" since {}", clock(at, now))).unwrap_or_default();
     let settling = if stream.settling { ", final counts pending" } else { "" };
-    sheet.fact("status", format!("{glyph} {}{since}{settling}", stream.status.as_str()), style);
+    // An error that the engine overwrote with a completion still stands.
+    let is_overwritten = group == StreamGroup::Errored && stream.status == Status::Completed;
+    let status = if is_overwritten { "errored; the engine reports completed" } else { stream.status.as_str() };
+    sheet.fact("status", format!("{glyph} {status}{since}{settling}"), style);
     if let Some(word) = &stream.details.odd_status {
         sheet.fact("", format!("unknown status of the engine: {word}"), look.warn());
     }
@@ -93,7 +96,7 @@ fn cause(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
         sheet.fact("", activity_text, look.warn());
     }
     let message = failure_message(stream, screen.progress);
-    if let Some(message) = message.filter(|_| stream.status != Status::Completed) {
+    if let Some(message) = message.filter(|_| stream.status != Status::Completed || is_overwritten) {
         let label = if group == StreamGroup::Errored { "cause" } else { "message" };
         sheet.fact(label, message, if group == StreamGroup::Errored { look.bad() } else { look.plain() });
     }
@@ -109,12 +112,8 @@ fn cause(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     if let Some(retry) = &stream.details.retry {
         let times = look.glyphs.times;
         let of = retry.max.map(|max| format!(" of {max}")).unwrap_or_default();
-        let text = format!(
-            "{times}{}, last {} (attempt {}{of})",
-            count(retry.count),
-            clock(retry.last_at, now),
-            retry.attempt
-        );
+        let text =
+            format!("{times}{}, last {} (retry {}{of})", count(retry.count), clock(retry.last_at, now), retry.attempt);
         let error = retry.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
         sheet.fact("retries", format!("{text}{error}"), look.plain());
     }
@@ -141,7 +140,7 @@ fn facts(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let at = now.unwrap_or(0);
     let window = |ms| stream.rate.per_second(ms, at).map_or_else(|| dash.to_owned(), rate);
     let all = mean_rate(stream, screen.progress).map_or_else(|| dash.to_owned(), rate);
-    let rates = format!("10s {}   1m {}   all {all}", window(TEN_SECONDS), window(ONE_MINUTE));
+    let rates = format!("10s {}   1m {}   average {all}", window(TEN_SECONDS), window(ONE_MINUTE));
     sheet.fact("rate", rates, look.plain());
     if let Some(space) = &stream.namespace {
         sheet.fact("namespace", space, look.plain());
@@ -317,17 +316,22 @@ fn error_facts(sheet: &mut Sheet, group: &ErrorGroup, now: Option<i64>) {
     let look = sheet.look;
     let stands = match (group.cleared(), group.is_final) {
         (true, _) => "cleared: the stream continued without it",
-        (false, true) => "final: a stream or the run ended with it",
+        (false, true) if group.streams().count() > 0 => "final: its streams ended with it",
+        (false, true) => "final: the run ended with it",
         (false, false) => "not final",
     };
-    sheet.fact("level", group.level.as_str(), look.plain());
+    sheet.fact("scope", group.level.as_str(), look.plain());
     sheet.fact("standing", stands, if group.cleared() { look.good() } else { look.bad() });
     sheet.fact("count", count(group.count), look.strong());
     let streams: Vec<_> = group.streams().map(AsRef::as_ref).collect();
     let streams = if streams.is_empty() { "the whole run".to_owned() } else { streams.join(", ") };
     sheet.fact("streams", streams, look.plain());
     let time = |at: Option<i64>| at.map_or_else(|| look.glyphs.dash.to_owned(), |at| clock(at, now));
-    sheet.fact("first, last", format!("{}, {}", time(group.first_at), time(group.last_at)), look.plain());
+    if group.count > 1 {
+        sheet.fact("first, last", format!("{}, {}", time(group.first_at), time(group.last_at)), look.plain());
+    } else {
+        sheet.fact("at", time(group.last_at), look.plain());
+    }
     sheet.fact("fingerprint", format!("{:016x}", group.fingerprint), look.dim());
     if group.from_log {
         sheet.fact("", "no error was reported: this is the last log line of level error", look.warn());

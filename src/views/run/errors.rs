@@ -119,7 +119,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     }
     let (retrying, retries) = retrying(screen.progress)
         .fold((0, 0), |(n, sum), stream| (n + 1, sum + stream.details.retry.as_ref().map_or(0, |retry| retry.count)));
-    if retrying > 0 {
+    if retrying > 0 && screen.running() {
         about.push_str(&format!(", {retrying} retrying {}{}", look.glyphs.times, count(retries)));
     }
     if list.filter.active() {

@@ -9,100 +9,178 @@ use crate::views::widgets::palette::field;
 use ratatui::layout::Rect;
 use synctop_core::reduce::history::Mark;
 
+type Keys = &'static [Action<RunAction>];
+
+const NEXT_ERROR: Action<RunAction> = Action::Own(RunAction::NextError);
+const LEAD_UP: Action<RunAction> = Action::Own(RunAction::LeadUp);
+const FREEZE: Action<RunAction> = Action::Own(RunAction::Freeze);
+const MORE_LEVELS: Action<RunAction> = Action::Own(RunAction::LevelMore);
+const FEWER_LEVELS: Action<RunAction> = Action::Own(RunAction::LevelLess);
+const DOWN: Action<RunAction> = Action::Move(Move::Down);
+const UP: Action<RunAction> = Action::Move(Move::Up);
+
+const fn travel(travel: Travel) -> Action<RunAction> {
+    Action::Own(RunAction::Travel(travel))
+}
+
 pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     let ui = screen.ui;
     if goto(pen, screen) || prompt_or_notice(pen, *screen, screen.rows.kept) {
         return;
     }
     let filtered = ui.is_filtered();
-    let travel = |travel| Action::Own(RunAction::Travel(travel));
-    let own = Action::Own;
-    let shown: &[Action<RunAction>] = match ui.overlays.last() {
-        Some(RunOverlay::Sheet(RunSheet::LeadUp { .. })) => {
-            &[Action::Open, Action::Move(Move::Down), Action::Move(Move::Up), Action::Back]
-        }
-        Some(RunOverlay::Sheet(RunSheet::Error { .. } | RunSheet::Stream { .. })) => &[
-            Action::Back,
-            own(RunAction::LeadUp),
-            Action::Move(Move::Down),
-            Action::Move(Move::Up),
-            Action::Copy,
-            own(RunAction::NextError),
-            Action::Quit,
-        ],
-        Some(RunOverlay::Help { .. } | RunOverlay::Sheet(_)) => &[
-            Action::Back,
-            Action::Move(Move::Down),
-            Action::Move(Move::Up),
-            Action::Copy,
-            own(RunAction::NextError),
-            Action::Quit,
-        ],
-        Some(_) => &[Action::Back],
-        None if ui.focus == Pane::Errors => &[
-            Action::Help,
-            own(RunAction::LeadUp),
-            Action::Open,
-            own(RunAction::NextError),
-            Action::Copy,
-            Action::Filter,
-            Action::NextPane,
-            Action::Zoom,
-            Action::Back,
-            Action::Palette,
-            Action::Quit,
-        ],
-        None if ui.focus == Pane::Diagnostics => &[
-            Action::Help,
-            own(RunAction::Target(TargetKey::Show)),
-            own(RunAction::Target(TargetKey::Focus)),
-            own(RunAction::LevelMore),
-            own(RunAction::LevelLess),
-            Action::NextPane,
-            Action::Back,
-            Action::Quit,
-        ],
-        None if screen.scrub.is_some() => &[
-            Action::Help,
-            own(RunAction::Freeze),
-            travel(Travel::Mark(Mark::Error, true)),
-            own(RunAction::LeadUp),
-            travel(Travel::Goto),
-            travel(Travel::Second(true)),
-            travel(Travel::Faster),
-            travel(Travel::Now),
-            Action::Open,
-            Action::NextPane,
-            Action::Filter,
-            Action::Palette,
-            Action::Quit,
-        ],
-        None if filtered => &[Action::Help, Action::Filter, Action::Back, Action::Open, Action::NextPane, Action::Quit],
-        None => &[
-            Action::Help,
-            Action::Filter,
-            own(RunAction::NextError),
-            own(RunAction::LeadUp),
-            Action::Open,
-            Action::NextPane,
-            Action::SortNext,
-            travel(Travel::Second(false)),
-            Action::Zoom,
-            own(RunAction::Freeze),
-            Action::Palette,
-            Action::Quit,
-        ],
-    };
     let name = |action: Action<RunAction>, binding: &'static Binding<RunAction>| match (action, &screen.scrub) {
         (Action::Open, _) if matches!(ui.sheet(), Some(RunSheet::LeadUp { .. })) => "go to the instant",
+        (Action::Zoom, _) if ui.zoomed => "leave zoom",
+        (MORE_LEVELS, _) => "more",
+        (FEWER_LEVELS, _) => "fewer levels",
         (Action::Back, _) if filtered && ui.overlays.is_empty() => "clear filter",
-        (Action::Own(RunAction::Freeze), Some(scrub)) if scrub.playing => "pause",
-        (Action::Own(RunAction::Freeze), Some(_)) => "play",
+        (FREEZE, Some(scrub)) if scrub.playing => "pause",
+        (FREEZE, Some(_)) => "play",
         (Action::Quit, _) if !ui.overlays.is_empty() => "close",
         (Action::Quit, _) if screen.nested => "fleet",
         _ => binding.name.strip_prefix("time: ").unwrap_or(binding.name),
     };
+    let shown = match ui.overlays.last() {
+        Some(overlay) => overlay_keys(overlay),
+        None if is_waiting(screen) => &[Action::Help, Action::Palette, Action::Quit],
+        None if filtered => FILTERED_KEYS,
+        None => pane_keys(screen),
+    };
     keys(pen, shown, name, hits);
+}
+
+fn overlay_keys(overlay: &RunOverlay) -> Keys {
+    match overlay {
+        RunOverlay::Sheet(RunSheet::LeadUp { .. }) => &[Action::Open, DOWN, UP, Action::Back],
+        RunOverlay::Sheet(RunSheet::Error { .. } | RunSheet::Stream { .. }) => {
+            &[Action::Back, LEAD_UP, DOWN, UP, Action::Copy, NEXT_ERROR, Action::Quit]
+        }
+        RunOverlay::Sheet(_) => &[Action::Back, DOWN, UP, Action::Copy, Action::Quit],
+        RunOverlay::Help { .. } => &[
+            Action::Back,
+            DOWN,
+            UP,
+            Action::Move(Move::PageDown),
+            Action::Move(Move::PageUp),
+            Action::Palette,
+            Action::Quit,
+        ],
+        _ => &[Action::Back],
+    }
+}
+
+const FILTERED_KEYS: Keys = &[
+    Action::Help,
+    Action::Filter,
+    Action::Back,
+    Action::Open,
+    NEXT_ERROR,
+    Action::NextPane,
+    Action::Palette,
+    Action::Quit,
+];
+
+const LOG_KEYS: Keys = &[
+    Action::Help,
+    Action::Open,
+    Action::Filter,
+    MORE_LEVELS,
+    FEWER_LEVELS,
+    Action::Zoom,
+    Action::NextPane,
+    travel(Travel::Second(false)),
+    Action::Copy,
+    Action::Palette,
+    Action::Quit,
+];
+
+const ERROR_KEYS: Keys = &[
+    Action::Help,
+    LEAD_UP,
+    Action::Open,
+    NEXT_ERROR,
+    Action::Copy,
+    Action::Filter,
+    Action::NextPane,
+    Action::Zoom,
+    Action::Back,
+    Action::Palette,
+    Action::Quit,
+];
+
+const DIAGNOSTIC_KEYS: Keys = &[
+    Action::Help,
+    Action::Own(RunAction::Target(TargetKey::Show)),
+    Action::Own(RunAction::Target(TargetKey::Focus)),
+    MORE_LEVELS,
+    FEWER_LEVELS,
+    Action::NextPane,
+    Action::Back,
+    Action::Quit,
+];
+
+const END_KEYS: Keys = &[
+    Action::Help,
+    Action::Open,
+    NEXT_ERROR,
+    LEAD_UP,
+    Action::Filter,
+    Action::NextPane,
+    travel(Travel::Mark(Mark::Error, false)),
+    travel(Travel::Second(false)),
+    travel(Travel::Begin),
+    travel(Travel::Goto),
+    Action::Zoom,
+    Action::Palette,
+    Action::Quit,
+];
+
+const REPLAY_KEYS: Keys = &[
+    Action::Help,
+    FREEZE,
+    travel(Travel::Mark(Mark::Error, true)),
+    LEAD_UP,
+    travel(Travel::Goto),
+    travel(Travel::Second(true)),
+    travel(Travel::Faster),
+    travel(Travel::Now),
+    Action::Open,
+    Action::NextPane,
+    Action::Filter,
+    Action::Palette,
+    Action::Quit,
+];
+
+const LIVE_KEYS: Keys = &[
+    Action::Help,
+    Action::Filter,
+    NEXT_ERROR,
+    LEAD_UP,
+    Action::Open,
+    Action::NextPane,
+    Action::SortNext,
+    travel(Travel::Second(false)),
+    Action::Zoom,
+    FREEZE,
+    Action::Palette,
+    Action::Quit,
+];
+
+fn pane_keys(screen: &RunFrame) -> Keys {
+    match (screen.ui.focus, &screen.scrub) {
+        (Pane::Log, _) => LOG_KEYS,
+        (Pane::Errors, _) => ERROR_KEYS,
+        (Pane::Diagnostics, _) => DIAGNOSTIC_KEYS,
+        (_, Some(scrub)) if scrub.ended => END_KEYS,
+        (_, Some(_)) => REPLAY_KEYS,
+        (_, None) => LIVE_KEYS,
+    }
+}
+
+/// True before the first line of a feed.
+fn is_waiting(screen: &RunFrame) -> bool {
+    screen.progress.input.lines == 0 && !screen.progress.closed && screen.scrub.is_none()
 }
 
 /// Draws the input of a position. Returns true if it is open.

@@ -1,6 +1,5 @@
 //! Header of the run screen: source and link state, verdict, cause and next step, totals, ranges.
 
-use crate::views::run::rows::{failure_message, group_of};
 use crate::views::run::state::{RunFrame, RunInput, RunSheet};
 use crate::views::run::stream_group::StreamGroup;
 use crate::views::widgets::canvas::Pen;
@@ -9,7 +8,6 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::format::{age, count, rate, span};
 use synctop_core::protocol::Millis;
-use synctop_core::protocol::error_text::core;
 use synctop_core::reduce::{BUCKET_MS, Exit, Link, ONE_MINUTE, Outcome, TEN_SECONDS, open};
 use synctop_core::report::{Advice, describe_exit, not_understood, trouble};
 
@@ -70,10 +68,8 @@ impl RunHeader {
             let next = verdict.next.as_ref().filter(|_| area.height >= 8);
             (verdict.why.clone(), next.map(|next| next.text(screen.audience())))
         };
-        // A sheet has the head of its own stream or error.
-        let own = sheet_trouble(screen);
-        let is_sheet = own.is_some();
-        let (why, next) = own.unwrap_or((why, next));
+        let is_sheet = has_sheet(screen);
+        let (why, next) = if is_sheet { (None, None) } else { (why, next) };
         let empty = progress.input.lines == 0 && progress.streams.is_empty();
         // Rows that the list does not need are used for a longer cause.
         let free = if listed { usize::from(area.height.saturating_sub(LINES_AROUND)) } else { 0 };
@@ -118,22 +114,9 @@ impl RunHeader {
     }
 }
 
-/// Returns cause and next step of the stream or error of an open sheet; `None` without a sheet.
-fn sheet_trouble(screen: &RunFrame) -> Option<(Option<String>, Option<String>)> {
-    match screen.ui.sheet()? {
-        RunSheet::Goto { .. } => None,
-        RunSheet::Line { .. } | RunSheet::LeadUp { .. } => Some((None, None)),
-        RunSheet::Error { id, .. } => {
-            let error = screen.progress.errors.get(*id);
-            Some((error.map(|error| core(&error.message)), error.map(|error| screen.remedy(error))))
-        }
-        RunSheet::Stream { key, .. } => {
-            let stream = screen.progress.stream(key).filter(|it| group_of(it, screen) == StreamGroup::Errored);
-            let why = stream.and_then(|stream| failure_message(stream, screen.progress)).map(core);
-            let error = stream.and_then(|stream| screen.progress.errors.get(stream.details.failed_group?));
-            Some((why, error.map(|error| screen.remedy(error))))
-        }
-    }
+/// True if a sheet is open: it begins with its own cause and next step.
+fn has_sheet(screen: &RunFrame) -> bool {
+    screen.ui.sheet().is_some_and(|sheet| !matches!(sheet, RunSheet::Goto { .. }))
 }
 
 pub fn draw(pen: &mut Pen, screen: &RunFrame, facts: &RunHeader) {
@@ -337,7 +320,11 @@ fn groups(pen: &mut Pen, mut column: u16, row: u16, screen: &RunFrame) {
     let words = [
         (StreamGroup::Errored, "ERRORED", look.bad().patch(look.strong())),
         (StreamGroup::Stalled, "STALLED", look.warn().patch(look.strong())),
-        (StreamGroup::Started, if screen.running() { "started" } else { "not done" }, look.accent()),
+        (
+            StreamGroup::Started,
+            if screen.running() { "started" } else { "not done" },
+            if screen.running() { look.accent() } else { look.warn() },
+        ),
         (StreamGroup::Pending, if screen.running() { "pending" } else { "not started" }, look.dim()),
         (StreamGroup::Completed, "completed", look.good()),
         (StreamGroup::Skipped, "skipped", look.dim()),
@@ -394,7 +381,7 @@ fn totals(pen: &mut Pen, row: u16, screen: &RunInput) {
     if let Some(all) = progress.mean_rate()
         && column + 14 < pen.width()
     {
-        column = pen.put(column + 3, row, "all ", look.dim());
+        column = pen.put(column + 3, row, "avg ", look.dim());
         column = pen.put(column, row, &rate(all), look.plain());
     }
     if column + 26 < pen.width() {

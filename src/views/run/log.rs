@@ -128,7 +128,8 @@ impl<'l> LogRow<'l> {
         if let Some(at) = line.at {
             head.push((clock(at, screen.now.or(screen.progress.last_at)), look.dim()));
         }
-        head.push((word.to_owned(), style));
+        // Texts of all levels begin in one column.
+        head.push((format!("{word:<5}"), style));
         if let Some(stream) = &line.stream {
             head.push((text::fit(stream, 20, look.glyphs.ellipsis).into_owned(), look.strong()));
         }

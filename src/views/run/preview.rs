@@ -3,14 +3,16 @@
 use crate::views::run::details::{self, Picture};
 use crate::views::run::errors::ErrorItem;
 use crate::views::run::rows::Row;
+use crate::views::run::rows::group_of;
 use crate::views::run::state::{Pane, RunFrame};
+use crate::views::run::stream_group::StreamGroup;
 use crate::views::run::throughput;
 use crate::views::ui::ListModel as _;
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::layout::{Need, cut_right, cut_top};
 use crate::views::widgets::sheet::Sheet;
 use std::sync::Arc;
-use synctop_core::format::{count, plural};
+use synctop_core::format::count;
 use synctop_core::reduce::{ErrorGroup, FeedLine, Stream, key_of};
 
 /// Minimum height of a preview: title and four lines.
@@ -19,13 +21,16 @@ pub(crate) const LEAST: u16 = 5;
 /// Height of the chart if there is room for it.
 const CHART: u16 = 10;
 
+/// Maximum names of a group.
+const NAMES: usize = 60;
+
 /// Minimum width that shows chart and facts side by side.
 const SIDE_BY_SIDE: u16 = 96;
 
 /// Row that the preview shows.
 enum Subject<'a> {
     Stream(usize, &'a Arc<Stream>),
-    Group(&'static str, usize, u64),
+    Group(StreamGroup, usize, Option<u64>),
     Error(&'a Arc<ErrorGroup>),
     Line(&'a Arc<FeedLine>),
 }
@@ -62,12 +67,11 @@ fn subject<'a>(screen: &RunFrame<'_, 'a>) -> Option<Subject<'a>> {
     let place = screen.model.place(Pane::Streams, screen.ui.list(Pane::Streams).chosen.as_ref());
     match rows.rows.get(place)? {
         Row::Head(group) => {
-            let of_group = |row: &&Row| matches!(row, Row::Stream(_, of) if of == group);
-            let streams = rows.rows.iter().filter(of_group).filter_map(|row| match row {
-                Row::Stream(at, _) => progress.streams.get(*at as usize)?.records.cumulative,
-                _ => None,
-            });
-            Some(Subject::Group(group.as_str(), rows.count(*group), streams.sum()))
+            // The streams of a folded group have no rows.
+            let of_group = progress.streams.iter().filter(|stream| group_of(stream, screen) == *group);
+            let known: Vec<u64> = of_group.filter_map(|stream| stream.records.cumulative).collect();
+            let records = (!known.is_empty()).then(|| known.iter().sum());
+            Some(Subject::Group(*group, rows.count(*group), records))
         }
         Row::Stream(at, _) | Row::Note(at, _) => {
             let at = *at as usize;
@@ -124,7 +128,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame) {
         Subject::Stream(_, stream) => stream.label.to_string(),
         Subject::Error(error) => error.kind().to_owned(),
         Subject::Line(_) => "log line".to_owned(),
-        Subject::Group(group, ..) => (*group).to_lowercase(),
+        Subject::Group(group, ..) => group.title(screen.running()).to_lowercase(),
     };
     let about = match (with_chart, stream) {
         (true, Some(_)) => "records/s of all streams, its own highlighted",
@@ -161,7 +165,9 @@ fn facts_height(screen: &RunFrame, subject: &Subject, width: u16) -> usize {
         Subject::Stream(_, stream) => details::stream_preview(screen, stream, facts_width(width)).len(),
         Subject::Error(error) => details::error_preview(screen, error, facts_width(width)).len(),
         Subject::Line(line) => details::line_preview(screen, line, facts_width(width)).len(),
-        Subject::Group(..) => 2,
+        Subject::Group(group, number, records) => {
+            group_sheet(screen, (*group, *number, *records), facts_width(width)).len()
+        }
     }
 }
 
@@ -178,11 +184,26 @@ fn draw_facts(pen: &mut Pen, screen: &RunFrame, subject: &Subject) {
         Subject::Line(line) => {
             details::line_preview(screen, line, width).draw_lines(pen, |_, _, never| match *never {});
         }
-        Subject::Group(_, streams, records) => {
-            let mut sheet: Sheet = Sheet::with_width(screen.look, width);
-            sheet.fact("streams", plural(*streams, "stream"), screen.look.plain());
-            sheet.fact("records", count(*records), screen.look.strong());
-            sheet.draw_lines(pen, |_, _, never| match *never {});
+        Subject::Group(group, number, records) => {
+            group_sheet(screen, (*group, *number, *records), width).draw_lines(pen, |_, _, never| match *never {});
         }
     }
+}
+
+/// Returns number, records and names of a group's streams.
+fn group_sheet<'a>(
+    screen: &RunFrame<'_, 'a>,
+    (group, number, records): (StreamGroup, usize, Option<u64>),
+    width: u16,
+) -> Sheet<'a> {
+    let look = screen.model.input.look;
+    let mut sheet: Sheet = Sheet::with_width(look, width);
+    sheet.fact("streams", count(number as u64), look.plain());
+    sheet.fact("records", records.map_or_else(|| look.glyphs.dash.to_owned(), count), look.strong());
+    let streams = screen.progress.streams_by_name().filter(|stream| group_of(stream, screen) == group);
+    let names: Vec<_> = streams.take(NAMES).map(|stream| stream.label.as_ref()).collect();
+    let more = number.saturating_sub(names.len());
+    let more = if more > 0 { format!(" and {} more", count(more as u64)) } else { String::new() };
+    sheet.fact("names", format!("{}{more}", names.join(", ")), look.plain());
+    sheet
 }

@@ -127,7 +127,9 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits) {
     let preview = preview::need(screen, width).filter(|_| focus == Pane::Streams || focus == Pane::Errors);
     let wanted = preview.map_or(none, |need| Need { least: 0, whole: screen.ui.sizes.preview.unwrap_or(need.whole) });
     let needs = [streams, errors, doubts, diagnostics, log];
-    let mut heights = stack(body.height, &needs, 0);
+    let panes = [Pane::Streams, Pane::Errors, Pane::Doubts, Pane::Diagnostics, Pane::Log];
+    let place = panes.iter().position(|pane| *pane == focus).unwrap_or(0);
+    let mut heights = stack(body.height, &needs, 0, place);
     // The preview gets rows that the lists do not need, if they are enough for it.
     let spare = heights.first().copied().unwrap_or(0).saturating_sub(streams.whole);
     let own = if spare >= preview::LEAST { wanted.whole.clamp(preview::LEAST, spare) } else { 0 };
@@ -140,7 +142,6 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits) {
     if let Some(height) = heights.last_mut() {
         *height += more_log;
     }
-    let panes = [Pane::Streams, Pane::Errors, Pane::Doubts, Pane::Diagnostics, Pane::Log];
     let mut rest = body;
     for (which, height) in panes.into_iter().zip(heights) {
         if which == Pane::Errors && own > 0 {
@@ -185,7 +186,7 @@ fn two_columns(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits)
         if with_doubts { doubts::need(screen, right.width) } else { none },
         log::need(screen, right.height),
     ];
-    let heights = stack(right.height, &needs, 2);
+    let heights = stack(right.height, &needs, 2, position(focus).saturating_sub(1));
     let mut rest = right;
     for (which, height) in [Pane::Errors, Pane::Doubts, Pane::Log].into_iter().zip(heights) {
         let (area, after) = cut_top(rest, height);
@@ -207,7 +208,8 @@ fn three_columns(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHit
         errors::need(screen, middle.width, middle.height),
         if with_doubts { doubts::need(screen, middle.width) } else { none },
     ];
-    let mut heights = stack(middle.height, &needs, usize::from(with_doubts));
+    let mut heights =
+        stack(middle.height, &needs, usize::from(with_doubts), usize::from(screen.ui.focus == Pane::Doubts));
     // Rows that no list needs show the selected error.
     let spare = middle.height.saturating_sub(needs.iter().map(|need| need.whole).fold(0, u16::saturating_add));
     let details = if preview::shows_error(screen) && spare >= preview::LEAST { spare } else { 0 };

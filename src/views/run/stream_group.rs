@@ -17,4 +17,14 @@ impl StreamGroup {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// Returns the heading: in a run that has ended, no stream is about to do anything.
+    #[must_use]
+    pub fn title(self, is_running: bool) -> &'static str {
+        match self {
+            Self::Started if !is_running => "NOT DONE",
+            Self::Pending if !is_running => "NOT STARTED",
+            group => group.as_str(),
+        }
+    }
 }

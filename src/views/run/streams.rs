@@ -39,7 +39,7 @@ pub(crate) fn need(screen: &RunFrame, width: u16, most: u16) -> Need {
 fn height(index: usize, screen: &RunFrame, columns: &StreamColumns, width: u16) -> u16 {
     let stream = |at: u32| screen.progress.streams.get(at as usize);
     let lines = match screen.rows.rows.get(index) {
-        Some(Row::Stream(at, StreamGroup::Errored)) => {
+        Some(Row::Stream(at, StreamGroup::Errored | StreamGroup::Skipped)) => {
             stream(*at).map_or(1, |stream| cause_lines(stream, screen, columns, width).len())
         }
         Some(Row::Note(at, group)) => stream(*at).map_or(1, |stream| note_lines(stream, *group, screen, width).len()),
@@ -101,6 +101,7 @@ pub(crate) fn mark(group: StreamGroup, screen: &RunInput) -> (&'static str, Styl
     match group {
         StreamGroup::Errored => (glyphs.bad, look.bad()),
         StreamGroup::Stalled => (glyphs.warn, look.warn()),
+        StreamGroup::Started if !screen.running() => (glyphs.warn, look.warn()),
         StreamGroup::Started => (glyphs.started, look.accent()),
         StreamGroup::Pending => (glyphs.pending, look.dim()),
         StreamGroup::Completed => (glyphs.good, look.good()),
@@ -112,12 +113,7 @@ fn group_row(pen: &mut Pen, group: StreamGroup, screen: &RunFrame) {
     let look = screen.look;
     let (glyph, style) = mark(group, screen);
     pen.put(1, 0, glyph, style.patch(look.strong()));
-    let word = match group {
-        StreamGroup::Started if !screen.running() => "NOT DONE",
-        StreamGroup::Pending if !screen.running() => "NOT STARTED",
-        group => group.as_str(),
-    };
-    let column = pen.put(3, 0, word, style.patch(look.strong()));
+    let column = pen.put(3, 0, group.title(screen.running()), style.patch(look.strong()));
     let rows = &screen.rows;
     let (kept, of) = (rows.kept_of.get(group as usize).copied().unwrap_or(0), rows.count(group));
     let number = if kept < of { format!("{} of {}", count(kept as u64), count(of as u64)) } else { count(of as u64) };
@@ -159,6 +155,9 @@ fn stream_row(pen: &mut Pen, stream: &Stream, group: StreamGroup, columns: &Stre
     number(pen, StreamColumn::Records, stream.records.cumulative.map(count), strong);
     let instead = match group {
         StreamGroup::Errored => return cause(pen, stream, columns, screen),
+        StreamGroup::Skipped if stream.details.message.is_some() && columns.width >= NARROW => {
+            return draw_message(pen, stream, columns, columns.text_start(), screen, look.dim());
+        }
         StreamGroup::Skipped => stream.details.message.as_deref(),
         _ if screen.progress.only_in_earlier_run(stream) => Some("of an earlier run"),
         _ => None,
@@ -272,6 +271,7 @@ fn part_style(stream: &Stream, screen: &RunInput) -> Style {
     match group_of(stream, screen) {
         StreamGroup::Errored => look.bad(),
         StreamGroup::Stalled => look.warn(),
+        StreamGroup::Started if !screen.running() => look.warn(),
         StreamGroup::Started => look.accent(),
         StreamGroup::Pending | StreamGroup::Completed | StreamGroup::Skipped => look.plain(),
     }
@@ -294,15 +294,23 @@ fn guess(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, scree
     );
 }
 
-/// Returns kind and age of a stream's error, and the lines of its cause.
+/// First column of the text below a stream.
+const NOTE_START: u16 = 5;
+
+/// Returns the lines of a stream's message: the first one beside kind and time.
 fn cause_lines(stream: &Stream, screen: &RunFrame, columns: &StreamColumns, width: u16) -> Vec<String> {
     if width < NARROW {
         return Vec::new();
     }
-    let head = failure_kind(stream, screen).len() + failed_at(stream, screen).map_or(0, |when| when.len() + 1) + 2;
+    let head = match group_of(stream, screen) {
+        StreamGroup::Errored => cause_head(stream, screen).iter().map(|(part, _)| part.len() + 1).sum::<usize>() + 1,
+        _ => 0,
+    };
     let room = usize::from(width.saturating_sub(columns.text_start() + 2));
     let message = core(failure_message(stream, screen.progress).unwrap_or_default());
-    let mut lines = text::wrap_hanging(&message, room.saturating_sub(head), room.saturating_sub(2));
+    // Further lines have the whole width, and begin where notes do.
+    let below = usize::from(width.saturating_sub(NOTE_START + 2));
+    let mut lines = text::wrap_hanging(&message, room.saturating_sub(head), below);
     join_rest(&mut lines);
     lines
 }
@@ -319,16 +327,27 @@ fn join_rest(lines: &mut Vec<String>) {
 /// needed.
 fn cause(pen: &mut Pen, stream: &Stream, columns: &StreamColumns, screen: &RunFrame) {
     let look = screen.look;
-    let start = columns.text_start();
-    let column = pen.put(start, 0, failure_kind(stream, screen), look.bad().patch(look.strong()));
-    let column = match failed_at(stream, screen) {
-        Some(when) => pen.put(column + 1, 0, &when, look.dim()),
-        None => column,
-    };
+    let mut column = columns.text_start();
+    for (part, style) in cause_head(stream, screen) {
+        column = pen.put(column, 0, &part, style) + 1;
+    }
+    draw_message(pen, stream, columns, column + 1, screen, look.plain());
+}
+
+/// Draws the message of a stream from a column of its row on, and below it.
+fn draw_message(pen: &mut Pen, stream: &Stream, columns: &StreamColumns, column: u16, screen: &RunFrame, style: Style) {
     let lines = cause_lines(stream, screen, columns, columns.width);
     for (row, line) in (0..pen.height()).zip(&lines) {
-        pen.put(if row == 0 { column + 2 } else { start + 2 }, row, line, look.plain());
+        pen.put(if row == 0 { column } else { NOTE_START }, row, line, style);
     }
+}
+
+/// Returns kind and time of a stream's error. An unreported kind says nothing.
+fn cause_head(stream: &Stream, screen: &RunFrame) -> Vec<(String, Style)> {
+    let look = screen.look;
+    let kind = Some(failure_kind(stream, screen)).filter(|kind| *kind != "error");
+    let kind = kind.map(|kind| (kind.to_owned(), look.bad().patch(look.strong())));
+    kind.into_iter().chain(failed_at(stream, screen).map(|when| (when, look.dim()))).collect()
 }
 
 /// Returns the kind of a stream's failure.
@@ -376,7 +395,7 @@ fn note(pen: &mut Pen, stream: &Stream, group: StreamGroup, columns: &StreamColu
         _ => look.warn(),
     };
     for (row, line) in (0..pen.height()).zip(note_lines(stream, group, screen, columns.width)) {
-        pen.put(5, row, &line, style);
+        pen.put(NOTE_START, row, &line, style);
     }
 }
 

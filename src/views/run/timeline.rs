@@ -59,14 +59,11 @@ fn status_line(pen: &mut Pen, screen: &RunFrame, scrub: &Scrub) {
         let silence = format!("silence of {}", span(gap.to - gap.from));
         parts.push((if scrub.skip { silence } else { format!("{silence}: x skips") }, look.warn()));
     } else if scrub.skip {
-        parts.push(("silences skipped".into(), look.dim()));
+        parts.push(("skips silences".into(), look.dim()));
     }
     if let Some(share) = scrub.indexing {
         let text = if share > 0.0 { format!("indexing {:.0}%", share * 100.0) } else { "indexing".to_owned() };
         parts.push((text, look.accent()));
-    }
-    if scrub.spooled {
-        parts.push(("spooled".into(), look.dim()));
     }
     let lines = format!("line {} of {}", count(scrub.position.lines), count(history.end().lines));
     // On narrow screens the line number comes last, so that a silence has priority over it.

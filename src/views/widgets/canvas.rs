@@ -106,6 +106,15 @@ impl<'b> Pen<'b> {
         self.buffer.cell((x, y)).map(ratatui::buffer::Cell::symbol)
     }
 
+    /// Marks the text of a row as cut off below, unless the row is blank.
+    pub fn mark_cut(&mut self, row: u16) {
+        let text = |column: &u16| self.symbol(self.area.x + column, self.area.y + row).is_some_and(|text| text != " ");
+        if let Some(last) = (0..self.area.width).rev().find(text) {
+            let column = (last + 1).min(self.area.width.saturating_sub(1));
+            self.put_in(column, row, 1, self.look.glyphs.ellipsis, self.look.dim());
+        }
+    }
+
     /// Clears the rectangle.
     pub fn clear(&mut self) {
         for y in self.area.top()..self.area.bottom() {

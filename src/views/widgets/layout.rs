@@ -31,6 +31,9 @@ pub(crate) struct Need {
     pub whole: u16,
 }
 
+/// Minimum height of a list that is shown in part.
+const LEAST_LIST: u16 = 4;
+
 /// Returns the sum of the heights, or the first partial sum above `most`: rows that no screen shows
 /// are not measured.
 pub(crate) fn sum_up_to(heights: impl Iterator<Item = u16>, most: u16) -> u16 {
@@ -44,18 +47,23 @@ pub(crate) fn sum_up_to(heights: impl Iterator<Item = u16>, most: u16) -> u16 {
     sum
 }
 
-/// Returns a height for each pane of a column. All get their minimum, from the first on; then all
-/// their content, from the first on; the pane at `rest` takes the remainder.
-pub(crate) fn stack(height: u16, needs: &[Need], rest: usize) -> Vec<u16> {
+/// Returns a height for each pane of a column. All get their minimum, the focused one first, then
+/// from the first on; then all their content, from the first on; the pane at `rest` takes the
+/// remainder.
+pub(crate) fn stack(height: u16, needs: &[Need], rest: usize, focus: usize) -> Vec<u16> {
     let mut left = height;
-    let mut heights: Vec<u16> = needs
-        .iter()
-        .map(|need| {
-            let least = if need.least <= left { need.least } else { 0 };
-            left -= least;
-            least
-        })
-        .collect();
+    let mut heights = vec![0; needs.len()];
+    let others = (0..needs.len()).filter(|index| *index != focus);
+    for index in std::iter::once(focus).chain(others) {
+        let (Some(height), Some(need)) = (heights.get_mut(index), needs.get(index)) else { continue };
+        // The list of the screen is shown in part rather than not at all.
+        *height = match need.least {
+            least if least <= left => least,
+            _ if index == 0 && left >= LEAST_LIST => left,
+            _ => 0,
+        };
+        left -= *height;
+    }
     for (need, height) in needs.iter().zip(&mut heights) {
         // A pane without room for its minimum is not shown.
         if *height == 0 {
@@ -103,10 +111,12 @@ mod tests {
     #[test]
     fn columns_are_filled_by_need() {
         let need = |least, whole| Need { least, whole };
-        assert_eq!(stack(20, &[need(3, 8), need(3, 5)], 1), [8, 12]);
-        assert_eq!(stack(10, &[need(3, 8), need(3, 5)], 1), [7, 3]);
-        assert_eq!(stack(4, &[need(3, 8), need(3, 5)], 1), [4, 0]);
-        assert_eq!(stack(30, &[need(3, 8), need(0, 0), need(2, 4)], 0), [26, 0, 4]);
-        assert_eq!(stack(0, &[need(3, 8)], 0), [0]);
+        assert_eq!(stack(20, &[need(3, 8), need(3, 5)], 1, 0), [8, 12]);
+        assert_eq!(stack(10, &[need(3, 8), need(3, 5)], 1, 0), [7, 3]);
+        assert_eq!(stack(10, &[need(8, 8), need(3, 5)], 1, 0), [10, 0]);
+        assert_eq!(stack(10, &[need(8, 8), need(3, 5)], 1, 1), [7, 3], "the focused pane is shown");
+        assert_eq!(stack(4, &[need(3, 8), need(3, 5)], 1, 0), [4, 0]);
+        assert_eq!(stack(30, &[need(3, 8), need(0, 0), need(2, 4)], 0, 0), [26, 0, 4]);
+        assert_eq!(stack(0, &[need(3, 8)], 0, 0), [0]);
     }
 }

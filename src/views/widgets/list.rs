@@ -125,7 +125,7 @@ pub(crate) fn draw<S: ScreenTypes>(
     let rows = frame.model.len(pane);
     let above = 1 + view.headings;
     let page = pen.height().saturating_sub(above);
-    let window = Window::new(list.top, frame.model.place(pane, list.chosen.as_ref()), rows, page, height);
+    let window = Window::new(list.top, frame.model.place(pane, list.chosen.as_ref()), rows, page, &height);
     let partly = page > 0 && (window.top > 0 || window.end() < rows);
     let right = if partly { format!("{}-{}/{rows}", window.top + 1, window.end()) } else { String::new() };
     pen.pane_title(position(pane) + 1, focused, view.title, view.about, &right);
@@ -133,10 +133,14 @@ pub(crate) fn draw<S: ScreenTypes>(
         pen.put(3, above, view.empty, look.dim());
     }
     let width = row_width(pen.width());
-    for (index, line, height) in window.rows() {
+    let heights: Vec<u16> = window.rows().map(|(index, ..)| height(index)).collect();
+    for ((index, line, height), whole) in window.rows().zip(heights) {
         let area = Rect { y: pen.area.y + above + line, height, width, ..pen.area };
         let mut own = pen.at(area);
         row(&mut own, index);
+        if whole > height {
+            own.mark_cut(height.saturating_sub(1));
+        }
         if index == window.place {
             (0..height).for_each(|line| own.choose(line, focused));
         }

@@ -107,13 +107,14 @@ impl<'a, P> Sheet<'a, P> {
             let is_cut = row + 1 == pen.height() && self.lines.len() > usize::from(pen.height());
             match line {
                 Line::Text(parts) => {
+                    let more = format!("  +{}", plural(self.lines.len() - usize::from(row) - 1, "line"));
+                    let kept = if is_cut { u16::try_from(more.len() + 1).unwrap_or(0) } else { 0 };
+                    let end = pen.width().saturating_sub(kept);
                     let mut column = 1;
                     for (text, style) in parts {
-                        column = pen.put(column, row, text, *style);
+                        column = pen.put_in(column, row, end.saturating_sub(column), text, *style);
                     }
-                    let more = format!("+{}", plural(self.lines.len() - usize::from(row) - 1, "line"));
-                    let room = pen.width().saturating_sub(column);
-                    if is_cut && usize::from(room) > more.len() + 1 {
+                    if is_cut {
                         pen.put_right(pen.width().saturating_sub(1), row, &more, pen.look.dim());
                     }
                 }
