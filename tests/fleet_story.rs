@@ -380,7 +380,7 @@ fn demo_shows_a_fleet_and_leaves_no_files() {
     term.wait_for("ARMED");
     term.wait_for("demo 1/6");
     term.keys("R");
-    term.wait_for("resume acct_orchid of demo");
+    term.wait_for("resume acct_orchid on demo");
     term.keys("y");
     term.wait_for("parked again with the SAME error");
     term.keys("\r");
@@ -416,7 +416,7 @@ fn demo_shows_a_fleet_and_leaves_no_files() {
     term.wait_for("demo checklist 3 of 6 done");
     // The heading of the group: a canary, then the others.
     term.keys("kR");
-    term.wait_for("resume 4 pipelines of demo");
+    term.wait_for("resume 4 pipelines on demo");
     term.keys("y");
     term.wait_for("checklist 4 of 6 done");
     term.wait_for("checklist 5 of 6 done");
@@ -508,18 +508,18 @@ fn actions_apply_to_the_visible_selection_only() {
     term.keys("gj/acct_03\r");
     term.wait_for("1 of 4, /acct_03/");
     term.keys("P");
-    term.wait_for("pause acct_03 of");
+    term.wait_for("pause acct_03 on");
     term.keys("n\x1b");
     term.wait_gone("/acct_03/");
     term.keys("P");
-    term.wait_for("pause acct_03 of");
+    term.wait_for("pause acct_03 on");
     // A terminal that is too small for the question accepts no answer.
     term.resize(20, 5);
     term.wait_for("ARMED");
     term.keys("y");
     term.wait_for("too small");
     term.resize(120, 40);
-    term.wait_for("pause acct_03 of");
+    term.wait_for("pause acct_03 on");
     term.keys("n");
     term.wait_gone("cancel");
     term.resize(20, 5);

@@ -70,7 +70,6 @@ fn replay_shows_the_same_figures_as_summary_at() {
     let mut term = Term::start(SIZE, &["replay", "--paused", EVENTFUL]);
     term.wait_for("PAUSED");
     term.wait_for("of 5,233");
-    term.wait_for("spooled");
     assert!(term.is_full_screen());
     for place in ["line 1200", "09:44:10", "75%", "+5s", "line 3"] {
         go(&mut term, place);

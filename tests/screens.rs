@@ -271,7 +271,6 @@ fn with_input<R>(state: &State, look: &Look, see: impl FnOnce(RunInput) -> R) ->
             ended: false,
             behind: seen.behind.map(|behind| (state.progress.last_at.map(|_| behind), 42)),
             indexing: seen.indexing,
-            spooled: seen.indexing.is_some(),
         }),
         history: state.past.as_ref().map(|seen| &seen.history).or(state.history.as_ref()),
         nested: false,

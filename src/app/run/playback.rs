@@ -202,7 +202,6 @@ impl TimeTravel {
                 (time, latest.input.lines.saturating_sub(position.lines))
             }),
             indexing: (!self.live && !history.complete).then_some(share),
-            spooled: !self.live && size.is_none(),
         })
     }
 

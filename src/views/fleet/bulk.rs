@@ -8,6 +8,7 @@ use crate::views::widgets::layout::Need;
 use crate::views::widgets::list::{self, ListView};
 use crate::views::widgets::paragraphs::Paragraphs;
 use crate::views::widgets::text::wrap;
+use ratatui::layout::Rect;
 use ratatui::style::Style;
 use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::format::age;
@@ -95,9 +96,10 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         (None, true) => ("done".to_owned(), look.good()),
         (None, false) => (format!("{} (X stops it)", bulk.plan()), look.dim()),
     };
-    for (row, line) in (2..4).zip(wrap(&text, pen.width().saturating_sub(2).into())) {
-        pen.put(1, row, &line, style);
-    }
+    let width = pen.width().saturating_sub(2);
+    let mut reason = Paragraphs::new(width);
+    reason.add(&text, style);
+    reason.draw(&mut pen.at(Rect { height: pen.area.height.min(4), ..pen.area }), 1, 2);
 }
 
 fn step_text(step: &BulkStep, screen: &FleetFrame) -> (&'static str, Style, String) {

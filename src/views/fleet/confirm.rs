@@ -33,7 +33,7 @@ fn lines(screen: &FleetFrame, confirm: &Confirm, inner: usize) -> Vec<(String, S
         [(only, _)] => format!("{} {only}", confirm.action.as_str()),
         all => format!("{} {}", confirm.action.as_str(), plural(all.len(), "pipeline")),
     };
-    add(&what, look.strong());
+    add(&format!("{what} on {}", screen.name), look.strong());
     let danger = if confirm.action == PipelineAction::Delete { look.bad() } else { look.warn() };
     add(confirm.action.consequence(), danger);
     let ordered = Bulk::new(confirm.action, confirm.targets.clone());
@@ -67,7 +67,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, confirm: &Confirm, hits: 
     let area = pen.middle(width, height);
     let mut pen = pen.at(area);
     hits.add(area, ClickTarget::Nothing);
-    pen.frame("confirm", &format!("service {}", screen.name));
+    pen.frame("confirm", "");
     // The text scrolls; reason and answers always stay.
     let last = pen.height().saturating_sub(2);
     let page = last.saturating_sub(2);

@@ -73,7 +73,7 @@ fn trouble(screen: &FleetFrame) -> (Option<String>, Option<String>) {
         };
     };
     let message = core(&first.message);
-    let back = if first.state() == InboxState::Regressed { " (returned after a success)" } else { "" };
+    let back = if first.state() == InboxState::Regressed { " (returned)" } else { "" };
     let why = match (first.open(), open.len()) {
         (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
         (hit, 1) => format!("{hit} pipelines have {}: {message}{back}", first.kind()),
@@ -82,7 +82,7 @@ fn trouble(screen: &FleetFrame) -> (Option<String>, Option<String>) {
         }
         (hit, kinds) => {
             let others = kinds - 1;
-            format!("{hit} pipelines have {}: {message}{back} (+{others} other errors)", first.kind())
+            format!("{hit} pipelines have {}: {message}{back} (+{others} others)", first.kind())
         }
     };
     (Some(why), first.next.as_ref().map(ToString::to_string))

@@ -396,6 +396,9 @@ fn note_lines(
         let ended = record.ended_at.unwrap_or(record.at);
         let when = age(screen.now.saturating_sub(ended).max(0));
         let result = record.sentence.as_deref().unwrap_or_default();
+        // The same error stands above.
+        let is_same = record.verdict.as_deref() == Some("parked_again_same_error");
+        let result = result.split_once(": ").filter(|_| is_same).map_or(result, |(head, _)| head);
         (format!("{glyph} {} {when} ago: {result}", record.action), style)
     } else if let Some(note) = watched.note(screen.now) {
         let style = if group == PipelineGroup::Stale { look.doubt() } else { look.warn() };
@@ -417,15 +420,22 @@ fn note_lines(
     (style, lines)
 }
 
+/// Width from which notes may stand under the causes.
+const WIDE: u16 = 100;
+
 /// First column of a note.
 const NOTE_START: u16 = 6;
 
 fn note(pen: &mut Pen, watched: &Watched, group: PipelineGroup, columns: &PipelineColumns, screen: &FleetFrame) {
     let (style, lines) = note_lines(watched, group, screen, columns);
-    // A short note stands under the cause.
+    // On a wide pane a short note stands under the cause.
     let room = pen.width().saturating_sub(columns.text_start());
     let is_short = lines.len() == 1 && lines.first().is_some_and(|line| line.chars().count() < usize::from(room));
-    let start = if is_short && group == PipelineGroup::Parked { columns.text_start() } else { NOTE_START };
+    let start = if is_short && group == PipelineGroup::Parked && columns.width >= WIDE {
+        columns.text_start()
+    } else {
+        NOTE_START
+    };
     for (row, line) in (0..pen.height()).zip(lines) {
         pen.put(start, row, &line, style);
     }

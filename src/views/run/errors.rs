@@ -140,12 +140,9 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
             Card::new(item, screen, pen.width()).draw(pen, screen);
         }
     });
-    // The final error that only repeats the errors of the streams.
-    if let Some(text) = &screen.progress.attempt.roll_up
-        && used < pen.height()
-    {
-        let column = pen.put(3, used, "roll-up", look.dim());
-        pen.put(column + 2, used, &format!("repeats these: {text}"), look.dim());
+    // The log has its text.
+    if screen.progress.attempt.roll_up.is_some() && used < pen.height() {
+        pen.put(3, used, "the engine's final error repeats these", look.dim());
     }
 }
 

@@ -227,8 +227,6 @@ pub struct Scrub<'a> {
     pub behind: Option<(Option<Millis>, u64)>,
     /// Indexed share of the log, 0 to 1, while it is indexed; 0 if unknown.
     pub indexing: Option<f64>,
-    /// True if the log is copied into a temporary file, because it cannot be read in place.
-    pub spooled: bool,
 }
 
 impl RunInput<'_> {

@@ -12,7 +12,7 @@ pub struct Headline {
     pub outcome: Outcome,
     /// Additions to the outcome, in the order of the title.
     pub notes: Vec<HeadlineNote>,
-    /// Milliseconds of work, if known.
+    /// Milliseconds of work, if known. The times of the messages may not include its start.
     pub elapsed_ms: Option<u64>,
     /// Reason of the end in the engine's own words.
     pub reason: Option<String>,
