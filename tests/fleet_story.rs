@@ -396,6 +396,7 @@ fn demo_shows_a_fleet_and_leaves_no_files() {
     // A past run opens at its end, on its first error.
     term.keys("h");
     term.wait_for("runs of acct_orchid");
+    term.wait_for("OUTCOME");
     term.wait_for("failed");
     term.keys("\r");
     term.wait_for("demo > acct_orchid, run");
