@@ -143,7 +143,8 @@ fn days_from_civil(year: i32, month: i32, day: i32) -> i32 {
 /// Formats an instant as `2026-11-20T08:31:18.003Z`.
 #[must_use]
 pub fn iso(at: Millis) -> String {
-    stamp(at, "%Y-%m-%dT%H:%M:%S%.3fZ")
+    // The printer of the library is several times faster than its `strftime`.
+    jiff::Timestamp::from_millisecond(at).map_or_else(|_| "-".to_owned(), |at| format!("{at:.3}"))
 }
 
 /// Formats an instant by a `strftime` format, in UTC; a dash if it is out of range.
@@ -155,6 +156,16 @@ pub fn stamp(at: Millis, form: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_are_formatted_to_milliseconds() {
+        assert_eq!(iso(1_795_161_600_003), "2026-11-20T08:00:00.003Z");
+        assert_eq!(iso(0), "1970-01-01T00:00:00.000Z");
+        for at in [-62_167_219_200_000, -1, 999, 253_402_207_199_999] {
+            assert_eq!(iso(at), stamp(at, "%Y-%m-%dT%H:%M:%S%.3fZ"));
+        }
+        assert_eq!(iso(Millis::MAX), "-");
+    }
 
     #[test]
     fn the_fast_path_agrees_with_jiff() {
