@@ -225,3 +225,20 @@ fn summary_around_prints_the_lead_up() {
     assert_eq!(code, Some(64));
     assert!(error.contains("--around nowhere"), "{error}");
 }
+
+#[test]
+fn rows_are_in_the_order_of_time_and_end_with_the_error() {
+    use synctop_core::report::lead_up::{RowTone, rows};
+    let all = rows(&lead_up(EVENTFUL, 1867));
+    let own: Vec<_> = all[1..].iter().take_while(|row| row.tone != RowTone::Heading).collect();
+    let lines: Vec<_> = own.iter().filter_map(|row| row.instant?.line).collect();
+    assert_eq!(lines, [1314, 1315, 1318, 1781, 1867]);
+    assert!(own.last().is_some_and(|row| row.tone == RowTone::Bad && row.text.contains("rate limit")));
+    let text = |part: &str| own.iter().find(|row| row.text.contains(part)).unwrap().text.clone();
+    // Only 37 of the 60 seconds are in the log.
+    assert!(text("15 retries").ends_with("per 10 s: - - 0 0 3 12"), "{}", text("15 retries"));
+    assert!(text("last records").ends_with("6,000 in this window: 96/s, then 177/s in the last 30 s"));
+    // Streams that complete at different times have rows of their own.
+    let completed: Vec<_> = all.iter().filter(|row| row.text.ends_with(": completed")).collect();
+    assert!(completed.len() >= 3, "{completed:?}");
+}

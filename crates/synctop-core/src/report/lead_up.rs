@@ -70,12 +70,16 @@ pub fn rows(lead_up: &LeadUp) -> Vec<LeadRow> {
         let mut own = Vec::new();
         subject_rows(stream, lead_up, &mut own);
         // In the order of time; the error is the last of its instant.
-        own.sort_by_key(|row| row.instant.and_then(|instant| instant.at));
+        own.sort_by_key(|row| row.instant.map(|instant| (instant.at, instant.line)));
         rows.extend(own);
+    } else if let Some(error) = error_row(lead_up) {
+        rows.push(LeadRow::new(None, "the whole run", RowTone::Heading));
+        rows.push(error);
     }
     let others: Vec<_> = lead_up.streams.iter().filter(|stream| !is_subject(stream)).collect();
     if !others.is_empty() {
-        rows.push(LeadRow::new(None, format!("other streams {}", count(others.len() as u64)), RowTone::Heading));
+        let title = if others.len() < lead_up.streams.len() { "other streams" } else { "streams" };
+        rows.push(LeadRow::new(None, format!("{title} {}", count(others.len() as u64)), RowTone::Heading));
         rows.extend(others.iter().take(MAX_STREAMS).map(|stream| other_row(stream)));
         if others.len() > MAX_STREAMS {
             let more = count((others.len() - MAX_STREAMS) as u64);
@@ -154,10 +158,13 @@ fn subject_rows(stream: &StreamLeadUp, lead_up: &LeadUp, rows: &mut Vec<LeadRow>
         let text = if stream.records.is_some() { "no records in this window" } else { "records unknown" };
         rows.push(LeadRow::new(None, text, RowTone::Plain));
     }
-    if let Some(error) = &lead_up.error {
-        let text = format!("{}: {}", error.kind, clean::line(&error.message));
-        rows.push(LeadRow::new(Some(lead_up.end), text, RowTone::Bad));
-    }
+    rows.extend(error_row(lead_up));
+}
+
+fn error_row(lead_up: &LeadUp) -> Option<LeadRow> {
+    let error = lead_up.error.as_ref()?;
+    let text = format!("{}: {}", error.kind, clean::line(&error.message));
+    Some(LeadRow::new(Some(lead_up.end), text, RowTone::Bad))
 }
 
 /// Formats the numbers of six parts of ten seconds; a dash for a part before the start of the log.
