@@ -158,7 +158,7 @@ impl Session {
     pub fn run_fleet(self, options: FleetOptions) -> io::Result<FleetEnded> {
         let wake = diagnostics::install();
         self.runtime.block_on(async {
-            let session = TerminalSession::take(self.signals, options.mouse, options.ask)?;
+            let session = TerminalSession::take(self.signals, options.mouse, options.ask, options.look.depth)?;
             let mut shell = Shell::new(session, options.look, options.ask, options.mouse, wake);
             let mut screen = FleetScreen::new(options);
             let result = shell.run(&mut screen).await;

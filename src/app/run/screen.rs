@@ -83,7 +83,7 @@ impl Session {
         }
         let wake = diagnostics::install();
         runtime.block_on(async {
-            let session = TerminalSession::take(signals, options.mouse, options.ask)?;
+            let session = TerminalSession::take(signals, options.mouse, options.ask, options.look.depth)?;
             let mut shell = Shell::new(session, options.look, options.ask, options.mouse, wake);
             let mut screen = RunScreen::new(options, snapshots)?;
             let result = shell.run(&mut screen).await;

@@ -24,8 +24,7 @@ pub enum GlyphChoice {
 pub fn look(theme: ThemeChoice, glyphs: GlyphChoice) -> (Look, bool) {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let term = env("TERM").unwrap_or_default();
-    let is_basic =
-        matches!(term.as_str(), "linux" | "ansi" | "vt100" | "vt220" | "cons25") && env("COLORTERM").is_none();
+    let is_basic = has_sixteen_colors(&term) && env("COLORTERM").is_none();
     let (theme, ask) = match theme {
         ThemeChoice::Theme(theme) => (theme, false),
         ThemeChoice::Auto if env("NO_COLOR").is_some() || term == "dumb" => (Theme::Mono, false),
@@ -44,6 +43,12 @@ pub fn look(theme: ThemeChoice, glyphs: GlyphChoice) -> (Look, bool) {
     (Look { theme, depth, glyphs }, ask)
 }
 
+/// True if a terminal of this type has 16 colors at most.
+fn has_sixteen_colors(term: &str) -> bool {
+    matches!(term, "linux" | "ansi" | "vt100" | "vt220" | "cons25")
+        || ["-16color", "-color", "-8color"].iter().any(|end| term.ends_with(end))
+}
+
 /// True if ASCII glyphs are to be used: others may be missing, or two columns wide (East Asian
 /// locales).
 fn needs_ascii(locale: Option<&str>, term: &str) -> bool {
@@ -58,6 +63,14 @@ fn needs_ascii(locale: Option<&str>, term: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terminals_with_sixteen_colors_are_known_by_their_type() {
+        assert!(
+            ["linux", "ansi", "xterm-16color", "rxvt-16color", "xterm-color"].iter().all(|it| has_sixteen_colors(it))
+        );
+        assert!(!["xterm", "xterm-256color", "tmux-256color", "xterm-kitty"].iter().any(|it| has_sixteen_colors(it)));
+    }
 
     #[test]
     fn ascii_where_glyphs_may_be_missing_or_wide() {

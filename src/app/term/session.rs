@@ -1,6 +1,7 @@
 //! Terminal session: enters the alternate screen and restores the terminal after quit, error, panic
 //! and signals.
 
+use crate::views::Depth;
 use crossterm::cursor::{Hide, Show};
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use crossterm::style::{Print, ResetColor};
@@ -33,16 +34,23 @@ const LARGEST: (u16, u16) = (2048, 1024);
 /// Stdout, written one frame at a time. Output that is not flushed is dropped, because it would
 /// appear on the shell.
 #[derive(Default)]
-struct Output(Vec<u8>);
+struct Output {
+    bytes: Vec<u8>,
+    /// True if colors are written by their names: terminals with 16 colors know no others.
+    has_named_colors: bool,
+}
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let bytes = std::mem::take(&mut self.0);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if self.has_named_colors {
+            bytes = crate::app::term::named_colors::by_name(&bytes);
+        }
         crate::net::source::pipe::write_all(rustix::stdio::stdout(), &bytes)
     }
 }
@@ -59,12 +67,12 @@ pub(crate) struct TerminalDriver {
 
 impl TerminalDriver {
     /// Takes the terminal over.
-    pub(crate) fn take(mouse: bool) -> io::Result<Self> {
+    pub(crate) fn take(mouse: bool, depth: Depth) -> io::Result<Self> {
         restore_on_panic();
         // The mono theme obeys NO_COLOR; crossterm would drop reverse and bold along with the
         // colors.
         crossterm::style::force_color_output(true);
-        let backend = CrosstermBackend::new(Output::default());
+        let backend = CrosstermBackend::new(Output { has_named_colors: depth == Depth::Sixteen, ..Output::default() });
         let mut screen = Self { backend, shown: Buffer::default(), next: Buffer::default(), mouse };
         screen.enter()?;
         Ok(screen)

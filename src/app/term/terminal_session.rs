@@ -4,6 +4,7 @@ use crate::app::term::background_query::BackgroundQuery;
 use crate::app::term::output::err_line;
 use crate::app::term::session::{self, TerminalDriver};
 use crate::app::term::signals::Signals;
+use crate::views::Depth;
 use crossterm::event::EventStream;
 use std::io;
 
@@ -20,8 +21,8 @@ pub(crate) struct TerminalSession {
 
 impl TerminalSession {
     /// Takes the terminal over. `ask`: queries its background color.
-    pub(crate) fn take(signals: Signals, mouse: bool, ask: bool) -> io::Result<Self> {
-        let mut terminal = TerminalDriver::take(mouse)?;
+    pub(crate) fn take(signals: Signals, mouse: bool, ask: bool, depth: Depth) -> io::Result<Self> {
+        let mut terminal = TerminalDriver::take(mouse, depth)?;
         let background_query = ask.then(BackgroundQuery::now);
         if background_query.is_some() {
             terminal.query_background()?;

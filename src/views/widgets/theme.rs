@@ -184,6 +184,11 @@ impl Look {
         Style::new().fg(Color::Indexed(index))
     }
 
+    /// True if the theme is for a dark background.
+    fn is_dark(&self) -> bool {
+        matches!(self.theme, Theme::Dark | Theme::ColorblindDark)
+    }
+
     fn is_colorblind(&self) -> bool {
         matches!(self.theme, Theme::ColorblindDark | Theme::ColorblindLight)
     }
@@ -212,7 +217,8 @@ impl Look {
     #[must_use]
     pub fn bad(&self) -> Style {
         // Vermilion: apart from blue for every kind of color blindness.
-        let sixteen = if self.is_colorblind() { Color::LightRed } else { Color::Red };
+        // The plain red and blue of consoles are too dark for a black background.
+        let sixteen = if self.is_dark() { Color::LightRed } else { Color::Red };
         self.foreground([203, 160, 209, 166], sixteen)
     }
 
@@ -223,19 +229,23 @@ impl Look {
 
     #[must_use]
     pub fn good(&self) -> Style {
-        let sixteen = if self.is_colorblind() { Color::Cyan } else { Color::Green };
+        let sixteen = match (self.is_colorblind(), self.is_dark()) {
+            (false, _) => Color::Green,
+            (true, true) => Color::LightBlue,
+            (true, false) => Color::Blue,
+        };
         self.foreground([114, 28, 75, 25], sixteen)
     }
 
     /// Returns the accent style, of keys, focus and activity.
     #[must_use]
     pub fn accent(&self) -> Style {
-        self.foreground([75, 25, 117, 31], Color::Blue)
+        self.foreground([75, 25, 117, 31], if self.is_dark() { Color::Cyan } else { Color::Blue })
     }
 
     #[must_use]
     pub fn doubt(&self) -> Style {
-        self.foreground([141, 92, 176, 127], Color::Magenta)
+        self.foreground([141, 92, 176, 127], if self.is_dark() { Color::LightMagenta } else { Color::Magenta })
     }
 
     /// Returns the style of the selected row of the focused pane: a tint, or reversed without 256
