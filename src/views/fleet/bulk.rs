@@ -79,8 +79,8 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         lines.draw(pen, 5, 1);
     });
     // Progress: sent and verified of all, with a bar.
-    let (good, bad, held) = bulk.counts();
-    let (done, all) = (good + bad + held, bulk.items.len());
+    let (good, bad, _) = bulk.counts();
+    let (done, all) = (good + bad, bulk.items.len());
     let numbers = format!("{done}/{all}");
     let column = pen.put(1, 1, &numbers, look.strong()) + 1;
     let text = counts_text(bulk);

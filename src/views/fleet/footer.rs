@@ -25,7 +25,13 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         Action::Own(FleetAction::Arm) if armed => "disarm",
         _ => binding.name,
     };
-    keys(pen, &shown_keys(screen), name, hits);
+    let mut shown = shown_keys(screen);
+    if ui.zoomed && ui.overlays.is_empty() {
+        // The way out comes first.
+        shown.retain(|action| *action != Action::Zoom);
+        shown.insert(1, Action::Zoom);
+    }
+    keys(pen, &shown, name, hits);
 }
 
 /// Returns the actions whose keys the footer shows.
@@ -33,26 +39,27 @@ fn shown_keys(screen: &FleetFrame) -> Vec<Action<FleetAction>> {
     let ui = screen.ui;
     match ui.overlays.last() {
         None => pane_keys(screen),
-        Some(overlay) => overlay_keys(overlay),
+        Some(overlay) => overlay_keys(overlay, screen.armed.armed()),
     }
 }
 
-fn overlay_keys(overlay: &FleetOverlay) -> Vec<Action<FleetAction>> {
+fn overlay_keys(overlay: &FleetOverlay, armed: bool) -> Vec<Action<FleetAction>> {
     let own = Action::Own;
-    let act = |action| Action::Own(FleetAction::Do(action));
+    // Before actions are enabled, the key that enables them.
+    let resume = if armed { own(FleetAction::Do(Act::Resume)) } else { own(FleetAction::Arm) };
     let (down, up) = (Action::Move(Move::Down), Action::Move(Move::Up));
     match overlay {
         FleetOverlay::Quit => Vec::new(),
-        FleetOverlay::Sheet(FleetSheet::Confirm(_)) => vec![Action::NextField, Action::Cancel],
+        FleetOverlay::Sheet(FleetSheet::Confirm(_)) => vec![Action::Confirm, Action::NextField, Action::Cancel],
         FleetOverlay::Palette { .. } => vec![Action::Back],
         FleetOverlay::Sheet(FleetSheet::Runs { .. } | FleetSheet::Contexts { .. }) => {
             vec![Action::Open, down, up, Action::Back]
         }
         FleetOverlay::Sheet(FleetSheet::Pipeline { .. }) => {
-            vec![Action::Back, down, up, act(Act::Resume), own(FleetAction::Runs), Action::Copy, Action::Quit]
+            vec![Action::Back, down, up, Action::Open, resume, own(FleetAction::Runs), Action::Copy, Action::Quit]
         }
         FleetOverlay::Sheet(FleetSheet::Error { .. }) => {
-            vec![Action::Back, down, up, own(FleetAction::Acknowledge), act(Act::Resume), Action::Copy, Action::Quit]
+            vec![Action::Back, down, up, own(FleetAction::Acknowledge), resume, Action::Copy, Action::Quit]
         }
         _ => vec![Action::Back, down, up, Action::Copy, Action::Quit],
     }

@@ -141,6 +141,8 @@ fn top(pen: &mut Pen, screen: &FleetInput) {
     let mut end = width.saturating_sub(1);
     let (text, style) = match screen.armed {
         Armed::Never => (" READ-ONLY ".to_owned(), look.dim()),
+        // Nothing can be done there.
+        _ if matches!(screen.link, ServiceLink::Down { .. }) => (String::new(), look.plain()),
         Armed::Locked if width >= 110 => (" read-only (w enables actions for 10 min) ".to_owned(), look.dim()),
         Armed::Locked if width >= 90 => (" read-only (w enables actions) ".to_owned(), look.dim()),
         Armed::Locked => (" w enables actions ".to_owned(), look.dim()),

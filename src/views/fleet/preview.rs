@@ -80,8 +80,11 @@ pub(crate) fn draw_error(pen: &mut Pen, screen: &FleetFrame) {
 }
 
 pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame) {
-    let (count, text) = columns(pen.width());
-    let Some((title, mut sheet)) = subject(screen, text) else { return };
+    // One column, if it holds all facts.
+    let room = usize::from(pen.height().saturating_sub(1));
+    let single = subject(screen, pen.width().saturating_sub(3)).filter(|(_, sheet)| sheet.len() <= room);
+    let (count, text) = if single.is_some() { (1, 0) } else { columns(pen.width()) };
+    let Some((title, mut sheet)) = single.or_else(|| subject(screen, text)) else { return };
     pen.rule(0, false, &title, "d shows all", "p hides");
     let area = pen.area;
     let width = area.width / count;

@@ -117,10 +117,13 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
             count(errors.total)
         );
     }
-    let (retrying, retries) = retrying(screen.progress)
-        .fold((0, 0), |(n, sum), stream| (n + 1, sum + stream.details.retry.as_ref().map_or(0, |retry| retry.count)));
+    // A stream that moved since its last retry is not retrying any more.
+    let has_stopped = |stream: &&Arc<Stream>| {
+        stream.details.retry.as_ref().is_some_and(|retry| stream.last_sign_at.is_none_or(|at| at <= retry.last_at))
+    };
+    let retrying = retrying(screen.progress).filter(has_stopped).count();
     if retrying > 0 && screen.running() {
-        about.push_str(&format!(", {retrying} retrying {}{}", look.glyphs.times, count(retries)));
+        about.push_str(&format!(", {retrying} retrying"));
     }
     if list.filter.active() {
         about = format!("{} of {about}, /{}/", items.len(), list.filter.text);

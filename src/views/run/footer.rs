@@ -45,9 +45,17 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
         Some(overlay) => overlay_keys(overlay),
         None if is_waiting(screen) => &[Action::Help, Action::Palette, Action::Quit],
         None if filtered => FILTERED_KEYS,
+        None if screen.ui.focus == Pane::Streams && screen.scrub.is_none() && screen.errors.is_empty() => CALM_KEYS,
+        None if screen.ui.focus == Pane::Streams && screen.scrub.is_none() && screen.progress.closed => CLOSED_KEYS,
         None => pane_keys(screen),
     };
-    keys(pen, shown, name, hits);
+    let mut shown = shown.to_vec();
+    if ui.zoomed && ui.overlays.is_empty() {
+        // The way out comes first.
+        shown.retain(|action| *action != Action::Zoom);
+        shown.insert(1, Action::Zoom);
+    }
+    keys(pen, &shown, name, hits);
 }
 
 fn overlay_keys(overlay: &RunOverlay) -> Keys {
@@ -69,6 +77,37 @@ fn overlay_keys(overlay: &RunOverlay) -> Keys {
         _ => &[Action::Back],
     }
 }
+
+/// Keys of a live feed without an error.
+const CALM_KEYS: Keys = &[
+    Action::Help,
+    Action::Filter,
+    Action::Open,
+    Action::NextPane,
+    Action::SortNext,
+    travel(Travel::Second(false)),
+    Action::Zoom,
+    FREEZE,
+    Action::Preview,
+    Action::Palette,
+    Action::Quit,
+];
+
+/// Keys of a feed that has ended.
+const CLOSED_KEYS: Keys = &[
+    Action::Help,
+    Action::Filter,
+    NEXT_ERROR,
+    LEAD_UP,
+    Action::Open,
+    Action::NextPane,
+    Action::SortNext,
+    travel(Travel::Mark(Mark::Error, false)),
+    Action::Zoom,
+    Action::Copy,
+    Action::Palette,
+    Action::Quit,
+];
 
 const FILTERED_KEYS: Keys = &[
     Action::Help,

@@ -143,6 +143,9 @@ pub fn draw(pen: &mut Pen, screen: &RunFrame, facts: &RunHeader) {
     }
 }
 
+/// Columns of the texts beside the source.
+const BESIDE_SOURCE: usize = 36;
+
 fn header(pen: &mut Pen, screen: &RunFrame) {
     let look = screen.look;
     let width = pen.width();
@@ -182,12 +185,14 @@ fn header(pen: &mut Pen, screen: &RunFrame) {
     let room = usize::from(end.saturating_sub(column));
     // Of a long path only the file name is shown: it is the most informative part.
     let whole = screen.source;
-    let short = if whole.chars().count() > room.min(48) && !whole.contains(' ') {
+    // Attempt and route stand beside it where there is room.
+    let most = room.saturating_sub(BESIDE_SOURCE).max(room.min(48));
+    let short = if whole.chars().count() > most && !whole.contains(' ') {
         whole.rsplit('/').next().unwrap_or(whole)
     } else {
         whole
     };
-    let source = text::fit_middle(short, room.min(48), look.glyphs.ellipsis).into_owned();
+    let source = text::fit_middle(short, most, look.glyphs.ellipsis).into_owned();
     column = pen.put_in(column, 0, end.saturating_sub(column), &source, look.plain());
     let fits = |column: u16, text: &str| column + 3 + u16::try_from(text.chars().count()).unwrap_or(u16::MAX) < end;
     if let Some(text) = source_and_destination(screen).filter(|text| fits(column, text)) {

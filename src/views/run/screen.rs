@@ -170,7 +170,14 @@ fn stacked(pen: &mut Pen, body: Rect, screen: &RunFrame, hits: &mut RunHits) {
 fn left_width(body: Rect, screen: &RunFrame, three: bool) -> u16 {
     let percent = |share| percent_of(body.width, share);
     let by_hand = screen.ui.sizes.left.map(percent);
-    let standard = if three { percent(44) } else { percent(60) };
+    // Panes without any row need less.
+    let is_calm = screen.errors.is_empty() && screen.doubts.is_empty() && screen.log.is_empty();
+    let standard = match (three, is_calm) {
+        (true, false) => percent(44),
+        (true, true) => percent(64),
+        (false, false) => percent(60),
+        (false, true) => percent(72),
+    };
     by_hand.unwrap_or(standard).clamp(percent(25), percent(75))
 }
 

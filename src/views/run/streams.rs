@@ -381,7 +381,7 @@ fn note_lines(stream: &Stream, group: StreamGroup, screen: &RunFrame, width: u16
         (StreamGroup::Errored, Some(error)) => format!("{} {}", screen.look.glyphs.next, screen.remedy(error)),
         _ => activity_text(stream, screen),
     };
-    let mut lines = text::wrap(&text, width.saturating_sub(6).max(8).into());
+    let mut lines = text::wrap(&text, width.saturating_sub(NOTE_START + 2).max(8).into());
     join_rest(&mut lines);
     lines
 }

@@ -3,7 +3,7 @@
 use crate::views::hits::{ClickTarget, Hits};
 use crate::views::ui::ScreenTypes;
 use crate::views::widgets::canvas::Pen;
-use crate::views::widgets::text::wrap;
+use crate::views::widgets::text::{columns, wrap};
 use crate::views::widgets::theme::Look;
 use ratatui::style::Style;
 use std::convert::Infallible;
@@ -37,8 +37,8 @@ impl<'a, P> Sheet<'a, P> {
     }
 
     pub fn fact(&mut self, label: &str, text: impl AsRef<str>, style: Style) {
-        // Uses the right margin too, so that a date with time fits at forty columns.
-        for (at, line) in wrap(text.as_ref(), (self.width + 2).saturating_sub(LABEL)).into_iter().enumerate() {
+        // Uses the right margin too, but for the scrollbar, so that a date with time fits at forty columns.
+        for (at, line) in wrap(text.as_ref(), (self.width + 1).saturating_sub(LABEL)).into_iter().enumerate() {
             let label = if at == 0 { label } else { "" };
             self.parts(vec![(format!("{label:<LABEL$}"), self.look.dim()), (line, style)]);
         }
@@ -107,7 +107,11 @@ impl<'a, P> Sheet<'a, P> {
             let is_cut = row + 1 == pen.height() && self.lines.len() > usize::from(pen.height());
             match line {
                 Line::Text(parts) => {
-                    let more = format!("  +{}", plural(self.lines.len() - usize::from(row) - 1, "line"));
+                    let beyond = self.lines.len() - usize::from(row) - 1;
+                    let wide: usize = parts.iter().map(|(text, _)| columns(text)).sum();
+                    let long = format!("  +{}", plural(beyond, "line"));
+                    let has_room = wide + long.len() + 3 < usize::from(pen.width());
+                    let more = if has_room { long } else { format!(" +{beyond}") };
                     let kept = if is_cut { u16::try_from(more.len() + 1).unwrap_or(0) } else { 0 };
                     let end = pen.width().saturating_sub(kept);
                     let mut column = 1;

@@ -38,7 +38,7 @@ impl Repeat {
         match (self, audience) {
             (_, Audience::ParkedPipeline) | (Self::Continue, Audience::Pipeline) => "resume it",
             (Self::Continue, _) => "start it again",
-            (Self::NewRun, _) => "start a new run (this one skips it)",
+            (Self::NewRun, _) => "start a NEW run",
         }
     }
 }
