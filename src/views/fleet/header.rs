@@ -9,7 +9,6 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use strum::VariantArray as _;
 use synctop_core::fleet::PipelineGroup;
-use synctop_core::fleet::inbox::InboxState;
 use synctop_core::format::{age, count, plural, rate};
 use synctop_core::protocol::Millis;
 use synctop_core::protocol::error_text::core;
@@ -73,16 +72,15 @@ fn trouble(screen: &FleetFrame) -> (Option<String>, Option<String>) {
         };
     };
     let message = core(&first.message);
-    let back = if first.state() == InboxState::Regressed { " (returned)" } else { "" };
     let why = match (first.open(), open.len()) {
-        (1, 1) => format!("one pipeline: {}: {message}{back}", first.kind()),
-        (hit, 1) => format!("{hit} pipelines have {}: {message}{back}", first.kind()),
+        (1, 1) => format!("one pipeline: {}: {message}", first.kind()),
+        (hit, 1) => format!("{hit} pipelines have {}: {message}", first.kind()),
         (1, kinds) => {
-            format!("{kinds} errors in one pipeline each; latest: {}: {message}{back}", first.kind())
+            format!("{kinds} errors in one pipeline each; latest: {}: {message}", first.kind())
         }
         (hit, kinds) => {
             let others = kinds - 1;
-            format!("{hit} pipelines have {}: {message}{back} (+{others} others)", first.kind())
+            format!("{hit} pipelines have {}: {message} (+{others} others)", first.kind())
         }
     };
     (Some(why), first.next.as_ref().map(ToString::to_string))

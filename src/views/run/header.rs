@@ -143,9 +143,6 @@ pub fn draw(pen: &mut Pen, screen: &RunFrame, facts: &RunHeader) {
     }
 }
 
-/// Columns of the texts beside the source.
-const BESIDE_SOURCE: usize = 36;
-
 fn header(pen: &mut Pen, screen: &RunFrame) {
     let look = screen.look;
     let width = pen.width();
@@ -185,8 +182,10 @@ fn header(pen: &mut Pen, screen: &RunFrame) {
     let room = usize::from(end.saturating_sub(column));
     // Of a long path only the file name is shown: it is the most informative part.
     let whole = screen.source;
-    // Attempt and route stand beside it where there is room.
-    let most = room.saturating_sub(BESIDE_SOURCE).max(room.min(48));
+    // Attempt and route stand beside it.
+    let beside = source_and_destination(screen).into_iter().chain(attempt_texts(screen).into_iter().next());
+    let beside: usize = beside.map(|text| text.chars().count() + 3).sum();
+    let most = room.saturating_sub(beside).max(room.min(48));
     let short = if whole.chars().count() > most && !whole.contains(' ') {
         whole.rsplit('/').next().unwrap_or(whole)
     } else {

@@ -66,13 +66,8 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
     if list.chosen.is_none() && screen.running() {
         about.push_str(", follows");
     }
-    let view = ListView {
-        pane: Pane::Log,
-        title: "log",
-        about: &about,
-        empty: "nothing logged at this level; + shows more",
-        headings: 0,
-    };
+    let view =
+        ListView { pane: Pane::Log, title: "log", about: &about, empty: "none; + shows more levels", headings: 0 };
     let page = pen.height().saturating_sub(1);
     // Lines are wrapped, so that their ends can be read; a long one leaves room for the others.
     let width = list::row_width(pen.width());
