@@ -247,3 +247,14 @@ fn every_action_is_accepted_in_every_pane() {
         }
     }
 }
+
+#[test]
+fn preview_of_a_folded_group_counts_its_streams() {
+    let mut harness = ScreenHarness::new(reduced(&bytes("stripe-progress/20-eventful-all.ndjson.zst")));
+    harness.ui.list_mut(Pane::Streams).chosen = Some(Chosen::Head(StreamGroup::Completed));
+    let unfolded = harness.draw();
+    assert!(unfolded.contains("75,860"), "{unfolded}");
+    harness.ui.fold(StreamGroup::Completed, true);
+    let folded = harness.draw();
+    assert!(folded.contains("75,860") && folded.contains("names"), "{folded}");
+}

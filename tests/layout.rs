@@ -12,6 +12,8 @@ const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 50)];
 
 const EVENTFUL: &str = "tests/fixtures/stripe-progress/20-eventful-all.ndjson.zst";
 
+const DESTINATION: &str = "tests/fixtures/stripe-progress/12-destination-fails-midway.ndjson.zst";
+
 /// Characters of rules, frames and walls: a row of these alone is blank.
 const FRAME: &str = "─│┌┐└┘├┤┬┴┼┃▌";
 
@@ -94,5 +96,25 @@ fn fleet_of_the_demo_fills_the_screen_and_cuts_no_text_beside_blank_cells() {
         check("demo", &term, size);
         term.keys("q");
         term.exit_code();
+    }
+}
+
+#[test]
+fn focused_pane_is_drawn_at_every_size() {
+    for (width, height) in [(80, 24), (100, 24), (120, 40)] {
+        let mut term = Term::start((width, height), &[DESTINATION]);
+        term.wait_for("ENDED");
+        for (key, title) in
+            [("3", "[3] doubts"), ("2", "[2] errors"), ("4", "[4] log"), ("5", "[5]"), ("1", "[1] streams")]
+        {
+            term.keys(key);
+            term.until(&format!("{title} at {width}x{height}"), |term| {
+                term.text().lines().any(|line| line.contains(title))
+            });
+        }
+        term.keys("3");
+        term.wait_for("state ahead");
+        term.keys("q");
+        assert_eq!(term.exit_code(), 1, "the outcome of the log");
     }
 }
