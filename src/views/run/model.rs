@@ -141,6 +141,21 @@ impl RunModel<'_> {
         self.assessment.doubts.get(*self.doubts.get(index)?)
     }
 
+    /// Returns the error of the selected stream if the streams have the focus, otherwise the selected
+    /// error.
+    #[must_use]
+    pub fn related_error(&self, ui: &RunUi) -> Option<&ErrorGroup> {
+        let of_stream = || {
+            let Some(Chosen::Stream(key)) = self.chosen(ui, Pane::Streams) else { return None };
+            self.progress.errors.get(self.progress.stream(&key)?.details.failed_group?).map(AsRef::as_ref)
+        };
+        let of_list = || match self.chosen_error(ui)? {
+            ErrorItem::Error(group) => Some(group.as_ref()),
+            ErrorItem::Retry(_) => None,
+        };
+        if ui.focus == Pane::Streams { of_stream().or_else(of_list) } else { of_list() }
+    }
+
     /// Returns the selected error.
     #[must_use]
     pub fn chosen_error(&self, ui: &RunUi) -> Option<&ErrorItem<'_>> {

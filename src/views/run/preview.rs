@@ -98,14 +98,12 @@ fn facts_width(width: u16) -> u16 {
 
 /// True if the details of the selected error can stand in a pane of their own.
 pub(crate) fn shows_error(screen: &RunFrame) -> bool {
-    screen.ui.sizes.previews
-        && screen.ui.focus != Pane::Errors
-        && matches!(screen.model.chosen_error(screen.ui), Some(ErrorItem::Error(_)))
+    screen.ui.sizes.previews && screen.ui.focus != Pane::Errors && screen.model.related_error(screen.ui).is_some()
 }
 
-/// Draws the details of the selected error.
+/// Draws the details of the error that belongs to the selected row.
 pub(crate) fn draw_error(pen: &mut Pen, screen: &RunFrame) {
-    let Some(ErrorItem::Error(error)) = screen.model.chosen_error(screen.ui) else { return };
+    let Some(error) = screen.model.related_error(screen.ui) else { return };
     if pen.height() == 0 {
         return;
     }
