@@ -31,13 +31,16 @@ pub(crate) fn draw<S: ScreenTypes>(
     let area = Rect { y: pen.area.y, ..pen.middle(width, wanted.clamp(3, pen.height().max(3))) };
     let mut pen = pen.at(area);
     hits.add(area, ClickTarget::Nothing);
-    pen.frame(title, about);
+    let page = usize::from(pen.height().saturating_sub(above + 1));
+    let top = scroll_top(0, chosen, page, rows.len());
+    let shown = (top, (top + page).min(rows.len()), rows.len());
+    let is_partly = rows.len() > page;
+    let place = if is_partly { format!("  {}-{}/{}", shown.0 + 1, shown.1, shown.2) } else { String::new() };
+    pen.frame(title, &format!("{about}{place}"));
     if !headings.is_empty() {
         let style = pen.look.dim().patch(pen.look.strong());
         pen.put_in(2, 1, width.saturating_sub(4), headings, style);
     }
-    let page = usize::from(pen.height().saturating_sub(above + 1));
-    let top = scroll_top(0, chosen, page, rows.len());
     for (index, (text, style)) in rows.iter().enumerate().skip(top).take(page) {
         let row = u16::try_from(index - top).unwrap_or(u16::MAX).saturating_add(above);
         pen.put_in(2, row, width.saturating_sub(4), text, *style);
@@ -46,8 +49,7 @@ pub(crate) fn draw<S: ScreenTypes>(
         }
         hits.add(Rect { y: area.y + row, height: 1, ..area }, ClickTarget::Entry(index));
     }
-    if rows.len() > page {
-        let shown = (top, (top + page).min(rows.len()), rows.len());
+    if is_partly {
         pen.scrollbar(pen.width().saturating_sub(1), above, u16::try_from(page).unwrap_or(0), shown, true);
     }
 }
