@@ -28,7 +28,7 @@ pub use inline::{Inline, InlineMode};
 pub use run::playback::{ReplayStart, SPEEDS};
 pub use run::screen::{Options, ScreenEnd};
 pub use run::update::RunEffect;
-pub use session::Session;
+pub use session::{OpenTerminal, Presentation, Session};
 pub use sizes::SizesFile;
 pub use term::capabilities::{GlyphChoice, ThemeChoice, look};
 pub use term::signals::{on_termination, runtime};

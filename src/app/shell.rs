@@ -115,7 +115,7 @@ pub(crate) struct Shell {
     pub(crate) look: Look,
     /// True if the theme is chosen by the terminal's background color, which is queried.
     ask: bool,
-    mouse: bool,
+    pub(crate) mouse: bool,
     wake: Arc<tokio::sync::Notify>,
     began: Instant,
     /// Time of the last frame.

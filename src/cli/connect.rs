@@ -1,7 +1,7 @@
 //! `synctop connect URL|CONTEXT` and `synctop URL`: show the fleet of a service. `synctop` without
 //! arguments: shows the demo, a service in the same process with simulated pipelines.
 
-use crate::app::{FleetEnded, FleetOptions, OpenError, Session, SimulatedCauses, SizesFile};
+use crate::app::{FleetEnded, FleetOptions, OpenError, Presentation, Session, SimulatedCauses, SizesFile};
 use crate::cli::args::{LookArgs, WatchArgs};
 use crate::cli::error::CommandError;
 use crate::cli::exit;
@@ -61,19 +61,20 @@ fn fleet(word: Option<&str>, of: &ServiceArgs, write: bool, look: &LookArgs) -> 
         Ok(Watcher::begin(client, remembered))
     });
     let options = FleetOptions { contexts, go, write, ..options(watcher, &runtime, look) };
-    let ended = session.run_fleet(options);
+    let ended = session.open_terminal(presentation(look), None).and_then(|terminal| terminal.run_fleet(options));
     let code = leave(ended);
     runtime.shutdown_background();
     code
 }
 
+fn presentation(args: &LookArgs) -> Presentation {
+    let (look, ask) = resolve_look(args);
+    Presentation { look, ask, mouse: !args.no_mouse }
+}
+
 /// Returns the default options of the fleet screen.
 fn options(watcher: Arc<Watcher>, runtime: &tokio::runtime::Runtime, look: &LookArgs) -> FleetOptions {
-    let (theme, ask) = resolve_look(look);
     FleetOptions {
-        look: theme,
-        ask,
-        mouse: !look.no_mouse,
         decoder: Decoder::default(),
         watcher,
         background: runtime.handle().clone(),
@@ -93,12 +94,16 @@ fn start_watcher(runtime: &tokio::runtime::Runtime, client: Arc<Client>, memory:
     Watcher::begin(client, memory)
 }
 
-/// Prints the final message after the screen has closed and returns the exit code.
-fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
-    let ended = ended.map_err(|error| CommandError {
+fn no_terminal(error: std::io::Error) -> CommandError {
+    CommandError {
         sentence: format!("Cannot use this terminal: {error}. For text: synctop pipelines list"),
         class: ResultClass::Output,
-    })?;
+    }
+}
+
+/// Prints the final message after the screen has closed and returns the exit code.
+fn leave(ended: std::io::Result<FleetEnded>) -> Result<u8, CommandError> {
+    let ended = ended.map_err(no_terminal)?;
     if ended.panicked {
         return Ok(exit::BUG);
     }
@@ -123,7 +128,10 @@ impl SimulatedCauses for DemoCauses {
 /// Starts a service in this process with simulated pipelines and their history, and shows its fleet.
 pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError> {
     need_a_terminal("synctop summary FILE")?;
-    let session = Session::new()?;
+    // The history takes a moment.
+    let terminal = Session::new()?
+        .open_terminal(presentation(look), Some("Starting the demo: two weeks of runs of simulated pipelines ..."))
+        .map_err(no_terminal)?;
     let runtime = background()?;
     // Without --data-dir the demo leaves no files behind.
     let own = match &args.data_dir {
@@ -152,7 +160,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
     let happening = runtime.spawn(incidents::run(Arc::clone(&service), Arc::clone(&client), plan.incidents));
     let watcher = start_watcher(&runtime, client, remembered);
     let causes = Arc::new(DemoCauses(Arc::clone(&service)));
-    let ended = session.run_fleet(FleetOptions { demo: Some(causes), ..options(watcher, &runtime, look) });
+    let ended = terminal.run_fleet(FleetOptions { demo: Some(causes), ..options(watcher, &runtime, look) });
     happening.abort();
     let code = leave(ended);
     if args.data_dir.is_some() {

@@ -86,7 +86,7 @@ impl FleetScreen {
             source,
             look: shell.look,
             ask: false,
-            mouse: self.options.mouse,
+            mouse: shell.mouse,
             engine: None,
             child_saved: None,
             past,

@@ -1,12 +1,10 @@
 //! The fleet screen: pipelines of a service, and the work in the background.
 
-use crate::app::diagnostics;
 use crate::app::fleet::update::FleetEffect;
-use crate::app::session::Session;
+use crate::app::session::OpenTerminal;
 use crate::app::shell::{Flow, RedrawReason, Screen, Shell, TOAST};
 use crate::app::sizes::SizesFile;
 use crate::app::term::session;
-use crate::app::term::terminal_session::TerminalSession;
 use crate::net::client::Capabilities;
 use crate::net::client::contexts::ContextError;
 use crate::net::client::http::ClientError;
@@ -63,12 +61,8 @@ pub trait SimulatedCauses: Send + Sync {
     fn fix(&self, pipelines: &[Arc<str>]);
 }
 
-/// Content and presentation of the fleet screen.
+/// Content of the fleet screen.
 pub struct FleetOptions {
-    pub look: Look,
-    /// True if the theme is chosen by the terminal's background color, which is queried.
-    pub ask: bool,
-    pub mouse: bool,
     pub decoder: Decoder,
     pub watcher: Arc<Watcher>,
     /// Runtime that executes requests.
@@ -150,16 +144,14 @@ pub(crate) enum FleetEvent {
     Bulk,
 }
 
-impl Session {
+impl OpenTerminal {
     /// Runs the fleet screen until the user quits.
     ///
     /// # Errors
-    /// Returns the system's error if there is no terminal to draw on.
+    /// Returns the system's error if the terminal cannot be drawn on.
     pub fn run_fleet(self, options: FleetOptions) -> io::Result<FleetEnded> {
-        let wake = diagnostics::install();
-        self.runtime.block_on(async {
-            let session = TerminalSession::take(self.signals, options.mouse, options.ask, options.look.depth)?;
-            let mut shell = Shell::new(session, options.look, options.ask, options.mouse, wake);
+        let Self { runtime, mut shell } = self;
+        runtime.block_on(async {
             let mut screen = FleetScreen::new(options);
             let result = shell.run(&mut screen).await;
             session::restore();

@@ -1,14 +1,12 @@
 //! The run screen: feed, time travel and engine of one run.
 
-use crate::app::diagnostics;
 use crate::app::run::playback::{ReplayStart, TimeTravel};
 use crate::app::run::shown::Shown;
 use crate::app::run::update::RunEffect;
-use crate::app::session::Session;
+use crate::app::session::{OpenTerminal, Presentation, Session};
 use crate::app::shell::{Flow, RedrawReason, Screen, Shell};
 use crate::app::sizes::SizesFile;
 use crate::app::term::session;
-use crate::app::term::terminal_session::TerminalSession;
 use crate::net::source::child::Engine;
 use crate::net::source::ingest::{RewindData, Snapshot};
 use crate::net::timeline::rewind::Rewind;
@@ -77,14 +75,12 @@ impl Session {
     /// # Errors
     /// Returns the system's error if there is no terminal to draw on.
     pub fn run(self, options: Options, snapshots: watch::Receiver<Snapshot>) -> io::Result<ScreenEnd> {
-        let Self { runtime, signals, engine } = self;
         if let Some(started) = &options.engine {
-            engine.get_or_init(|| started.clone());
+            self.engine.get_or_init(|| started.clone());
         }
-        let wake = diagnostics::install();
+        let presentation = Presentation { look: options.look, ask: options.ask, mouse: options.mouse };
+        let OpenTerminal { runtime, mut shell } = self.open_terminal(presentation, None)?;
         runtime.block_on(async {
-            let session = TerminalSession::take(signals, options.mouse, options.ask, options.look.depth)?;
-            let mut shell = Shell::new(session, options.look, options.ask, options.mouse, wake);
             let mut screen = RunScreen::new(options, snapshots)?;
             let result = shell.run(&mut screen).await;
             session::restore();
