@@ -37,6 +37,9 @@ fn lines(screen: &FleetFrame, confirm: &Confirm, inner: usize) -> Vec<(String, S
     let danger = if confirm.action == PipelineAction::Delete { look.bad() } else { look.warn() };
     add(confirm.action.consequence(), danger);
     let ordered = Bulk::new(confirm.action, confirm.targets.clone());
+    if let Some(cause) = open_cause(screen, confirm) {
+        add(&format!("It parks again while this stands: {cause}"), look.warn());
+    }
     if many {
         add(&format!("{}. Stops when the first fails or the same error returns twice.", ordered.plan()), look.plain());
     } else if confirm.action != PipelineAction::Delete {
@@ -56,6 +59,13 @@ fn lines(screen: &FleetFrame, confirm: &Confirm, inner: usize) -> Vec<(String, S
     add("", look.plain());
     add(&format!("$ {}", confirm.whole()), look.dim());
     lines
+}
+
+/// Returns the error that parked the only pipeline to resume.
+fn open_cause(screen: &FleetFrame, confirm: &Confirm) -> Option<String> {
+    let [(only, _)] = confirm.targets.as_slice() else { return None };
+    let fault = screen.fleet.pipelines.get(only)?.pipeline.reason.as_ref();
+    fault.filter(|_| confirm.action == PipelineAction::Resume).map(synctop_core::fleet::PipelineFault::core)
 }
 
 pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, confirm: &Confirm, hits: &mut FleetHits) {
