@@ -58,7 +58,13 @@ pub const FLEET_ACTIONS: &[Row] = &[
         "Close the overlay; clear the filter and the marks; leave zoom",
         &["esc"],
     ),
-    own(FleetAction::Arm, HelpSection::Pipelines, "arm", "Enable actions for ten minutes; disable them", &["w"]),
+    own(
+        FleetAction::Arm,
+        HelpSection::Pipelines,
+        "enable actions",
+        "Enable actions for ten minutes; disable them",
+        &["w"],
+    ),
     own(
         FleetAction::Do(Act::Resume),
         HelpSection::Pipelines,

@@ -22,7 +22,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         Action::NextField => "reason",
         Action::Back if filtered && ui.overlays.is_empty() => "clear filter",
         Action::Quit if !ui.overlays.is_empty() => "close",
-        Action::Own(FleetAction::Arm) if armed => "disarm",
+        Action::Own(FleetAction::Arm) if armed => "disable actions",
         _ => binding.name,
     };
     let mut shown = shown_keys(screen);

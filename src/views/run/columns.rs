@@ -88,7 +88,10 @@ impl StreamColumns {
                 }),
             ),
             shown(covered, number(None, "", 4)),
-            shown(moving, Some(Spec { sort: None, title: "2 MIN", right: true, widths: (8, 12, 32), vital: false })),
+            shown(
+                moving,
+                Some(Spec { sort: None, title: "LAST 2 MIN", right: true, widths: (10, 12, 32), vital: false }),
+            ),
             shown(any(&|s| s.details.checkpoints > 0), number(None, "CKPTS", wide(&|s| Some(s.details.checkpoints)))),
         ];
         // One column stays free for the scrollbar.

@@ -206,7 +206,11 @@ impl Card {
                     streams: stream.label.to_string(),
                     times: format!("{}{}", glyphs.times, count(retry.count)),
                     when: ago(retry.last_at),
-                    lines: wrapped(retry.error.as_deref().unwrap_or("the source retries"), None),
+                    // The count is of all its retries, whatever their cause.
+                    lines: match retry.error.as_deref() {
+                        Some(error) => wrapped(&format!("last: {}", core(error)), None),
+                        None => wrapped("the source retries", None),
+                    },
                 }
             }
         }
