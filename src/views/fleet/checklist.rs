@@ -12,7 +12,7 @@ fn text(step: ChecklistStep) -> (&'static str, &'static str) {
         ChecklistStep::Find => ("e", "find a pipeline in trouble"),
         ChecklistStep::LeadUp => ("Enter W", "open its run, see what led to the error; q, q return"),
         ChecklistStep::Fix => ("f", "fix the simulated cause"),
-        ChecklistStep::Canary => ("w R", "arm; on the heading, resume the group: a canary first"),
+        ChecklistStep::Canary => ("w R", "enable actions; on the heading, resume the group: a canary first"),
         ChecklistStep::Verify => ("4", "wait until a result is verified: took effect"),
         ChecklistStep::Note => ("2 a", "acknowledge an error, with a note"),
     }

@@ -4,7 +4,7 @@ use crate::views::action::{Action, Binding, Move};
 use crate::views::fleet::action::FleetAction;
 use crate::views::fleet::state::{FleetFrame, FleetHits, FleetOverlay, FleetPane, FleetSheet, ServiceLink};
 use crate::views::widgets::canvas::Pen;
-use crate::views::widgets::footer::{keys, prompt_or_notice};
+use crate::views::widgets::footer::{keys, prompt_or_notice, with_way_out};
 use crate::views::widgets::palette::field;
 use synctop_core::fleet::PipelineStatus;
 use synctop_core::fleet::verify::PipelineAction as Act;
@@ -25,13 +25,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, hits: &mut FleetHits) {
         Action::Own(FleetAction::Arm) if armed => "disable actions",
         _ => binding.name,
     };
-    let mut shown = shown_keys(screen);
-    if ui.zoomed && ui.overlays.is_empty() {
-        // The way out comes first.
-        shown.retain(|action| *action != Action::Zoom);
-        shown.insert(1, Action::Zoom);
-    }
-    keys(pen, &shown, name, hits);
+    keys(pen, &with_way_out(shown_keys(screen), ui), name, hits);
 }
 
 /// Returns the actions whose keys the footer shows.

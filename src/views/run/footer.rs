@@ -4,7 +4,7 @@ use crate::views::action::{Action, Binding, Move};
 use crate::views::run::action::{RunAction, TargetKey, Travel};
 use crate::views::run::state::{Pane, RunFrame, RunHits, RunOverlay, RunSheet, RunTypes};
 use crate::views::widgets::canvas::Pen;
-use crate::views::widgets::footer::{keys, prompt_or_notice, question};
+use crate::views::widgets::footer::{keys, prompt_or_notice, question, with_way_out};
 use crate::views::widgets::palette::field;
 use ratatui::layout::Rect;
 use synctop_core::reduce::history::Mark;
@@ -49,13 +49,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
         None if screen.ui.focus == Pane::Streams && screen.scrub.is_none() && screen.progress.closed => CLOSED_KEYS,
         None => pane_keys(screen),
     };
-    let mut shown = shown.to_vec();
-    if ui.zoomed && ui.overlays.is_empty() {
-        // The way out comes first.
-        shown.retain(|action| *action != Action::Zoom);
-        shown.insert(1, Action::Zoom);
-    }
-    keys(pen, &shown, name, hits);
+    keys(pen, &with_way_out(shown.to_vec(), ui), name, hits);
 }
 
 fn overlay_keys(overlay: &RunOverlay) -> Keys {

@@ -31,6 +31,18 @@ pub(crate) fn prompt_or_notice<S: ScreenTypes>(pen: &mut Pen, frame: ScreenFrame
     }
 }
 
+/// Puts the key that leaves a zoomed pane near the start, where it is never left out.
+pub(crate) fn with_way_out<S: ScreenTypes>(
+    mut shown: Vec<Action<S::Action>>,
+    ui: &crate::views::ui::Ui<S>,
+) -> Vec<Action<S::Action>> {
+    if ui.zoomed && ui.overlays.is_empty() {
+        shown.retain(|action| *action != Action::Zoom);
+        shown.insert(1.min(shown.len()), Action::Zoom);
+    }
+    shown
+}
+
 /// Draws the keys of these actions, as many as fit.
 pub(crate) fn keys<S: ScreenTypes>(
     pen: &mut Pen,

@@ -15,7 +15,6 @@ use std::borrow::Cow;
 /// Maximum stored bytes of a program's name.
 const NAME_KEPT: usize = 200;
 
-/// Names of the signals that end a program from outside or by its own fault.
 impl Progress {
     /// Applies a line that a program wrote to stderr.
     pub(crate) fn relayed(&mut self, program: Option<&str>, line: &Relayed) {
