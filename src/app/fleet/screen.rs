@@ -156,7 +156,8 @@ impl OpenTerminal {
             let result = shell.run(&mut screen).await;
             session::restore();
             // A note that a person wrote is stored before the program ends.
-            let stored = std::mem::take(&mut screen.stores).join_all();
+            let stores = &mut screen.stores;
+            let stored = async { while stores.join_next().await.is_some() {} };
             if tokio::time::timeout(STORE_TIMEOUT, stored).await.is_err() {
                 tracing::error!(target: "synctop::fleet", "an acknowledgment is not stored yet");
             }
