@@ -1,7 +1,7 @@
 //! Fast path for record lines, which are most of a log: one pass, no tree. Returns `None` for any
 //! other line, which is left to the slow path.
 
-use super::measure::measure;
+use super::measure::measure_compact;
 use crate::protocol::adapter::Message;
 use crate::protocol::message::{Kind, Name, Record};
 use crate::protocol::scan::cursor::{LineCursor, set_once};
@@ -58,10 +58,10 @@ fn field<'a>(
     }
 }
 
-/// Skips the data object and returns its length as [`measure`] defines it; `None` if it is no
-/// object.
+/// Skips the data object and returns its length as [`measure_compact`] defines it; `None` if it is
+/// no object. The cursor accepts no spaces between tokens.
 fn data<'a>(cursor: &mut LineCursor<'a>, text: &'a str) -> Option<u64> {
     let start = cursor.bytes_read();
     cursor.skip()?;
-    text.get(start..cursor.bytes_read()).filter(|data| data.starts_with('{')).map(measure)
+    text.get(start..cursor.bytes_read()).filter(|data| data.starts_with('{')).map(measure_compact)
 }
