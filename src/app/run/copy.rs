@@ -34,7 +34,7 @@ pub(crate) fn copy(ui: &RunUi, model: &RunModel) -> Option<(String, &'static str
         }
         Pane::Log => {
             let place = model.place(Pane::Log, ui.list(Pane::Log).chosen.as_ref());
-            model.log.get(place).map(|(_, line)| (line.text.clone(), "the line"))
+            model.log.get(place).map(|(_, line)| (line.text.as_str().to_owned(), "the line"))
         }
         Pane::Diagnostics => None,
     }
@@ -57,5 +57,5 @@ fn stream_text(model: &RunModel, key: &str) -> Option<String> {
 fn line_text(model: &RunModel, number: u64) -> Option<String> {
     let feed = &model.progress.feed;
     let first = feed.total - feed.lines().len() as u64;
-    feed.lines().get(usize::try_from(number.checked_sub(first)?).ok()?).map(|line| line.text.clone())
+    feed.lines().get(usize::try_from(number.checked_sub(first)?).ok()?).map(|line| line.text.as_str().to_owned())
 }

@@ -26,7 +26,7 @@ pub fn draw(pen: &mut Pen, screen: &RunInput) {
     pen.put(3, row + 5, "Input: NDJSON of a sync engine, as a pipe (engine | synctop) or a file.", look.plain());
     pen.put(3, row + 6, "q leaves, ? shows the keys", look.dim());
     // Possible reasons for the silence: the last log line, and the end of the engine's stderr.
-    let about = screen.progress.feed.lines().back().map(|line| line.text.as_ref());
+    let about = screen.progress.feed.lines().back().map(|line| line.text.as_str());
     let stderr = screen.progress.stderr.tail.iter().rev().take(3).rev().map(AsRef::as_ref);
     for (line, text) in about.into_iter().chain(stderr).enumerate() {
         pen.put(3, row + 8 + u16::try_from(line).unwrap_or(0), text, look.warn());

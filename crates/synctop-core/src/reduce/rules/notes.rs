@@ -22,7 +22,7 @@ const NAME_KEPT: usize = 200;
 /// Maximum number of remembered requested streams.
 const MAX_REQUESTED_STREAMS: usize = 10_000;
 
-/// Masked and bounded text of a feed line, with its fingerprint.
+/// Text of a feed line, with its fingerprint. Its secrets are not masked yet.
 #[derive(Debug)]
 pub(crate) struct Note<'a> {
     text: Cow<'a, str>,
@@ -31,12 +31,8 @@ pub(crate) struct Note<'a> {
 
 impl<'a> Note<'a> {
     fn new(text: Cow<'a, str>) -> Self {
-        let text = match text {
-            text if text.is_empty() => Cow::Borrowed("(no message)"),
-            Cow::Borrowed(text) => mask::secrets(cut(text, FEED_LINE)),
-            Cow::Owned(text) => Cow::Owned(mask::secrets(cut(&text, FEED_LINE)).into_owned()),
-        };
-        Self { fingerprint: fingerprint::of(&text), text }
+        let text = if text.is_empty() { Cow::Borrowed("(no message)") } else { text };
+        Self { fingerprint: fingerprint::of_line(cut(&text, FEED_LINE)), text }
     }
 }
 
@@ -128,11 +124,12 @@ impl Progress {
             return true;
         }
         let note = Note::new(text.into());
-        self.feed.go_on(Level::Error, &note.text, note.fingerprint, self.input.lines);
+        let text = mask::secrets(cut(&note.text, FEED_LINE));
+        self.feed.go_on(Level::Error, &text, note.fingerprint, self.input.lines);
         true
     }
 
-    /// Adds a line to the feed log, with secrets masked.
+    /// Adds a line to the feed log, which masks its secrets.
     pub(crate) fn note(
         &mut self,
         level: Level,

@@ -1,9 +1,12 @@
 //! Log lines of the feed: bounded, counted, and part of [`Progress`](crate::reduce::Progress) so
 //! that they can be rewound with it.
 
-use crate::protocol::{Level, Millis};
+use crate::protocol::{Level, Millis, mask};
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 /// Maximum number of stored lines.
 pub const FEED_KEPT: usize = 1_000;
@@ -42,10 +45,77 @@ pub struct FeedLine {
     pub from: Option<Arc<str>>,
     /// Name of the stream that the line is about; `None` if it names none.
     pub stream: Option<Arc<str>>,
-    /// Text of the newest line, if this entry represents several.
-    pub text: String,
+    /// Text of the newest line, if this entry represents several; secrets masked.
+    pub text: FeedText,
     /// Number of consecutive lines that differ only in numbers and ids.
     pub times: u64,
+}
+
+/// Text of a feed line. Its secrets are masked when it is first read: most lines of a long log are
+/// dropped before anything reads them.
+#[derive(Clone, Default)]
+pub struct FeedText {
+    received: String,
+    /// Masked text; `None` if the received one has no secrets.
+    masked: OnceLock<Option<Box<str>>>,
+}
+
+impl FeedText {
+    /// Returns the text with its secrets masked.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let masked = self.masked.get_or_init(|| match mask::secrets(&self.received) {
+            Cow::Borrowed(text) if text == self.received => None,
+            masked => Some((&*masked).into()),
+        });
+        masked.as_deref().unwrap_or(&self.received)
+    }
+
+    /// Sets the text, and keeps the allocation of the one before.
+    fn set(&mut self, text: &str) {
+        self.received.clear();
+        self.received.push_str(text);
+        self.masked.take();
+    }
+
+    /// Sets a text that is masked already.
+    fn set_masked(&mut self, text: String) {
+        *self = Self { received: text, masked: OnceLock::from(None) };
+    }
+}
+
+impl Deref for FeedText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for FeedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl PartialEq for FeedText {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl serde::Serialize for FeedText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for FeedText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut text = Self::default();
+        text.set_masked(String::deserialize(deserializer)?);
+        Ok(text)
+    }
 }
 
 /// The newest lines and the total number. Consecutive repetitions are one entry with a count.
@@ -59,7 +129,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Adds a line with this text; `line.text` is ignored. `newest` is the text's fingerprint.
+    /// Adds a line with this text, whose secrets are not masked yet; `line.text` is ignored. `newest`
+    /// is the text's fingerprint.
     pub(crate) fn push(&mut self, line: FeedLine, text: &str, newest: u64) {
         let repeated = newest == self.newest
             && self
@@ -80,21 +151,21 @@ impl Feed {
         let mut slot = old.unwrap_or_default();
         let kept = Arc::make_mut(&mut slot);
         let mut room = std::mem::take(&mut kept.text);
-        room.clear();
-        room.push_str(text);
+        room.set(cut(text, FEED_LINE));
         *kept = FeedLine { times, text: room, ..line };
         self.lines.push_back(slot);
     }
 
-    /// Appends a text to the newest line and raises its level. Later lines are no repetition of it.
+    /// Appends a masked text to the newest line and raises its level. Later lines are no repetition of
+    /// it.
     pub(crate) fn go_on(&mut self, level: Level, text: &str, fingerprint: u64, line: u64) {
         let Some(last) = self.lines.back_mut().map(Arc::make_mut) else { return };
         last.level = last.level.max(level);
         last.line = line;
         if last.text.len() < FEED_LINE {
-            last.text.push('\n');
-            let room = FEED_LINE - last.text.len().min(FEED_LINE);
-            last.text.push_str(cut(text, room));
+            let room = FEED_LINE - (last.text.len() + 1).min(FEED_LINE);
+            let text = format!("{}\n{}", last.text.as_str(), cut(text, room));
+            last.text.set_masked(text);
         }
         self.newest = self.newest.rotate_left(7) ^ fingerprint;
     }
