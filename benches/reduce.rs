@@ -108,8 +108,8 @@ fn main() {
             b.iter_batched(
                 || (Progress::default(), Batch::all(&decoder, log).collect::<Vec<_>>()),
                 |(mut progress, batches)| {
-                    for batch in batches {
-                        progress.apply_batch(batch, &decoder);
+                    for mut batch in batches {
+                        progress.apply_batch(&mut batch, &decoder);
                     }
                     progress
                 },

@@ -25,8 +25,8 @@ pub fn assert_decoders_agree(bytes: &[u8]) {
     splitter.push(bytes, &mut each);
     splitter.finish(&mut each);
     let mut at_once = Progress::default();
-    for batch in Batch::all(&decoder, bytes) {
-        at_once.apply_batch(batch, &decoder);
+    for mut batch in Batch::all(&decoder, bytes) {
+        at_once.apply_batch(&mut batch, &decoder);
     }
     assert!(at_once == one_by_one, "{}", String::from_utf8_lossy(bytes));
 }

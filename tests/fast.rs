@@ -9,8 +9,11 @@ use common::{bytes, corpus, corpus_root, fixture_root, fixtures, logs_of_tools, 
 use oracle::assert_decoders_agree;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use std::io::Write as _;
 use synctop::engine::simulator::generator::{LogKind, Plan, write};
 use synctop::engine::tracker::wire::WireGeneration;
+use synctop::net::source::decompress::{SavedInput, open_saved};
+use synctop::net::source::frames::FrameWriter;
 use synctop::net::timeline::chunks::Chunks;
 use synctop::net::timeline::parallel;
 use synctop_core::protocol::{Decoder, LINE_LIMIT};
@@ -88,6 +91,23 @@ fn parallel_reading_equals_reading_line_by_line() {
 }
 
 #[test]
+fn frames_that_several_threads_decompress_are_read_in_their_order() {
+    let log = simulated(LogKind::Sync, WireGeneration::Trace, 5).repeat(12);
+    let mut writer = FrameWriter::new(Vec::new(), 1).unwrap();
+    writer.write_all(&log).unwrap();
+    let compressed = writer.finish().unwrap();
+    for threads in [1, 2, 4] {
+        let SavedInput { input, frames } = open_saved(std::io::Cursor::new(compressed.clone()), threads).unwrap();
+        assert_eq!(frames.is_some(), threads == 4);
+        let mut progress = Progress::default();
+        let chunks = Chunks::new(input, 0).with_frames(frames);
+        parallel::reduce(chunks, &Decoder::default(), &mut progress, threads).unwrap();
+        progress.close(None);
+        assert!(progress == reduced(&log), "{threads} threads");
+    }
+}
+
+#[test]
 fn lines_around_the_length_limit_are_read_the_same_in_parallel() {
     let line = |length: usize| {
         let mut line = br#"{"type":"record","record":{"stream":"a","data":""#.to_vec();
@@ -135,7 +155,7 @@ fn line_with_a_repeated_key_is_left_to_serde() {
 fn panic_of_a_worker_ends_parallel_reading() {
     struct Panics(u32);
     impl parallel::Sink for Panics {
-        fn take(&mut self, _: synctop_core::reduce::Batch, _: &Decoder) -> bool {
+        fn take(&mut self, _: &mut synctop_core::reduce::Batch, _: &Decoder) -> bool {
             self.0 += 1;
             assert!(self.0 < 3, "panic of the test");
             true

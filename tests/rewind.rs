@@ -214,8 +214,8 @@ fn history_memory_is_bounded() {
                 number % 60,
             ));
         }
-        for batch in Batch::all(&decoder, text.as_bytes()) {
-            progress.apply_batch_with(batch, &decoder, |now, run| history.note(now, run));
+        for mut batch in Batch::all(&decoder, text.as_bytes()) {
+            progress.apply_batch_with(&mut batch, &decoder, |now, run| history.note(now, run));
         }
         if history.due(&progress) {
             let base = history.base();

@@ -30,7 +30,7 @@ const INTERRUPTED: &str = "INTERRUPTED: the rest of the input was not read";
 struct Shared(Arc<Mutex<Progress>>);
 
 impl Sink for Shared {
-    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
+    fn take(&mut self, batch: &mut Batch, decoder: &Decoder) -> bool {
         lock(&self.0).apply_batch(batch, decoder);
         true
     }

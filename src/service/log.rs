@@ -9,6 +9,7 @@
 //! Each run starts a new segment, and so does a full segment. The segments in order of their names
 //! are the log. A reader has a position and no queue: the writer never waits for it.
 
+use crate::net::source::frames::FrameWriter;
 use crate::net::timeline::segments::SegmentName;
 use crate::util::sys::lock;
 use rustix::io::Errno;
@@ -277,14 +278,14 @@ impl PipelineLog {
         let packed = Segment { packed: true, ..segment.clone() };
         let temporary = self.folder.join(format!("{}.tmp", packed.name()));
         let mut input = File::open(&plain)?;
-        let output = File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
-        let mut encoder = zstd::Encoder::new(output, LEVEL)?;
-        // `content_length` reads the size from the frame header.
-        encoder.set_pledged_src_size(Some(segment.length))?;
-        encoder.include_contentsize(true)?;
-        encoder.include_checksum(true)?;
-        io::copy(&mut Read::by_ref(&mut input).take(segment.length), &mut encoder)?;
-        encoder.finish()?.sync_all()?;
+        let mut output = File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
+        output.write_all(&length_frame(segment.length))?;
+        let mut writer = FrameWriter::new(output, LEVEL)?;
+        let copied = io::copy(&mut Read::by_ref(&mut input).take(segment.length), &mut writer)?;
+        if copied < segment.length {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the segment is shorter than its lines"));
+        }
+        writer.finish()?.sync_all()?;
         std::fs::rename(&temporary, self.folder.join(packed.name()))?;
         if let Some(it) = lock(&self.inner).segments.iter_mut().find(|it| it.begin == begin) {
             it.packed = true;
@@ -355,11 +356,24 @@ pub fn prune_deleted(folder: &Path, age: Duration, exists: impl Fn(&str) -> bool
     }
 }
 
-/// Returns the uncompressed length of a compressed segment.
+/// Start of a skippable frame (RFC 8878, 3.1.2) of eight bytes: magic number and size.
+const LENGTH_FRAME: [u8; 8] = [0x5a, 0x2a, 0x4d, 0x18, 8, 0, 0, 0];
+
+/// Returns the first frame of a compressed segment, which has the uncompressed length of all others.
+fn length_frame(length: u64) -> Vec<u8> {
+    [LENGTH_FRAME, length.to_le_bytes()].concat()
+}
+
+/// Returns the uncompressed length of a compressed segment: that in its first frame, or that of the
+/// only frame in segments of version 0.1.
 fn content_length(path: &Path) -> io::Result<u64> {
     let mut head = [0; 18];
     let read = File::open(path)?.read(&mut head)?;
-    let size = zstd::zstd_safe::get_frame_content_size(head.get(..read).unwrap_or_default());
+    let head = head.get(..read).unwrap_or_default();
+    if let Some((length, _)) = head.strip_prefix(&LENGTH_FRAME).and_then(|rest| rest.split_first_chunk()) {
+        return Ok(u64::from_le_bytes(*length));
+    }
+    let size = zstd::zstd_safe::get_frame_content_size(head);
     size.ok().flatten().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its length is missing"))
 }
 

@@ -279,8 +279,8 @@ proptest! {
         let single = reduced(log.as_bytes(), Some(1));
         let decoder = Decoder::default();
         let mut at_once = Progress::default();
-        for batch in Batch::all(&decoder, log.as_bytes()) {
-            at_once.apply_batch(batch, &decoder);
+        for mut batch in Batch::all(&decoder, log.as_bytes()) {
+            at_once.apply_batch(&mut batch, &decoder);
         }
         at_once.close(Some(Exit::Code(1)));
         prop_assert!(at_once == single, "{}", log);

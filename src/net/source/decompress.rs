@@ -1,8 +1,9 @@
 //! Decompression of `.gz` and `.zst`, detected by magic bytes and not by name, and conversion of
 //! UTF-16, detected by its byte order mark or its zero bytes.
 
+use crate::net::source::frames::{FrameQueue, FrameReader};
 use std::io::{self, BufRead, BufReader, Read};
-use std::sync::mpsc;
+use std::sync::Arc;
 
 /// Compression of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,53 @@ pub fn to_text(bytes: Vec<u8>) -> io::Result<String> {
 /// # Errors
 /// Returns the read error, or the error of creating a decoder.
 pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Compression, Box<dyn Read + Send + 'r>)> {
+    let (found, input) = detect(input)?;
+    Ok((found, decoded(found, input)?))
+}
+
+/// Threads from which on they decompress whole frames ahead. Fewer are quicker if each decompresses
+/// just the lines that it then decodes, which are in its cache: of 1 GB in frames of 8 MiB, two
+/// threads take 0.72 s instead of 0.89 s.
+const MIN_THREADS_FOR_FRAMES: usize = 4;
+
+/// Returns a reader as [`open`] does, for a saved log that several threads read: they may decompress
+/// its frames ahead.
+///
+/// # Errors
+/// Returns the read error, or the error of creating a decoder.
+pub fn open_saved(input: impl Read + Send + 'static, threads: usize) -> io::Result<SavedInput> {
+    let (found, input) = detect(input)?;
+    Ok(match found {
+        Compression::Zstd if threads >= MIN_THREADS_FOR_FRAMES => {
+            let frames = FrameQueue::new(input);
+            SavedInput { input: Box::new(FrameReader::new(Arc::clone(&frames))), frames: Some(frames) }
+        }
+        other => SavedInput { input: decoded(other, input)?, frames: None },
+    })
+}
+
+/// Decompressed bytes of a saved log.
+pub struct SavedInput {
+    pub input: Box<dyn Read + Send>,
+    /// Frames of the input that any thread may decompress.
+    pub frames: Option<Arc<FrameQueue>>,
+}
+
+/// Returns a reader that decompresses an input.
+fn decoded<'r, R: Read + Send + 'r>(
+    compression: Compression,
+    input: BufReader<PeekReader<R>>,
+) -> io::Result<Box<dyn Read + Send + 'r>> {
+    Ok(match compression {
+        Compression::Plain => Box::new(Plain(input)),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
+        Compression::Utf16 => Box::new(encoding_rs_io::DecodeReaderBytes::new(input)),
+    })
+}
+
+/// Detects the compression of an input, and returns a reader of it from its start.
+fn detect<R: Read>(input: R) -> io::Result<(Compression, BufReader<PeekReader<R>>)> {
     let mut input =
         BufReader::with_capacity(crate::net::source::event::CHUNK, PeekReader { input, head: Vec::new(), given: 0 });
     // A pipe may deliver one byte at a time; a magic number has up to four bytes.
@@ -73,73 +121,7 @@ pub fn open<'r>(input: impl Read + Send + 'r) -> io::Result<(Compression, Box<dy
     if let Some(mark) = missing_mark(&input.get_ref().head) {
         input.get_mut().head.splice(0..0, mark);
     }
-    Ok((
-        found,
-        match found {
-            Compression::Plain => Box::new(Plain(input)),
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-            Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
-            Compression::Utf16 => Box::new(encoding_rs_io::DecodeReaderBytes::new(input)),
-        },
-    ))
-}
-
-/// Maximum decompressed chunks that wait for the reader.
-const MAX_CHUNKS_AHEAD: usize = 4;
-
-/// Reads ahead on a thread of its own, so that decompressing and decoding run in parallel.
-///
-/// # Errors
-/// Returns an error if the thread cannot be started.
-pub fn read_ahead(mut input: impl Read + Send + 'static) -> io::Result<impl Read + Send> {
-    let (full, chunks) = mpsc::sync_channel::<io::Result<Vec<u8>>>(MAX_CHUNKS_AHEAD);
-    let (empty, used) = mpsc::sync_channel::<Vec<u8>>(MAX_CHUNKS_AHEAD + 2);
-    std::thread::Builder::new().name("unpack".into()).spawn(move || {
-        loop {
-            let mut chunk = used.try_recv().unwrap_or_default();
-            chunk.resize(crate::net::source::event::CHUNK, 0);
-            let read = match input.read(&mut chunk) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read,
-            };
-            let over = !matches!(read, Ok(1..));
-            let read = read.map(|length| {
-                chunk.truncate(length);
-                chunk
-            });
-            if full.send(read).is_err() || over {
-                return;
-            }
-        }
-    })?;
-    Ok(ReadAhead { chunks, empty, chunk: Vec::new(), given: 0 })
-}
-
-/// Reader of the chunks of a thread that reads ahead.
-struct ReadAhead {
-    chunks: mpsc::Receiver<io::Result<Vec<u8>>>,
-    /// Returns used chunks to the thread for reuse.
-    empty: mpsc::SyncSender<Vec<u8>>,
-    chunk: Vec<u8>,
-    given: usize,
-}
-
-impl Read for ReadAhead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.given == self.chunk.len() {
-            let Ok(next) = self.chunks.recv() else { return Ok(0) };
-            let used = std::mem::replace(&mut self.chunk, next?);
-            self.given = 0;
-            let _ = self.empty.try_send(used);
-        }
-        let rest = self.chunk.get(self.given..).unwrap_or_default();
-        let length = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
-            to.copy_from_slice(from);
-        }
-        self.given += length;
-        Ok(length)
-    }
+    Ok((found, input))
 }
 
 /// Reader whose first bytes can be examined before they are read.

@@ -1,5 +1,6 @@
 //! Copies standard input to standard output while it is read, and optionally to a log file.
 
+use crate::net::source::frames::FrameWriter;
 use crate::net::source::pipe;
 use rustix::fd::BorrowedFd;
 use std::fs::File;
@@ -8,6 +9,9 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+
+/// Fastest level of zstd that still compresses well.
+const ZSTD_LEVEL: i32 = 1;
 
 /// Maximum chunks that wait for compression.
 const MAX_QUEUED_CHUNKS: usize = 8;
@@ -91,11 +95,11 @@ impl CopyFile {
         let to = if path.extension().is_some_and(|extension| extension == "zst") {
             let (sender, chunks) = sync_channel::<Vec<u8>>(MAX_QUEUED_CHUNKS);
             let thread = std::thread::Builder::new().name("pack".into()).spawn(move || {
-                let mut packer = zstd::stream::write::Encoder::new(file, 1)?;
+                let mut writer = FrameWriter::new(file, ZSTD_LEVEL)?;
                 for chunk in chunks {
-                    packer.write_all(&chunk)?;
+                    writer.write_all(&chunk)?;
                 }
-                packer.finish()?.sync_all()
+                writer.finish()?.sync_all()
             })?;
             To::Packed(sender, thread)
         } else {

@@ -1,7 +1,9 @@
 //! Splits a byte stream into chunks of complete lines.
 
+use crate::net::source::frames::FrameQueue;
 use memchr::{memchr, memrchr};
 use std::io::{self, Read};
+use std::sync::Arc;
 use synctop_core::protocol::{HEAD_LENGTH, LINE_LIMIT, Line, LineEnd, Validator};
 
 /// Bytes of a chunk: large enough that passing the streams' state between cores costs little.
@@ -19,6 +21,8 @@ pub struct Chunks<R> {
     over: bool,
     /// True to pass data on with the first complete line, because a person watches.
     live: bool,
+    /// Frames of the input that a thread may decompress before it reads.
+    frames: Option<Arc<FrameQueue>>,
 }
 
 /// Complete lines of an input. The buffer is reused for the next chunk.
@@ -52,7 +56,7 @@ impl Chunk {
 impl<R: Read> Chunks<R> {
     /// Creates a splitter; `at` is the current offset of `input`.
     pub fn new(input: R, at: u64) -> Self {
-        Self { input, rest: Vec::new(), at, error: None, over: false, live: false }
+        Self { input, rest: Vec::new(), at, error: None, over: false, live: false, frames: None }
     }
 
     /// Passes data on as soon as they contain a complete line.
@@ -60,6 +64,19 @@ impl<R: Read> Chunks<R> {
     pub fn live(mut self) -> Self {
         self.live = true;
         self
+    }
+
+    /// Sets the frames of the input, which threads decompress before they take the next lines.
+    #[must_use]
+    pub fn with_frames(mut self, frames: Option<Arc<FrameQueue>>) -> Self {
+        self.frames = frames;
+        self
+    }
+
+    /// Returns the frames of the input.
+    #[must_use]
+    pub fn frames(&self) -> Option<&Arc<FrameQueue>> {
+        self.frames.as_ref()
     }
 
     /// Fills the chunk with the next lines. Returns `false` at the end of the input.

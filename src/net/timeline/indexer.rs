@@ -1,7 +1,7 @@
 //! Index of a saved log: one pass over its files (attempts in order) that reduces them and collects
 //! the snapshots for seeking.
 
-use crate::net::source::decompress::{self, Compression};
+use crate::net::source::decompress::{self, Compression, SavedInput};
 use crate::net::source::error::SourceError;
 use crate::net::source::ingest::{RewindData, Snapshot};
 use crate::net::source::pipe;
@@ -100,7 +100,7 @@ struct LogWithSidecar<'p> {
 }
 
 impl Sink for LogWithSidecar<'_> {
-    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
+    fn take(&mut self, batch: &mut Batch, decoder: &Decoder) -> bool {
         let Self { progress, sidecar_data } = self;
         if sidecar_data.stderr.is_empty() {
             progress.apply_batch(batch, decoder);
@@ -122,18 +122,13 @@ fn reduce_all(logs: Vec<SavedLog>, sink: &mut LogWithSidecar, decoder: &Decoder)
             sink.progress.next_file();
         }
         before = Some(log.name.clone());
-        let workers = parallel::workers();
         let at = sink.progress.input.bytes;
-        let (packing, input) = match log.input {
-            Input::File(file) => decompress::open(file)?,
-            Input::Stdin => decompress::open(pipe::stdin())?,
+        let workers = parallel::workers();
+        let SavedInput { input, frames } = match log.input {
+            Input::File(file) => decompress::open_saved(file, workers)?,
+            Input::Stdin => decompress::open_saved(pipe::stdin(), workers)?,
         };
-        match packing {
-            Compression::Plain => parallel::reduce(Chunks::new(input, at), decoder, sink, workers)?,
-            Compression::Gzip | Compression::Zstd | Compression::Utf16 => {
-                parallel::reduce(Chunks::new(decompress::read_ahead(input)?, at), decoder, sink, workers)?;
-            }
-        }
+        parallel::reduce(Chunks::new(input, at).with_frames(frames), decoder, sink, workers)?;
     }
     Ok(())
 }
@@ -183,7 +178,7 @@ pub fn spawn(logs: Vec<SavedLog>, sidecar_data: Sidecar, decoder: Decoder) -> io
 }
 
 impl Sink for Indexer {
-    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
+    fn take(&mut self, batch: &mut Batch, decoder: &Decoder) -> bool {
         let due;
         {
             let mut history = self.history.lock();
@@ -311,16 +306,11 @@ impl Indexer {
 
     /// Indexes an input that cannot be read in place, and spools its bytes.
     fn spooled(&mut self, input: impl Read + Send + 'static, at: u64, decoder: &Decoder) -> io::Result<()> {
-        let (packing, input) = decompress::open(input)?;
-        let store = Arc::clone(&self.store);
         let workers = parallel::workers();
-        match packing {
-            Compression::Plain => parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers),
-            Compression::Gzip | Compression::Zstd | Compression::Utf16 => {
-                let input = decompress::read_ahead(input)?;
-                parallel::reduce(Chunks::new(Spooling { input, store }, at), decoder, self, workers)
-            }
-        }
+        let SavedInput { input, frames } = decompress::open_saved(input, workers)?;
+        let store = Arc::clone(&self.store);
+        let chunks = Chunks::new(Spooling { input, store }, at).with_frames(frames);
+        parallel::reduce(chunks, decoder, self, workers)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::net::timeline::chunks::{Chunk, Chunks};
 use crate::util::sys::lock;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::{Batch, Progress};
 
@@ -25,11 +25,11 @@ const SPINS: u32 = 400;
 /// Consumer of decoded lines, in order.
 pub trait Sink: Send {
     /// Applies the next lines. Returns `false` to stop reading.
-    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool;
+    fn take(&mut self, batch: &mut Batch, decoder: &Decoder) -> bool;
 }
 
 impl Sink for Progress {
-    fn take(&mut self, batch: Batch, decoder: &Decoder) -> bool {
+    fn take(&mut self, batch: &mut Batch, decoder: &Decoder) -> bool {
         self.apply_batch(batch, decoder);
         true
     }
@@ -95,14 +95,25 @@ fn work<R: Read, S: Sink>(
     decoder: &Decoder,
 ) {
     let mut chunk = Chunk::default();
+    let mut memory = Batch::default();
+    let frames = lock(source).chunks.frames().cloned();
     let _guard = Guard { source, turn, turned };
     loop {
-        let Some(number) = next(source, &mut chunk) else { return };
+        // While another thread reads, this one decompresses ahead.
+        let free = source.try_lock().ok();
+        if free.is_none()
+            && let Some(frames) = &frames
+            && frames.decompress_next()
+        {
+            continue;
+        }
+        let free = free.unwrap_or_else(|| lock(source));
+        let Some(number) = next(free, &mut chunk) else { return };
         let mut rest: &[u8] = &[];
-        let batch = match chunk.huge() {
+        let mut batch = match chunk.huge() {
             None => {
                 rest = chunk.bytes();
-                Batch::take_lines(decoder, &mut rest)
+                memory.recycle().take_more(decoder, &mut rest)
             }
             Some(line) => Batch::of_line(decoder, line),
         };
@@ -119,11 +130,13 @@ fn work<R: Read, S: Sink>(
         if turn.stopped {
             return;
         }
-        let mut go_on = turn.sink.take(batch, decoder);
+        let mut go_on = turn.sink.take(&mut batch, decoder);
         // Many short lines are decoded in several parts, which bounds the memory of decoded lines.
         while go_on && !rest.is_empty() {
-            go_on = turn.sink.take(Batch::take_lines(decoder, &mut rest), decoder);
+            batch = batch.recycle().take_more(decoder, &mut rest);
+            go_on = turn.sink.take(&mut batch, decoder);
         }
+        memory = batch.recycle();
         turn.next += 1;
         due.store(turn.next, Ordering::Relaxed);
         turn.stopped = !go_on;
@@ -155,8 +168,7 @@ impl<R, S> Drop for Guard<'_, '_, R, S> {
 }
 
 /// Fills the chunk with the next lines and returns its number; `None` at the end.
-fn next<R: Read>(source: &Mutex<Source<R>>, chunk: &mut Chunk) -> Option<u64> {
-    let mut source = lock(source);
+fn next<R: Read>(mut source: MutexGuard<Source<R>>, chunk: &mut Chunk) -> Option<u64> {
     if source.ended {
         return None;
     }

@@ -8,7 +8,7 @@ use super::message::{Kind, Level};
 use super::scan::lines::{Line, LineEnd};
 use super::scan::repair::{Repaired, may_have_not_numbers, repair_json};
 use super::scan::validate::Validator;
-use super::table::{PROTOCOLS, text_level};
+use super::table::{PROTOCOL_COUNT, PROTOCOLS, text_level};
 use super::time::Millis;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -100,13 +100,34 @@ pub enum Decoded<'a> {
     },
 }
 
+/// Line that is decoded without a repair.
+#[derive(Debug)]
+pub enum InPlace<'a> {
+    /// Message alone on its line, from the fast path. It is apart from the others because most
+    /// lines are such messages, and moving a message takes time.
+    Message(Message<'a>),
+    /// Line of another class, or a message from the slow path.
+    Other(Decoded<'a>),
+    /// Line that [`Decoder::decode`] has to repair.
+    NeedsRepair,
+}
+
 /// Decoder for the lines of one input. It has no state, so that lines may be decoded in parallel.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Decoder {
     selection: ProtocolSelection,
     max_streams: usize,
     /// Protocol of the library's user, tried before all others.
     added: Option<&'static Protocol>,
+    /// Selected protocols and their adapters, in the order of detection.
+    adapters: [Option<(&'static Protocol, &'static dyn Adapter)>; PROTOCOL_COUNT + 1],
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { selection, max_streams, added, .. } = self;
+        f.debug_tuple("Decoder").field(selection).field(max_streams).field(added).finish()
+    }
 }
 
 /// Maximum number of offsets, per kind of start, that are tried as the start of a message after
@@ -115,6 +136,21 @@ const MAX_STARTS_TRIED: usize = 64;
 
 /// Default of the maximum number of streams; messages about further ones are only counted.
 pub const MAX_STREAMS: usize = 100_000;
+
+/// Returns the selected protocols and their adapters in the order of detection, those of `added`
+/// first.
+fn selected(
+    selection: ProtocolSelection,
+    added: Option<&'static Protocol>,
+) -> [Option<(&'static Protocol, &'static dyn Adapter)>; PROTOCOL_COUNT + 1] {
+    let selected = PROTOCOLS.iter().filter_map(move |protocol| match selection {
+        ProtocolSelection::Auto => Some((*protocol, protocol.adapter)),
+        ProtocolSelection::Only(only) => (protocol.family == only.family).then_some((*protocol, protocol.adapter)),
+        ProtocolSelection::Variant(only, adapter) => (**protocol == *only).then_some((*protocol, adapter)),
+    });
+    let mut all = added.map(|protocol| (protocol, protocol.adapter)).into_iter().chain(selected);
+    std::array::from_fn(|_| all.next())
+}
 
 impl Default for Decoder {
     fn default() -> Self {
@@ -126,7 +162,7 @@ impl Decoder {
     /// Creates a decoder for the selected protocols.
     #[must_use]
     pub fn new(selection: ProtocolSelection) -> Self {
-        Self { selection, max_streams: MAX_STREAMS, added: None }
+        Self { selection, max_streams: MAX_STREAMS, added: None, adapters: selected(selection, None) }
     }
 
     /// Sets the maximum number of streams that the reducer of the input stores.
@@ -144,18 +180,13 @@ impl Decoder {
     /// Adds a protocol, which is tried before all others. A second one replaces the first.
     #[must_use]
     pub fn with_adapter(self, protocol: &'static Protocol) -> Self {
-        Self { added: Some(protocol), ..self }
+        Self { added: Some(protocol), adapters: selected(self.selection, Some(protocol)), ..self }
     }
 
     /// Returns the selected protocols and their adapters, in the order of detection.
+    #[inline]
     fn adapters(&self) -> impl Iterator<Item = (&'static Protocol, &'static dyn Adapter)> {
-        let selection = self.selection;
-        let selected = PROTOCOLS.iter().filter_map(move |protocol| match selection {
-            ProtocolSelection::Auto => Some((*protocol, protocol.adapter)),
-            ProtocolSelection::Only(only) => (protocol.family == only.family).then_some((*protocol, protocol.adapter)),
-            ProtocolSelection::Variant(only, adapter) => (**protocol == *only).then_some((*protocol, adapter)),
-        });
-        self.added.map(|protocol| (protocol, protocol.adapter)).into_iter().chain(selected)
+        self.adapters.iter().map_while(|adapter| *adapter)
     }
 
     /// Returns the first message that an adapter makes of a line.
@@ -208,41 +239,40 @@ impl Decoder {
         self.decode_slowly(line)
     }
 
-    /// Classifies every line of `bytes` and passes it to `each`, with `None` for a line that needs
-    /// a repair, until `each` returns false. Bytes after the last newline are the last line of the
-    /// input. Returns the number of bytes of the passed lines.
-    pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, Option<Decoded<'a>>) -> bool) -> usize {
+    /// Classifies every line of `bytes` and passes it to `each`, until `each` returns false. Bytes
+    /// after the last newline are the last line of the input. Returns the number of bytes of the
+    /// passed lines.
+    #[inline]
+    pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, InPlace<'a>) -> bool) -> usize {
         // UTF-8 is checked for all lines at once, and line by line only if that fails.
         let valid_text = simdutf8::basic::from_utf8(bytes).ok();
         let mut start = 0;
-        let mut one = |start: usize, stop: usize, end: LineEnd| {
+        let newlines = memchr::memchr_iter(b'\n', bytes).map(|at| (at, LineEnd::Newline));
+        for (stop, end) in newlines.chain(std::iter::once((bytes.len(), LineEnd::Input))) {
+            if end == LineEnd::Input && start == stop {
+                break;
+            }
             let line = Line::whole(bytes.get(start..stop).unwrap_or_default(), end);
             let text = match valid_text {
                 _ if line.huge.is_some() => None,
                 Some(text) => text.get(start..stop),
                 None => simdutf8::basic::from_utf8(line.bytes).ok(),
             };
+            start = stop + 1;
             let decoded = match text.and_then(|text| self.fast(text)) {
-                Some(message) => Some(Decoded::Message { message, glued: None }),
-                None => self.decode_slowly(&line),
+                Some(message) => InPlace::Message(message),
+                None => self.decode_slowly(&line).map_or(InPlace::NeedsRepair, InPlace::Other),
             };
-            each(line, decoded)
-        };
-        for newline in memchr::memchr_iter(b'\n', bytes) {
-            let goes_on = one(start, newline, LineEnd::Newline);
-            start = newline + 1;
-            if !goes_on {
-                return start;
+            if !each(line, decoded) {
+                return start.min(bytes.len());
             }
-        }
-        if start < bytes.len() {
-            one(start, bytes.len(), LineEnd::Input);
         }
         bytes.len()
     }
 
     /// Decodes a line by the fast path; `None` if it needs the slow path.
     #[must_use]
+    #[inline]
     pub fn fast<'a>(&self, text: &'a str) -> Option<Message<'a>> {
         self.first(|adapter| adapter.decode_fast(text))
     }

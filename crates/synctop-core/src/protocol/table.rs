@@ -6,7 +6,11 @@ use super::remedy::Remedy;
 use super::{airbyte, clean, foreign, singer, stripe};
 
 /// All protocols, in the order of detection.
-pub static PROTOCOLS: &[&Protocol] = &[&stripe::PROTOCOL, &singer::PROTOCOL, &airbyte::PROTOCOL, &singer::MELTANO];
+pub static PROTOCOLS: [&Protocol; PROTOCOL_COUNT] =
+    [&stripe::PROTOCOL, &singer::PROTOCOL, &airbyte::PROTOCOL, &singer::MELTANO];
+
+/// Number of protocols.
+pub(super) const PROTOCOL_COUNT: usize = 4;
 
 /// Returns the adapters of all protocols.
 fn adapters() -> impl Iterator<Item = &'static dyn Adapter> {

@@ -25,7 +25,8 @@ pub(super) fn message(text: &str, only: Option<Generation>) -> Option<Message<'_
     let mut cursor = LineCursor::new(text);
     cursor.literal("{\"type\":")?;
     let kind = cursor.plain()?;
-    if only.is_some_and(|generation| !generation.has_kind(kind)) {
+    let is_frequent = matches!(kind, "record" | "source_state" | "stream_status" | "trace" | "progress" | "log");
+    if !is_frequent || only.is_some_and(|generation| !generation.has_kind(kind)) {
         return None;
     }
     let (mut at, mut from, mut payload) = (None, None, None);

@@ -1,13 +1,17 @@
 //! Applies batches of lines to [`Progress`]: the same result as line by line, faster. Work that is
-//! independent of earlier lines (decoding, masking, fingerprints of log lines) is done when a batch
-//! is built, possibly on another thread; the rest when it is applied.
+//! independent of earlier lines (decoding, fingerprints of log lines) is done when a batch is built,
+//! possibly on another thread; the rest when it is applied.
 
 use crate::protocol::python::Traceback;
-use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Origin, RawLine, Record};
+use crate::protocol::{
+    Counts, Decoded, Decoder, Dialect, InPlace, Kind, Line, Message, Millis, Name, Origin, RawLine, Record,
+};
 use crate::reduce::past::history::GAP_MS;
 use crate::reduce::rules::notes::{Note, log_note};
 use crate::reduce::state::input::Anomaly;
-use crate::reduce::state::progress::Progress;
+use crate::reduce::state::progress::{Counters, Progress};
+use crate::reduce::state::rates::{BUCKET_MS, Rates};
+use crate::reduce::state::stream::Stream;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -20,6 +24,8 @@ const MAX_STEPS: usize = 8_192;
 pub struct Batch<'a> {
     steps: Vec<Step<'a>>,
     times: Vec<Option<Millis>>,
+    /// Feed texts of the steps that are log lines, in order.
+    notes: Vec<Note<'a>>,
     /// Time of the last record.
     clock: Option<Millis>,
 }
@@ -27,8 +33,10 @@ pub struct Batch<'a> {
 #[derive(Debug)]
 enum Step<'a> {
     Records(Records<'a>),
-    /// A decoded line, with its feed text if it is a log line.
-    Line(Line<'a>, Decoded<'a>, Option<Note<'a>>),
+    /// A line with nothing but a message.
+    Message(Line<'a>, Message<'a>),
+    /// Another decoded line.
+    Other(Line<'a>, Box<Decoded<'a>>),
     /// A line of text, and the number of consecutive lines with the same bytes.
     Raw(Line<'a>, RawLine<'a>, u64),
     /// A line that needs repair: decoded when it is applied.
@@ -57,13 +65,28 @@ impl<'a> Batch<'a> {
     /// A rest after the last newline counts as the last line of the input.
     #[must_use]
     pub fn take_lines(decoder: &Decoder, bytes: &mut &'a [u8]) -> Self {
-        let mut batch = Self::default();
+        Self::default().take_more(decoder, bytes)
+    }
+
+    /// Takes the first lines of `bytes` into an empty batch, as [`Self::take_lines`] does.
+    #[must_use]
+    pub fn take_more(mut self, decoder: &Decoder, bytes: &mut &'a [u8]) -> Self {
         let taken = decoder.each(bytes, |line, decoded| {
-            batch.take(line, decoded);
-            batch.steps.len() < MAX_STEPS
+            self.take(line, decoded);
+            self.steps.len() < MAX_STEPS
         });
         *bytes = bytes.get(taken..).unwrap_or_default();
-        batch
+        self
+    }
+
+    /// Empties an applied batch, so that its memory serves for other bytes.
+    #[must_use]
+    pub fn recycle<'b>(self) -> Batch<'b> {
+        let Self { steps, mut times, notes, .. } = self;
+        times.clear();
+        // Collecting nothing from a vector reuses its memory; only the lifetime differs.
+        let steps = steps.into_iter().map_while(|_| None).collect();
+        Batch { steps, times, notes: notes.into_iter().map_while(|_| None).collect(), clock: None }
     }
 
     /// Returns the batches of every line of `bytes`.
@@ -75,32 +98,45 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn of_line(decoder: &Decoder, line: Line<'a>) -> Self {
         let mut batch = Self::default();
-        batch.take(line, decoder.decode_in_place(&line));
+        batch.take(line, decoder.decode_in_place(&line).map_or(InPlace::NeedsRepair, InPlace::Other));
         batch
     }
 
-    fn take(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
+    #[inline]
+    fn take(&mut self, line: Line<'a>, decoded: InPlace<'a>) {
         match decoded {
-            Some(Decoded::Message {
-                message: Message { at, from, dialect, origin: Origin::Protocol, is_stamped, kind: Kind::Record(record) },
-                glued: None,
-            }) if !record.partial => {
-                self.record(at, from, (dialect, is_stamped), record, line);
-            }
-            Some(Decoded::Raw(raw)) => match self.steps.last_mut() {
+            InPlace::Message(message) => self.message(line, message),
+            InPlace::Other(Decoded::Message { message, glued: None }) => self.message(line, message),
+            InPlace::Other(Decoded::Raw(raw)) => match self.steps.last_mut() {
                 Some(Step::Raw(before, _, times)) if before.bytes == line.bytes && before.length == line.length => {
                     *times += 1;
                 }
                 _ => self.steps.push(Step::Raw(line, raw, 1)),
             },
-            Some(decoded) => {
-                let note = match &decoded {
-                    Decoded::Message { message: Message { kind: Kind::Log(log), .. }, .. } => Some(log_note(log)),
-                    _ => None,
-                };
-                self.steps.push(Step::Line(line, decoded, note));
+            InPlace::Other(decoded) => {
+                if let Decoded::Message { message: Message { kind: Kind::Log(log), .. }, .. } = &decoded {
+                    self.notes.push(log_note(log));
+                }
+                self.steps.push(Step::Other(line, Box::new(decoded)));
             }
-            None => self.steps.push(Step::Slow(line)),
+            InPlace::NeedsRepair => self.steps.push(Step::Slow(line)),
+        }
+    }
+
+    #[inline]
+    fn message(&mut self, line: Line<'a>, message: Message<'a>) {
+        match message {
+            Message { at, from, dialect, origin: Origin::Protocol, is_stamped, kind: Kind::Record(record) }
+                if !record.partial =>
+            {
+                self.record(at, from, (dialect, is_stamped), record, line);
+            }
+            message => {
+                if let Kind::Log(log) = &message.kind {
+                    self.notes.push(log_note(log));
+                }
+                self.steps.push(Step::Message(line, message));
+            }
         }
     }
 
@@ -138,16 +174,17 @@ impl<'a> Batch<'a> {
 }
 
 impl Progress {
-    /// Applies a batch that was built with `decoder`.
-    pub fn apply_batch(&mut self, batch: Batch, decoder: &Decoder) {
+    /// Applies a batch that was built with `decoder`, and empties it.
+    pub fn apply_batch(&mut self, batch: &mut Batch, decoder: &Decoder) {
         self.apply_batch_with(batch, decoder, |_, _| ());
     }
 
-    /// Applies a batch and calls `each` after every line, and (with `true`) after consecutive
+    /// Applies a batch, empties it, and calls `each` after every line, and (with `true`) after consecutive
     /// records without a silence between them.
-    pub fn apply_batch_with(&mut self, batch: Batch, decoder: &Decoder, mut each: impl FnMut(&mut Self, bool)) {
+    pub fn apply_batch_with(&mut self, batch: &mut Batch, decoder: &Decoder, mut each: impl FnMut(&mut Self, bool)) {
         let mut times = batch.times.as_slice();
-        for step in batch.steps {
+        let mut notes = batch.notes.drain(..);
+        for step in batch.steps.drain(..) {
             let mut run = false;
             match step {
                 Step::Records(records) => {
@@ -160,7 +197,16 @@ impl Progress {
                     run = times > 1;
                     self.raw_lines(&line, &raw, times, decoder, &mut each);
                 }
-                Step::Line(line, decoded, note) => self.apply_noted(&line, decoded, note, decoder),
+                Step::Message(line, message) => {
+                    let note = if matches!(message.kind, Kind::Log(_)) { notes.next() } else { None };
+                    self.apply_noted(&line, Decoded::Message { message, glued: None }, note, decoder);
+                }
+                Step::Other(line, decoded) => {
+                    let is_log =
+                        matches!(&*decoded, Decoded::Message { message, .. } if matches!(message.kind, Kind::Log(_)));
+                    let note = if is_log { notes.next() } else { None };
+                    self.apply_noted(&line, *decoded, note, decoder);
+                }
                 Step::Slow(line) => {
                     let mut scratch = String::new();
                     let decoded = decoder.decode(&line, &mut scratch);
@@ -169,6 +215,8 @@ impl Progress {
             }
             each(self, run);
         }
+        batch.times.clear();
+        batch.clock = None;
     }
 
     /// Applies consecutive lines with the same text. `each` sees all but the last, unless they only
@@ -261,7 +309,13 @@ impl Progress {
         let after_complete = stream.complete_reported && !stream.early && !late;
         let label = after_complete.then(|| stream.label.clone());
         let (mut jumps, clock) = (0, self.context.clocks.of(is_stamped));
+        let counters = &mut self.counters;
+        let bucket = |at: Millis| at.div_euclid(BUCKET_MS);
+        // Reports of one bucket of the rates have the same effect as the last of them: only the
+        // first report in a bucket spreads its records over earlier ones.
+        let mut unreported = 0;
         for at in rest {
+            let before = self.last_at;
             if let Some(at) = at {
                 let (at, is_odd) = clock.advance(*at);
                 jumps += u64::from(is_odd);
@@ -270,26 +324,44 @@ impl Progress {
                     self.last_at = self.last_at.max(Some(at));
                 }
             }
-            stream.counted += 1;
-            if !stream.reported {
-                let before = stream.records;
-                stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
-                self.counters.sums.moved(&before, &stream.records);
+            if unreported > 0 && self.last_at.map(bucket) != before.map(bucket) {
+                counters.count_records(stream, std::mem::take(&mut unreported), before);
             }
             stream.sign_of_life(self.last_at);
-            let Some(now) = self.last_at else { continue };
-            if let Some(count) = stream.records.cumulative {
-                stream.rate.report(now, count);
-            }
-            if let Some(count) = self.counters.reported.cumulative.max(self.counters.sums.cumulative()) {
-                self.counters.rate.report(now, count);
+            unreported += 1;
+            let is_reported = |rate: &Rates| rate.last_at().map(bucket) == self.last_at.map(bucket);
+            if !(is_reported(&stream.rate) && is_reported(&counters.rate)) {
+                counters.count_records(stream, std::mem::take(&mut unreported), self.last_at);
             }
         }
+        counters.count_records(stream, unreported, self.last_at);
         if jumps > 0 {
             self.anomaly_times(Anomaly::TimeJump, None, jumps);
         }
         if label.is_some() {
             self.anomaly_times(Anomaly::RecordAfterComplete, label, count);
+        }
+    }
+}
+
+impl Counters {
+    /// Counts record lines of a stream, and reports the counts to the rates.
+    fn count_records(&mut self, stream: &mut Stream, lines: u64, now: Option<Millis>) {
+        if lines == 0 {
+            return;
+        }
+        stream.counted += lines;
+        if !stream.reported {
+            let before = stream.records;
+            stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
+            self.sums.moved(&before, &stream.records);
+        }
+        let Some(now) = now else { return };
+        if let Some(count) = stream.records.cumulative {
+            stream.rate.report(now, count);
+        }
+        if let Some(count) = self.reported.cumulative.max(self.sums.cumulative()) {
+            self.rate.report(now, count);
         }
     }
 }
