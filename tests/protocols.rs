@@ -513,7 +513,7 @@ fn rate_limit_is_one_wait_until_a_record_or_plain_running() {
     let lines = [status("a", "STARTED"), limited("a", begin), limited("a", begin + 2_000), limited("a", begin + 4_000)];
     let mut reducer = Reducer::new(Decoder::default());
     reducer.push((lines.join("\n") + "\n").as_bytes());
-    let stream = Arc::clone(&reducer.progress.streams[0]);
+    let stream = Arc::clone(reducer.progress.streams.get(0).unwrap());
     assert_eq!(stream.details.limited.map(|limited| limited.times), Some(3));
     let waits = synctop_core::reduce::waiting(&stream, begin + 5_000).unwrap();
     assert_eq!((waits.rate_limited, waits.for_ms, waits.left_ms), (true, Some(5_000), None));
@@ -533,7 +533,7 @@ fn estimates_stop_at_99_percent_and_scopes_do_not_mix() {
     let guess = |name: &str, kind: &str, rows: u64| {
         json!({"type":"TRACE","trace":{"type":"ESTIMATE","estimate":{"name":name,"type":kind,"row_estimate":rows,"byte_estimate":9}}}).to_string()
     };
-    let share = |progress: &Progress| progress.streams.first().and_then(|stream| progress.share(stream));
+    let share = |progress: &Progress| progress.streams.get(0).and_then(|stream| progress.share(stream));
     let open = [status("a", "STARTED"), guess("a", "STREAM", 10), records("a", 4)];
     assert_eq!(share(&of(&open, None)), Some(0.4));
     let more = [&open[..], &[records("a", 40)]].concat();

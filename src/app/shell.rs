@@ -17,9 +17,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Minimum interval of frames for the feed (25 a second); with the frames for keys there are at
-/// most 30.
-pub(crate) const FEED_FRAME: Duration = Duration::from_millis(40);
+/// Minimum interval of frames for the feed. It is shorter than that of snapshots: of a longer one, a
+/// part of each would be spent on waiting for the next snapshot.
+pub(crate) const FEED_FRAME: Duration = Duration::from_millis(30);
 
 /// Minimum interval of frames for keys: keys that arrive together are drawn together. A frame of
 /// the feed delays no key.

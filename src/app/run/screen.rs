@@ -355,7 +355,7 @@ impl RunScreen {
             self.start_replay();
         } else if self.frozen_at.is_none() {
             let is_first = self.shown.progress.input.lines == 0;
-            self.shown = Shown::new(self.snapshots.borrow_and_update().clone());
+            self.shown.set(self.snapshots.borrow_and_update().clone());
             if is_first && self.shown.progress.input.lines > 0 {
                 // The first data are not kept waiting.
                 shell.request_redraw(RedrawReason::Key);

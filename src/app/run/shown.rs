@@ -1,7 +1,8 @@
 //! Snapshot on screen, assessed once.
 
 use crate::net::source::ingest::Snapshot;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use synctop_core::reduce::Digest;
 use synctop_core::report::Assessment;
 
 /// Snapshot on screen with its assessment, which a key or a passing second does not change.
@@ -9,15 +10,21 @@ use synctop_core::report::Assessment;
 pub(crate) struct Shown {
     snapshot: Snapshot,
     assessment: OnceCell<Assessment>,
+    /// Digest of the state before, if this one is not assessed yet.
+    before: Cell<Digest>,
 }
 
 impl Shown {
-    pub(crate) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, assessment: OnceCell::new() }
+    /// Replaces the snapshot.
+    pub(crate) fn set(&mut self, snapshot: Snapshot) {
+        self.snapshot = snapshot;
+        if let Some(assessment) = self.assessment.take() {
+            self.before.set(assessment.digest);
+        }
     }
 
     pub(crate) fn assessment(&self) -> &Assessment {
-        self.assessment.get_or_init(|| Assessment::of(&self.snapshot.progress))
+        self.assessment.get_or_init(|| Assessment::after(self.before.take(), &self.snapshot.progress))
     }
 
     /// Changes the link alone.

@@ -1,7 +1,6 @@
 //! Event-loop hooks for time travel: hold, seek, return to the live view.
 
 use crate::app::run::screen::RunScreen;
-use crate::app::run::shown::Shown;
 use crate::app::run::update::select_error;
 use crate::app::shell::{RedrawReason, Shell};
 use crate::net::source::ingest::Snapshot;
@@ -23,7 +22,7 @@ impl RunScreen {
             self.back_to_now();
         }
         if self.time_travel.live && self.time_travel.view().is_none() {
-            self.shown = Shown::new(self.snapshots.borrow_and_update().clone());
+            self.shown.set(self.snapshots.borrow_and_update().clone());
         }
         if let Some(view) = self.time_travel.view() {
             let latest = self.snapshots.borrow().link.clone();
@@ -32,7 +31,7 @@ impl RunScreen {
                 (true, latest) => latest,
                 (false, _) => Link::Live,
             };
-            self.shown = Shown::new(Snapshot { progress: Arc::clone(&view.progress), link, last_line: None });
+            self.shown.set(Snapshot { progress: Arc::clone(&view.progress), link, last_line: None });
         }
         if self.select_reached && self.time_travel.has_arrived() {
             self.select_reached = false;
@@ -147,7 +146,7 @@ impl RunScreen {
         self.time_travel.return_to_live();
         self.frozen_at = None;
         self.ui.own.frozen = false;
-        self.shown = Shown::new(self.snapshots.borrow_and_update().clone());
+        self.shown.set(self.snapshots.borrow_and_update().clone());
     }
 
     /// Performs a time travel action.

@@ -10,9 +10,9 @@ use crate::views::widgets::text;
 use ratatui::style::Style;
 use std::sync::Arc;
 use synctop_core::format::{age, clock, count, plural};
+use synctop_core::protocol::ErrorLevel;
 use synctop_core::protocol::error_text::core;
-use synctop_core::protocol::{ErrorLevel, Status};
-use synctop_core::reduce::{ErrorGroup, GROUPS_KEPT, Progress, Stream, key_of};
+use synctop_core::reduce::{Digest, ErrorGroup, GROUPS_KEPT, Stream, key_of};
 
 /// Maximum bytes of a message that a card shows.
 const MESSAGE_SHOWN: usize = 2_000;
@@ -67,21 +67,16 @@ pub(crate) fn order(group: &ErrorGroup) -> (bool, ErrorLevel, std::cmp::Reverse<
 
 /// Returns the items of the pane that the filter keeps.
 #[must_use]
-pub fn items<'a>(input: &RunInput<'a>, ui: &RunUi) -> Vec<ErrorItem<'a>> {
+pub fn items<'a>(input: &RunInput<'a>, ui: &RunUi, digest: &Digest) -> Vec<ErrorItem<'a>> {
     let filter = &ui.list(Pane::Errors).filter;
     let progress = input.progress;
     let mut groups: Vec<_> = progress.errors.groups().iter().collect();
     groups.sort_by_key(|group| order(group));
-    let mut retries: Vec<_> = retrying(progress).collect();
+    let mut retries: Vec<_> =
+        digest.with(|state| state.is_retrying).filter_map(|at| progress.streams.get(at)).collect();
     retries.sort_by_key(|stream| stream.details.retry.as_ref().map(|retry| std::cmp::Reverse(retry.last_at)));
     let all = groups.into_iter().map(ErrorItem::Error).chain(retries.into_iter().map(ErrorItem::Retry));
     all.filter(|item| !filter.active() || filter.keeps(&item.text())).collect()
-}
-
-/// Returns the streams whose source retries a request.
-fn retrying(progress: &Progress) -> impl Iterator<Item = &Arc<Stream>> {
-    let any = if progress.counters.retries > 0 { progress.streams.iter() } else { std::slice::Iter::default() };
-    any.filter(|stream| stream.details.retry.is_some() && stream.status == Status::Started)
 }
 
 /// Returns the height that the pane needs: with the message of each error cut to one line, and with
@@ -118,10 +113,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &RunFrame, hits: &mut RunHits) {
         );
     }
     // A stream that moved since its last retry is not retrying any more.
-    let has_stopped = |stream: &&Arc<Stream>| {
-        stream.details.retry.as_ref().is_some_and(|retry| stream.last_sign_at.is_none_or(|at| at <= retry.last_at))
-    };
-    let retrying = retrying(screen.progress).filter(has_stopped).count();
+    let retrying = screen.assessment.digest.with(|state| state.is_held_by_retry).count();
     if retrying > 0 && screen.running() {
         about.push_str(&format!(", {retrying} retrying"));
     }

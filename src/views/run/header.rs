@@ -41,7 +41,11 @@ impl RunHeader {
         let (why, next): (Option<String>, Option<String>) = if let (Link::Down(why), true) = (screen.link, broken) {
             (Some(why.to_string()), None)
         } else if screen.running() {
-            let trouble = || screen.now.and_then(|now| trouble(progress, now)).filter(|_| area.width >= 100 && !small);
+            let digest = &screen.assessment.digest;
+            let trouble = || {
+                let now = screen.now.filter(|_| area.width >= 100 && !small)?;
+                trouble(progress, digest, now)
+            };
             match screen.silent() {
                 Some(_) if screen.unreadable().is_none() => {
                     // Without an end message, the feed only shows that all streams are complete.
@@ -101,9 +105,9 @@ impl RunHeader {
             ranges: !empty
                 && !small
                 && !is_sheet
-                && (progress.has_coverage()
+                && (screen.assessment.coverage.is_some()
                     || progress.counters.checkpoints > 0
-                    || progress.estimated_share().is_some()),
+                    || screen.assessment.estimated.is_some()),
             totals: !empty && !is_sheet,
         }
     }

@@ -44,8 +44,8 @@ impl<'a> RunModel<'a> {
     #[must_use]
     pub fn assessed(input: RunInput<'a>, assessment: Cow<'a, Assessment>, ui: &RunUi) -> Self {
         Self {
-            rows: rows(&input, ui),
-            errors: errors::items(&input, ui),
+            rows: rows(&input, ui, &assessment.digest),
+            errors: errors::items(&input, ui, &assessment.digest),
             doubts: doubts::items(&assessment.doubts, ui),
             log: log::items(&input, ui),
             assessment,

@@ -3,7 +3,6 @@
 use crate::views::run::details::{self, Picture};
 use crate::views::run::errors::ErrorItem;
 use crate::views::run::rows::Row;
-use crate::views::run::rows::group_of;
 use crate::views::run::state::{Pane, RunFrame};
 use crate::views::run::stream_group::StreamGroup;
 use crate::views::run::throughput;
@@ -68,9 +67,7 @@ fn subject<'a>(screen: &RunFrame<'_, 'a>) -> Option<Subject<'a>> {
     match rows.rows.get(place)? {
         Row::Head(group) => {
             // The streams of a folded group have no rows.
-            let of_group = progress.streams.iter().filter(|stream| group_of(stream, screen) == *group);
-            let known: Vec<u64> = of_group.filter_map(|stream| stream.records.cumulative).collect();
-            let records = (!known.is_empty()).then(|| known.iter().sum());
+            let records = rows.records_of(*group, &screen.assessment.digest);
             Some(Subject::Group(*group, rows.count(*group), records))
         }
         Row::Stream(at, _) | Row::Note(at, _) => {
@@ -198,7 +195,7 @@ fn group_sheet<'a>(
     let mut sheet: Sheet = Sheet::with_width(look, width);
     sheet.fact("streams", count(number as u64), look.plain());
     sheet.fact("records", records.map_or_else(|| look.glyphs.dash.to_owned(), count), look.strong());
-    let streams = screen.progress.streams_by_name().filter(|stream| group_of(stream, screen) == group);
+    let streams = screen.rows.of_group(group, screen.progress);
     let names: Vec<_> = streams.take(NAMES).map(|stream| stream.label.as_ref()).collect();
     let more = number.saturating_sub(names.len());
     let more = if more > 0 { format!(" and {} more", count(more as u64)) } else { String::new() };

@@ -1,13 +1,10 @@
 //! Ranges line of the header: coverage, estimated time left, checkpoints, requests.
 
-use crate::views::run::state::{RunFrame, RunInput};
+use crate::views::run::state::RunFrame;
 use crate::views::widgets::bars::bar;
 use crate::views::widgets::canvas::Pen;
-use std::sync::Arc;
 use synctop_core::format::{age, count, percent, plural};
-use synctop_core::protocol::Status;
 use synctop_core::reduce::MeanCoverage;
-use synctop_core::reduce::Stream;
 use synctop_core::report::{TimeLeft, not_understood};
 
 /// Maximum coverage that is shown while a range is open.
@@ -18,7 +15,7 @@ const ALMOST: f64 = 0.99;
 pub fn draw(pen: &mut Pen, row: u16, screen: &RunFrame) {
     let (progress, look) = (screen.progress, screen.look);
     let covered = screen.assessment.coverage;
-    let guessed = if covered.is_none() { progress.estimated_share() } else { None };
+    let guessed = screen.assessment.estimated;
     let bare = covered.is_none() && progress.traits().ends_with_process;
     let word = match guessed {
         Some(_) => "guess   ",
@@ -62,7 +59,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &RunFrame) {
         column = pen.put(column + 3, row, "requests ", look.dim());
         column = pen.put(column, row, &count(requests), look.plain());
     }
-    if let Some(committed) = progress.committed() {
+    if let Some(committed) = screen.assessment.committed {
         column = pen.put(column + 3, row, "committed ", look.dim());
         column = pen.put(column, row, &count(committed), look.plain());
     }
@@ -78,13 +75,8 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &RunFrame) {
 }
 
 /// True while a stream with a range has failed, runs or has ranges left.
-fn has_open_ranges(screen: &RunInput) -> bool {
-    let open = |stream: &&Arc<Stream>| {
-        stream.has_ranges_left()
-            || (stream.details.total_range.is_some()
-                && (stream.details.failed_in.is_some() || stream.status == Status::Started))
-    };
-    screen.progress.streams.iter().any(|stream| open(&stream))
+fn has_open_ranges(screen: &RunFrame) -> bool {
+    screen.assessment.digest.with(|state| state.has_open_range).next().is_some()
 }
 
 /// Formats the time left as an interval, because the estimate is rough.

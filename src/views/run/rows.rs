@@ -7,8 +7,8 @@ use crate::views::run::stream_group::StreamGroup;
 use std::collections::HashMap;
 use std::sync::Arc;
 use strum::VariantArray as _;
-use synctop_core::protocol::Status;
-use synctop_core::reduce::{ONE_MINUTE, Progress, Stream, key_of, stall_verdict, waiting};
+use synctop_core::protocol::{Millis, Status};
+use synctop_core::reduce::{Digest, Progress, Stream, StreamFigures, StreamState, key_of, stall_verdict};
 
 /// Row of the list. Numbers are indices into `progress.streams`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Rows {
     /// Streams by group that the filter keeps; `kept` is their total.
     pub kept_of: [usize; 6],
     pub kept: usize,
+    /// Group of each stream, by its index.
+    groups: Vec<StreamGroup>,
 }
 
 impl Rows {
@@ -42,14 +44,27 @@ impl Rows {
     pub fn place(&self, screen: &RunInput, chosen: Option<&Chosen>) -> usize {
         let found = match chosen {
             Some(Chosen::Head(group)) => self.rows.iter().position(|row| *row == Row::Head(*group)),
-            Some(Chosen::Stream(key)) => self.rows.iter().position(|row| match row {
-                Row::Stream(at, _) => screen.progress.streams.get(*at as usize).is_some_and(|s| is(s, key)),
-                _ => false,
+            Some(Chosen::Stream(key)) => screen.progress.find_key(key).and_then(|chosen| {
+                self.rows.iter().position(|row| matches!(row, Row::Stream(at, _) if *at as usize == chosen))
             }),
             _ => None,
         };
         let first = || self.rows.iter().position(|row| matches!(row, Row::Stream(..)));
         found.or_else(first).unwrap_or(0)
+    }
+
+    /// Returns the streams of a group, in the order of their names.
+    pub fn of_group<'p>(&self, group: StreamGroup, progress: &'p Progress) -> impl Iterator<Item = &'p Arc<Stream>> {
+        let is_of = move |at: &&u32| self.groups.get(**at as usize) == Some(&group);
+        progress.name_order().iter().filter(is_of).filter_map(|at| progress.streams.get(*at as usize))
+    }
+
+    /// Returns the records of the streams of a group; `None` if there is no such count.
+    #[must_use]
+    pub fn records_of(&self, group: StreamGroup, digest: &Digest) -> Option<u64> {
+        let of_group = self.groups.iter().zip(digest.figures()).filter(|(found, _)| **found == group);
+        let known = of_group.filter_map(|(_, figures)| u64::try_from(figures.records).ok());
+        known.reduce(u64::saturating_add)
     }
 
     /// Returns the identity of a row. A note has that of its stream.
@@ -62,59 +77,65 @@ impl Rows {
     }
 }
 
-fn is(stream: &Stream, key: &str) -> bool {
-    match &stream.namespace {
-        None => *stream.name == *key,
-        Some(_) => key_of(stream) == key,
-    }
-}
-
 /// Returns the group of a stream at this moment.
 #[must_use]
 pub fn group_of(stream: &Stream, screen: &RunInput) -> StreamGroup {
-    match stream.status {
-        _ if stream.details.failed_in.is_some() => StreamGroup::Errored,
+    let is_stalled = || screen.stall_clock().is_some_and(|now| stall_verdict(stream, now).is_some());
+    group(stream.status, stream.details.failed_in.is_some(), is_stalled)
+}
+
+fn group(status: Status, has_failed: bool, is_stalled: impl FnOnce() -> bool) -> StreamGroup {
+    match status {
+        _ if has_failed => StreamGroup::Errored,
         Status::Errored => StreamGroup::Errored,
         Status::NotStarted => StreamGroup::Pending,
         Status::Completed => StreamGroup::Completed,
         Status::Skipped => StreamGroup::Skipped,
-        Status::Started => match screen.stall_clock() {
-            Some(now) if stall_verdict(stream, now).is_some() => StreamGroup::Stalled,
-            _ => StreamGroup::Started,
-        },
+        Status::Started if is_stalled() => StreamGroup::Stalled,
+        Status::Started => StreamGroup::Started,
     }
 }
 
-/// Builds the list.
+/// Returns the group that [`group_of`] returns for a stream in this state.
+fn group_of_state(state: &StreamState, now: Option<Millis>) -> StreamGroup {
+    group(state.status, state.has_failed, || now.is_some_and(|now| now > state.stalled_after))
+}
+
+/// Builds the list. The streams themselves are examined only for a filter: with many of them, most
+/// of the time would be spent on waiting for memory.
 #[must_use]
-pub fn rows(screen: &RunInput, ui: &RunUi) -> Rows {
+pub fn rows(screen: &RunInput, ui: &RunUi, digest: &Digest) -> Rows {
     let progress = screen.progress;
     let filter = &ui.list(Pane::Streams).filter;
-    let mut groups: [Vec<u32>; 6] = Default::default();
+    let now = screen.stall_clock();
+    let groups: Vec<_> = digest.states().iter().map(|state| group_of_state(state, now)).collect();
+    let mut lists: [Vec<u32>; 6] = Default::default();
     let mut counts = [0; 6];
-    for at in progress.name_order() {
-        let Some(stream) = progress.streams.get(*at as usize) else { continue };
-        let found = group_of(stream, screen);
-        let group = found as usize;
-        if let Some(count) = counts.get_mut(group) {
+    for group in &groups {
+        if let Some(count) = counts.get_mut(*group as usize) {
             *count += 1;
         }
-        if let Some(list) = groups.get_mut(group)
-            && (!filter.active() || is_kept(filter, stream, found, screen))
+    }
+    for at in progress.name_order() {
+        let Some(group) = groups.get(*at as usize).copied() else { continue };
+        let is_kept =
+            || progress.streams.get(*at as usize).is_some_and(|stream| is_kept(filter, stream, group, screen));
+        if let Some(list) = lists.get_mut(group as usize)
+            && (!filter.active() || is_kept())
         {
             list.push(*at);
         }
     }
-    let kept_of = groups.each_ref().map(Vec::len);
+    let kept_of = lists.each_ref().map(Vec::len);
     let kept = kept_of.iter().sum();
     let mut rows = Vec::with_capacity(kept + 16);
-    for (group, mut list) in StreamGroup::VARIANTS.iter().copied().zip(groups) {
+    for (group, mut list) in StreamGroup::VARIANTS.iter().copied().zip(lists) {
         if list.is_empty() {
             continue;
         }
-        sort(&mut list, screen, ui);
+        sort(&mut list, screen, ui, digest);
         if group == StreamGroup::Errored {
-            join_causes(&mut list, progress);
+            join_causes(&mut list, digest);
         }
         rows.push(Row::Head(group));
         if ui.folded(group) && !filter.active() {
@@ -122,14 +143,12 @@ pub fn rows(screen: &RunInput, ui: &RunUi) -> Rows {
         }
         for (index, at) in list.iter().enumerate() {
             rows.push(Row::Stream(*at, group));
-            let stream = progress.streams.get(*at as usize);
-            let next = list.get(index + 1).and_then(|at| progress.streams.get(*at as usize));
-            if stream.is_some_and(|stream| has_note(stream, next, group, screen)) {
+            if has_note(*at, list.get(index + 1), group, screen, digest) {
                 rows.push(Row::Note(*at, group));
             }
         }
     }
-    Rows { rows, counts, kept_of, kept }
+    Rows { rows, counts, kept_of, kept, groups }
 }
 
 /// True if the filter keeps a stream, by all text of its row.
@@ -159,24 +178,32 @@ pub(crate) fn failure_message<'s>(stream: &'s Stream, progress: &'s Progress) ->
 
 /// True if a row has a note: the cause below each stalled or waiting stream, the next step below
 /// the last of several streams with the same error.
-fn has_note(stream: &Arc<Stream>, next: Option<&Arc<Stream>>, group: StreamGroup, screen: &RunInput) -> bool {
+fn has_note(at: u32, next: Option<&u32>, group: StreamGroup, screen: &RunInput, digest: &Digest) -> bool {
     match group {
         // Silence of the whole feed is shown once, at the top.
         StreamGroup::Stalled => screen.silent().is_none(),
-        StreamGroup::Started => screen.stall_clock().is_some_and(|now| waiting(stream, now).is_some()),
+        StreamGroup::Started => {
+            let waits_until = digest.states().get(at as usize).map_or(Millis::MIN, |state| state.waits_until);
+            screen.stall_clock().is_some_and(|now| now < waits_until)
+        }
         StreamGroup::Errored => {
-            stream.details.failed_group.is_some()
-                && next.is_none_or(|next| next.details.failed_group != stream.details.failed_group)
+            let cause = cause(at, digest);
+            cause.is_some() && next.is_none_or(|next| self::cause(*next, digest) != cause)
         }
         _ => false,
     }
 }
 
+/// Returns the error group of a stream's failure.
+fn cause(at: u32, digest: &Digest) -> Option<u64> {
+    digest.figures().get(at as usize)?.failed_group
+}
+
 /// Moves streams with the same error next to the first of them, so that one next step stands below
 /// all of them.
-fn join_causes(list: &mut [u32], progress: &Progress) {
+fn join_causes(list: &mut [u32], digest: &Digest) {
     let mut first: HashMap<u64, usize> = HashMap::new();
-    let cause = |at: u32| progress.streams.get(at as usize).and_then(|stream| stream.details.failed_group);
+    let cause = |at: u32| cause(at, digest);
     for (place, at) in list.iter().enumerate() {
         if let Some(cause) = cause(*at) {
             first.entry(cause).or_insert(place);
@@ -187,25 +214,28 @@ fn join_causes(list: &mut [u32], progress: &Progress) {
     list.sort_by_key(|at| cause(*at).and_then(|cause| first.get(&cause).copied()).unwrap_or_else(|| own(at)));
 }
 
-fn sort(list: &mut [u32], screen: &RunInput, ui: &RunUi) {
+fn sort(list: &mut [u32], screen: &RunInput, ui: &RunUi, digest: &Digest) {
     let progress = screen.progress;
-    let number = |value: Option<u64>| value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX));
     #[expect(clippy::cast_possible_truncation, reason = "only the order matters")]
     let scaled = |value: Option<f64>| value.map_or(-1, |value| (value * 1e6) as i64);
     let now = screen.now.unwrap_or(0);
-    let key = |stream: &Stream| match ui.sort {
+    let key = |at: u32, figures: &StreamFigures| match ui.sort {
         Column::Name => 0,
-        Column::Records => number(stream.records.cumulative),
-        Column::Attempt => number(stream.records.attempt),
-        Column::Rate => scaled(stream.rate.per_second(ONE_MINUTE, now)),
-        Column::Checkpoint => stream.details.last_checkpoint_at.map_or(i64::MIN, |at| -at),
-        Column::Coverage => scaled(progress.share(stream)),
-        Column::Errors => number(Some(stream.details.errors)),
+        Column::Records => figures.records,
+        Column::Attempt => figures.attempt,
+        Column::Rate => scaled(figures.rate(now)),
+        Column::Checkpoint if figures.last_checkpoint_at < 0 => i64::MIN,
+        Column::Checkpoint => -figures.last_checkpoint_at,
+        Column::Coverage => {
+            let coverage = digest.states().get(at as usize).and_then(StreamState::coverage);
+            scaled(coverage.or_else(|| progress.streams.get(at as usize).and_then(|stream| progress.share(stream))))
+        }
+        Column::Errors => figures.errors,
     };
     if ui.sort != Column::Name {
         // For numbers, larger first.
         list.sort_by_cached_key(|at| {
-            std::cmp::Reverse(progress.streams.get(*at as usize).map_or(i64::MIN, |s| key(s)))
+            std::cmp::Reverse(digest.figures().get(*at as usize).map_or(i64::MIN, |figures| key(*at, figures)))
         });
     }
     if ui.reversed {

@@ -120,11 +120,7 @@ fn group_row(pen: &mut Pen, group: StreamGroup, screen: &RunFrame) {
     let column = pen.put(column + 1, 0, &number, look.dim());
     if screen.ui.folded(group) && !screen.ui.list(Pane::Streams).filter.active() {
         let mut names = String::new();
-        for at in screen.progress.name_order() {
-            let Some(stream) = screen.progress.streams.get(*at as usize) else { continue };
-            if group_of(stream, screen) != group {
-                continue;
-            }
+        for stream in rows.of_group(group, screen.progress) {
             if names.len() > usize::from(pen.width()) {
                 break;
             }

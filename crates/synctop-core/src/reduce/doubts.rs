@@ -2,6 +2,7 @@
 //! are shown beside its outcome.
 
 use crate::protocol::{EndReason, Status};
+use crate::reduce::digest::{Digest, StreamState};
 use crate::reduce::outcome::outcome;
 use crate::reduce::state::input::{Anomaly, Exit};
 use crate::reduce::state::outcome::Outcome;
@@ -208,17 +209,28 @@ impl Doubts {
 /// Returns all doubts about the last run, those that lose rows first.
 #[must_use]
 pub fn doubts(progress: &Progress) -> Vec<Doubt> {
+    doubts_of(progress, true, progress.streams_by_name())
+}
+
+/// Returns the same doubts by the digest of the state: only streams that may have one are examined.
+pub(crate) fn doubts_among(progress: &Progress, digest: &Digest) -> Vec<Doubt> {
+    let ended = progress.attempt.end.is_some() || progress.closed;
+    let may_have = move |state: &StreamState| state.may_have_doubt || (ended && state.may_have_doubt_at_end);
+    let mut streams: Vec<_> = digest.with(may_have).filter_map(|at| progress.streams.get(at)).collect();
+    streams.sort_by_key(|stream| (&stream.name, &stream.namespace));
+    let is_any_at_risk = digest.with(|state| state.is_at_risk).next().is_some();
+    doubts_of(progress, is_any_at_risk, streams.into_iter())
+}
+
+/// Returns the doubts about the last run, and about these streams, which are in the order of their
+/// names. `at_risk`: rows or ranges of a stream may be missing.
+fn doubts_of<'p>(progress: &'p Progress, at_risk: bool, streams: impl Iterator<Item = &'p Arc<Stream>>) -> Vec<Doubt> {
     let mut all = Doubts::default();
-    // One pass finds that most runs have none of these: the screen asks for each frame.
-    let is_at_risk = |stream: &Arc<Stream>| {
-        let details = &stream.details;
-        details.ahead.is_some() || stream.resumed_after_cut || details.left > 0 || stream.left_out
-    };
-    if progress.streams.iter().any(is_at_risk) {
+    if at_risk {
         missing_rows(progress, &mut all);
         ranges_left(progress, &mut all);
     }
-    for stream in progress.streams_by_name() {
+    for stream in streams {
         add_stream_doubts(progress, stream, &mut all);
     }
     add_run_doubts(progress, &mut all);

@@ -23,6 +23,7 @@
 //! Adding a claim: a field in `protocol::message`, its decoding in the adapter, its rule in
 //! `rules/claims.rs` or `rules/end.rs`, a line in `report/summary.rs`, and a golden.
 
+mod digest;
 mod doubts;
 mod outcome;
 mod past;
@@ -32,8 +33,9 @@ mod stall;
 mod state;
 mod stderr_log;
 
-pub(crate) use doubts::nothing_synced;
+pub use digest::{Digest, StreamFigures, StreamState};
 pub use doubts::{Doubt, DoubtKind, Finding, doubts, rows_may_be_missing};
+pub(crate) use doubts::{doubts_among, nothing_synced};
 pub(crate) use outcome::has_unreported_ending;
 pub use outcome::{open, outcome, standing};
 pub use past::axis::{Axis, Target};
@@ -57,5 +59,6 @@ pub use state::ranges::{Ranges, gaps};
 pub use state::rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, SHORTEST_MS, TEN_SECONDS};
 pub use state::runs::{PastRun, PastRuns};
 pub use state::stream::{Ahead, Retrying, Stream};
+pub use state::streams::Streams;
 pub use state::tally::Tally;
 pub use stderr_log::StderrLog;

@@ -47,18 +47,36 @@ pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
 /// x p95 of its own gaps). Waiting for a retry does not count.
 #[must_use]
 pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
-    if stream.status != Status::Started {
-        return None;
-    }
-    let sign = stream.last_sign_at.max(stream.started_at)?;
     // Most streams moved a moment ago: their other details need no look.
-    if now.saturating_sub(sign) <= FLOOR_MS || waiting(stream, now).is_some() {
+    let sign = stream.last_sign_at.max(stream.started_at)?;
+    if now.saturating_sub(sign) <= FLOOR_MS || now <= due(stream) {
         return None;
     }
+    Some(Stall { silent_ms: now - sign, usual_ms: stream.details.gaps.quantile(0.5) })
+}
+
+/// Returns the time after which the silence of a stream is a stall, unless it changes before; the
+/// maximum if it never is.
+#[must_use]
+pub(crate) fn due(stream: &Stream) -> Millis {
+    let sign = stream.last_sign_at.max(stream.started_at);
+    let Some(sign) = sign.filter(|_| stream.status == Status::Started && stream.details.limited.is_none()) else {
+        return Millis::MAX;
+    };
     let until = stream.details.retry.as_ref().map_or(sign, |retry| retry.until.max(sign));
     let threshold = FLOOR_MS.max(3 * stream.details.gaps.quantile(0.95).unwrap_or(0));
-    (now.saturating_sub(until) > threshold)
-        .then(|| Stall { silent_ms: now - sign, usual_ms: stream.details.gaps.quantile(0.5) })
+    until.saturating_add(threshold)
+}
+
+/// Returns the time until which a stream waits for its next retry; the minimum if it does not wait.
+#[must_use]
+pub(crate) fn waits_until(stream: &Stream) -> Millis {
+    match &stream.details.retry {
+        _ if stream.status != Status::Started => Millis::MIN,
+        _ if stream.details.limited.is_some() => Millis::MAX,
+        Some(retry) if stream.last_sign_at.is_none_or(|at| at <= retry.last_at) => retry.until,
+        Some(_) | None => Millis::MIN,
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +102,21 @@ mod tests {
         let last = 39 * 45_000;
         assert_eq!(verdict(&slow, last + 3 * 45_000), None);
         assert!(verdict(&slow, last + 3 * 45_000 + 1).is_some());
+    }
+
+    #[test]
+    fn times_of_stalls_and_waits_agree_with_their_verdicts() {
+        let retry = |last_at, until| Some(Retrying { count: 1, last_at, until, ..Retrying::default() });
+        for gap in [1_000, 45_000] {
+            for retry in [None, retry(30_000, 200_000), retry(3_000_000, 3_100_000)] {
+                let mut stream = moving(gap);
+                stream.details.retry = retry;
+                for now in (0..4_000_000).step_by(9_973) {
+                    assert_eq!(verdict(&stream, now).is_some(), now > due(&stream));
+                    assert_eq!(waiting(&stream, now).is_some(), now < waits_until(&stream));
+                }
+            }
+        }
     }
 
     #[test]

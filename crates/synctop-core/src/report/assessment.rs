@@ -4,7 +4,9 @@
 use super::advice::Advice;
 use super::verdict::{Verdict, verdict};
 use crate::protocol::{Millis, Status};
-use crate::reduce::{CoverageDrop, Doubt, ErrorGroup, MeanCoverage, Outcome, Progress, Stream, doubts};
+use crate::reduce::{
+    CoverageDrop, Digest, Doubt, ErrorGroup, MeanCoverage, Outcome, Progress, StreamState, doubts_among,
+};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -24,6 +26,12 @@ pub struct Assessment {
     pub drop: Option<CoverageDrop>,
     /// Estimate of the time left, while the run lasts.
     pub time_left: Option<TimeLeft>,
+    /// Read share of the engine's own estimate, if there is no coverage.
+    pub estimated: Option<f64>,
+    /// Records that destinations have confirmed.
+    pub committed: Option<u64>,
+    /// Figures of all streams.
+    pub digest: Digest,
     /// Advice by error group, as far as it was asked for.
     advice: RefCell<BTreeMap<u64, Advice>>,
 }
@@ -41,20 +49,34 @@ impl Assessment {
     /// Assesses a state.
     #[must_use]
     pub fn of(progress: &Progress) -> Self {
+        Self::after(Digest::default(), progress)
+    }
+
+    /// Assesses a state, given the digest of an earlier one: of a later state of the same input,
+    /// only the changed streams are examined.
+    #[must_use]
+    pub fn after(digest: Digest, progress: &Progress) -> Self {
+        let digest = digest.brought_to(progress);
         let verdict = verdict(progress);
         let is_running = verdict.outcome == Outcome::Running;
         let mut time_left = SlowestStream::default();
-        let coverage = progress.mean_coverage_with(|stream, share| {
-            if is_running {
-                time_left.see(stream, share, progress.last_at);
-            }
-        });
+        if is_running {
+            digest.states().iter().for_each(|state| time_left.see(state, progress.last_at));
+        }
+        let since = progress.new_since();
+        let is_new = |state: &StreamState| state.is_first_start && state.started_at > since;
+        let coverage = Progress::mean_of(digest.states().iter().map(|state| (state.coverage(), is_new(state))));
+        let is_estimated = coverage.is_none()
+            && (progress.has_whole_estimate() || digest.with(|state| state.has_estimate).next().is_some());
         Self {
             drop: coverage.and_then(|coverage| coverage.drop()).filter(|_| is_running),
             time_left: time_left.estimate(),
-            doubts: doubts(progress),
+            estimated: if is_estimated { progress.estimated_share() } else { None },
+            committed: digest.committed(),
+            doubts: doubts_among(progress, &digest),
             coverage,
             verdict,
+            digest,
             advice: RefCell::default(),
         }
     }
@@ -78,14 +100,15 @@ struct SlowestStream {
 
 impl SlowestStream {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    fn see(&mut self, stream: &Stream, share: Option<f64>, now: Option<Millis>) {
+    fn see(&mut self, stream: &StreamState, now: Option<Millis>) {
         self.has_pending |= stream.status == Status::NotStarted;
-        if self.is_unknown || stream.status != Status::Started || stream.details.failed_in.is_some() {
+        if self.is_unknown || stream.status != Status::Started || stream.has_failed {
             return;
         }
-        let took = now.zip(stream.started_at).map(|(now, since)| now.saturating_sub(since) as f64 / 1000.0);
-        let speed = share.zip(took).filter(|(_, took)| *took >= LEAST_SECONDS).and_then(|(share, took)| {
-            let done = share - stream.coverage_before();
+        let since = Some(stream.started_at).filter(|since| *since > Millis::MIN);
+        let took = now.zip(since).map(|(now, since)| now.saturating_sub(since) as f64 / 1000.0);
+        let speed = stream.coverage().zip(took).filter(|(_, took)| *took >= LEAST_SECONDS).and_then(|(share, took)| {
+            let done = share - stream.coverage_before;
             (done > 0.001).then(|| (1.0 - share) / done * took)
         });
         match speed {

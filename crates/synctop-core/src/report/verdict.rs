@@ -7,7 +7,7 @@ use crate::protocol::error_text::core;
 use crate::protocol::shell::KILLED;
 use crate::protocol::{EndReason, Millis, Status, clean, is_generic_error};
 use crate::reduce::{
-    Doubt, DoubtKind, ErrorGroup, Exit, Outcome, Progress, Stream, doubts, has_unreported_ending, outcome,
+    Digest, Doubt, DoubtKind, ErrorGroup, Exit, Outcome, Progress, Stream, doubts, has_unreported_ending, outcome,
     rows_may_be_missing, signal_name, stall_verdict, standing,
 };
 
@@ -358,9 +358,9 @@ fn next(progress: &Progress, outcome: Outcome) -> Option<Advice> {
 /// Returns the most important problem of a running sync, if there is one: stalls and standing
 /// errors.
 #[must_use]
-pub fn trouble(progress: &Progress, now: Millis) -> Option<String> {
-    let stalls: Vec<_> =
-        progress.streams.iter().filter_map(|stream| Some((stream, stall_verdict(stream, now)?))).collect();
+pub fn trouble(progress: &Progress, digest: &Digest, now: Millis) -> Option<String> {
+    let silent = digest.with(|state| now > state.stalled_after).filter_map(|at| progress.streams.get(at));
+    let stalls: Vec<_> = silent.filter_map(|stream| Some((stream, stall_verdict(stream, now)?))).collect();
     let stalled = stalls.iter().max_by_key(|(_, stall)| stall.silent_ms).map(|(stream, stall)| {
         let silent = duration(u64::try_from(stall.silent_ms).unwrap_or(0) / 1000 * 1000);
         match stalls.len() {

@@ -16,10 +16,10 @@ use strum::VariantArray as _;
 const INITIAL_SPACING: u64 = 2 << 20;
 
 /// Maximum number of snapshots.
-const MAX_SNAPSHOTS: usize = 384;
+const MAX_SNAPSHOTS: usize = 1_536;
 
 /// Maximum size of all snapshots, in bytes.
-const MAX_SNAPSHOT_BYTES: usize = 44 << 20;
+const MAX_SNAPSHOT_BYTES: usize = 14 << 20;
 
 /// Number of bins; twice as many are merged in pairs.
 const TARGET_BINS: usize = 4_096;

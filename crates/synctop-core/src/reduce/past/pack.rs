@@ -9,6 +9,7 @@ use crate::reduce::state::errors::{ErrorGroup, Errors};
 use crate::reduce::state::feed::{Feed, FeedLine};
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
+use crate::reduce::state::streams::StreamPage;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -16,9 +17,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use zstd::bulk::{Compressor, Decompressor};
 
-/// Streams per page: few, so that a single change costs little; enough for compression to find
-/// repetitions.
-const STREAMS_PER_PAGE: usize = 64;
+/// Pages of the list of streams that are encoded together: few, so that a single change costs
+/// little; enough for compression to find repetitions.
+const PAGES_TOGETHER: usize = 2;
 
 /// Feed lines per page.
 const FEED_LINES_PER_PAGE: u64 = 64;
@@ -51,16 +52,17 @@ impl EncodedSnapshot {
     /// Returns `None` if encoding fails.
     #[must_use]
     pub fn new(progress: &Progress, before: Option<(&Progress, &EncodedSnapshot)>) -> Option<Self> {
-        let same = |a: &[Arc<Stream>], b: &[Arc<Stream>]| {
-            a.len() == b.len() && a.iter().zip(b).all(|(one, other)| Arc::ptr_eq(one, other))
+        let same = |a: &StreamPage, b: &StreamPage| {
+            Arc::ptr_eq(a, b) || (a.len() == b.len() && a.iter().zip(&**b).all(|(a, b)| Arc::ptr_eq(a, b)))
         };
-        let mut pages = Vec::with_capacity(progress.streams.len().div_ceil(STREAMS_PER_PAGE));
-        let mut old = before.map(|(old, packed)| old.streams.chunks(STREAMS_PER_PAGE).zip(&packed.pages));
-        for page in progress.streams.chunks(STREAMS_PER_PAGE) {
-            let unchanged = old.as_mut().and_then(Iterator::next).filter(|(streams, _)| same(page, streams));
+        let mut pages = Vec::with_capacity(progress.streams.pages().len().div_ceil(PAGES_TOGETHER));
+        let mut old = before.map(|(old, packed)| old.streams.pages().chunks(PAGES_TOGETHER).zip(&packed.pages));
+        for page in progress.streams.pages().chunks(PAGES_TOGETHER) {
+            let is_same = |old: &[StreamPage]| old.len() == page.len() && old.iter().zip(page).all(|(a, b)| same(a, b));
+            let unchanged = old.as_mut().and_then(Iterator::next).filter(|(old, _)| is_same(old));
             pages.push(match unchanged {
                 Some((_, packed)) => Arc::clone(packed),
-                None => encode(&page)?,
+                None => encode(&page.iter().flat_map(|page| page.iter()).collect::<Vec<_>>())?,
             });
         }
         let errors = before.filter(|(old, _)| old.errors.same(&progress.errors)).map(|(_, packed)| &packed.errors);
@@ -81,7 +83,7 @@ impl EncodedSnapshot {
         let mut progress: Progress = decode(&self.core)?;
         progress.dialect = self.dialect;
         for page in &self.pages {
-            progress.streams.append(&mut decode::<Vec<Arc<Stream>>>(page)?);
+            decode::<Vec<Arc<Stream>>>(page)?.into_iter().for_each(|stream| progress.streams.push(stream));
         }
         progress.errors = decode(&self.errors)?;
         progress.feed = self.feed.unpack()?;

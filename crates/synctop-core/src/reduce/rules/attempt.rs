@@ -34,7 +34,7 @@ impl Progress {
         self.commits.begin_attempt();
         self.counters.estimate = crate::reduce::state::estimate::Estimated::default();
         let at = self.last_at;
-        for stream in &mut self.streams {
+        for stream in self.streams.iter_mut() {
             Arc::make_mut(stream).begin_attempt(at, finished);
         }
         self.counters.reported.begin_attempt();

@@ -208,7 +208,9 @@ impl Progress {
         let now = self.last_at;
         let late = late || self.traits().states_may_follow_complete;
         let odd = self.change(at, |stream| {
-            if let Some(before) = stream.details.ahead_before.take() {
+            if stream.details.ahead_before.is_some()
+                && let Some(before) = stream.details.ahead_before.take()
+            {
                 stream.compare_with_earlier_end(before, &state);
             }
             stream.details.checkpoint.assign(&state.position);
@@ -409,7 +411,7 @@ impl Progress {
             if self.counters_fell(&report) {
                 self.counters.reported.restart();
                 self.counters.elapsed.restart();
-                for stream in &mut self.streams {
+                for stream in self.streams.iter_mut() {
                     Arc::make_mut(stream).records.restart();
                 }
             }
@@ -465,7 +467,8 @@ impl Progress {
             if odd || stream.details.odd_status.is_some() {
                 stream.details.odd_status = odd_status.map(Into::into);
             }
-            if report.status == Some(Status::Completed) {
+            let has_message = report.message.is_some() || stream.details.completed_message.is_some();
+            if report.status == Some(Status::Completed) && has_message {
                 stream.details.completed_message = report.message.as_deref().map(|text| mask::secrets(text).into());
             }
             let mut shrank = false;

@@ -24,6 +24,11 @@ impl Progress {
         self.counters.estimate.by_stream && self.counters.estimate.whole.is_some()
     }
 
+    /// True if the engine estimated the total of the whole sync.
+    pub(crate) fn has_whole_estimate(&self) -> bool {
+        self.counters.estimate.whole.is_some()
+    }
+
     /// Returns the estimated rows of a stream.
     #[must_use]
     pub fn estimated_rows(&self, stream: &Stream) -> Option<u64> {

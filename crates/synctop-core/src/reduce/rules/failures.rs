@@ -51,9 +51,11 @@ impl Progress {
     pub(crate) fn clear_stream(&mut self, at: usize, name: &str) {
         self.errors.clear(name, self.attempts);
         self.change(at, |stream| {
-            let of_error = stream.details.failed_in.take().is_some();
-            stream.details.failed_group = None;
-            stream.details.message = stream.details.message.take().filter(|_| !of_error);
+            if stream.details.failed_in.is_some() || stream.details.failed_group.is_some() {
+                let of_error = stream.details.failed_in.take().is_some();
+                stream.details.failed_group = None;
+                stream.details.message = stream.details.message.take().filter(|_| !of_error);
+            }
         });
     }
 

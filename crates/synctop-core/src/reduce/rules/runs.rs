@@ -320,11 +320,12 @@ impl Stream {
         let ahead = self.ahead_at_risk();
         self.records.start_run();
         let details = &mut *self.details;
-        let mark = std::mem::take(&mut details.mark);
+        let rare = &mut *details.rare;
+        let mark = std::mem::take(&mut rare.mark);
         for (count, before) in [
             (&mut details.checkpoints, mark.checkpoints),
-            (&mut details.errors, mark.errors),
-            (&mut details.deletions, mark.deletions),
+            (&mut rare.errors, mark.errors),
+            (&mut rare.deletions, mark.deletions),
             (&mut self.seen, mark.seen),
             (&mut self.bytes, mark.bytes),
         ] {

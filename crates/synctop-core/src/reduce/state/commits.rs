@@ -1,6 +1,6 @@
 //! States on their way to a destination, and their echoes.
 
-use crate::reduce::state::stream::Stream;
+use crate::reduce::state::streams::Streams;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ impl Commits {
 
     /// Corrects the counts once a source is seen: states attributed to a destination were the
     /// source's own first states.
-    pub(crate) fn source_seen(&mut self, streams: &mut [Arc<Stream>]) {
+    pub(crate) fn source_seen(&mut self, streams: &mut Streams) {
         if self.alone == 0 {
             return;
         }

@@ -5,10 +5,11 @@ use crate::protocol::MAX_STREAMS;
 use crate::protocol::values::{KEY_SEPARATOR, stream_key};
 use crate::reduce::state::feed::cut;
 use crate::reduce::state::stream::Stream;
-use hashbrown::HashTable;
+use crate::reduce::state::streams::Streams;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 
 /// Index of streams beyond the maximum: that of no stream.
@@ -37,7 +38,8 @@ pub(crate) struct StreamLookup {
 #[derive(Debug, Clone, Default)]
 struct Names {
     table: HashTable<u32>,
-    hasher: RandomState,
+    /// Seeded at random for each process, because names come from the feed.
+    hasher: DefaultHashBuilder,
     /// Streams whose names contain secrets, by their keys on the wire.
     masked: HashMap<Box<str>, u32>,
     /// Number of streams in the table.
@@ -67,7 +69,7 @@ impl PartialEq for StreamLookup {
 
 impl StreamLookup {
     /// Returns the index of a stream by its name.
-    pub(crate) fn find(&self, streams: &[Arc<Stream>], space: Option<&str>, name: &str) -> Option<usize> {
+    pub(crate) fn find(&self, streams: &Streams, space: Option<&str>, name: &str) -> Option<usize> {
         let (space, name) = (space.map(bounded_name), bounded_name(name));
         let (space, name) = (space.as_deref(), &*name);
         let names = &*self.names;
@@ -80,7 +82,7 @@ impl StreamLookup {
     }
 
     /// Returns the index of a stream by its key (see [`crate::protocol::Name::key`]).
-    pub(crate) fn find_key(&self, streams: &[Arc<Stream>], key: &str) -> Option<usize> {
+    pub(crate) fn find_key(&self, streams: &Streams, key: &str) -> Option<usize> {
         match key.split_once(KEY_SEPARATOR) {
             Some((space, name)) => self.find(streams, Some(space), name),
             None => self.find(streams, None, key),
@@ -88,7 +90,7 @@ impl StreamLookup {
     }
 
     /// Adds the last stream of the list, whose name on the wire is given.
-    pub(crate) fn add_last(&mut self, streams: &[Arc<Stream>], space: Option<&str>, name: &str) {
+    pub(crate) fn add_last(&mut self, streams: &Streams, space: Option<&str>, name: &str) {
         let Some((stream, at)) = streams.last().zip(u32::try_from(streams.len() - 1).ok()) else { return };
         if let Some(order) = self.order.current.get() {
             self.order.sorted = Arc::clone(order);
@@ -99,8 +101,7 @@ impl StreamLookup {
             if self.find(streams, space, name) == Some(at as usize) {
                 return;
             }
-            let (before, _) = streams.split_at(streams.len() - 1);
-            self.names = Arc::new(Names::of(before, &self.names.masked));
+            self.names = Arc::new(Names::of(streams, at, &self.names.masked));
             self.order = NameOrder::default();
         }
         let names = Arc::make_mut(&mut self.names);
@@ -119,7 +120,7 @@ impl StreamLookup {
     }
 
     /// Returns the indexes of the streams, sorted by name.
-    pub(crate) fn order(&self, streams: &[Arc<Stream>]) -> &[u32] {
+    pub(crate) fn order(&self, streams: &Streams) -> &[u32] {
         self.order.current.get_or_init(|| {
             let sorted = &self.order.sorted;
             if sorted.len() == streams.len() {
@@ -138,17 +139,18 @@ impl StreamLookup {
 }
 
 impl Names {
-    fn of(streams: &[Arc<Stream>], masked: &HashMap<Box<str>, u32>) -> Self {
-        let known = masked.iter().filter(|(_, at)| (**at as usize) < streams.len());
+    /// Creates the table of the first `count` streams.
+    fn of(streams: &Streams, count: u32, masked: &HashMap<Box<str>, u32>) -> Self {
+        let known = masked.iter().filter(|(_, at)| **at < count);
         let masked = known.map(|(key, at)| (key.clone(), *at)).collect();
         let mut names = Self { masked, ..Self::default() };
-        for at in 0..u32::try_from(streams.len()).unwrap_or(u32::MAX) {
+        for at in 0..count {
             names.insert(streams, at);
         }
         names
     }
 
-    fn insert(&mut self, streams: &[Arc<Stream>], at: u32) {
+    fn insert(&mut self, streams: &Streams, at: u32) {
         let Self { table, hasher, count, .. } = self;
         let hash_of = |at: &u32| {
             let stream = streams.get(*at as usize);
@@ -173,7 +175,7 @@ pub(crate) fn bounded_name(name: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}…{:016x}", cut(name, NAME_START), hasher.finish()))
 }
 
-fn hash(hasher: &RandomState, space: Option<&str>, name: &str) -> u64 {
+fn hash(hasher: &DefaultHashBuilder, space: Option<&str>, name: &str) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write(space.unwrap_or_default().as_bytes());
     hasher.write_u8(u8::from(space.is_some()));

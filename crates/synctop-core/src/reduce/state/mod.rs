@@ -22,5 +22,6 @@ pub mod rates;
 pub mod runs;
 pub mod stderr;
 pub mod stream;
+pub mod streams;
 pub mod sums;
 pub mod tally;

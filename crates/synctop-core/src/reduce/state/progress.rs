@@ -18,6 +18,7 @@ use crate::reduce::state::rates::{Rates, SHORTEST_MS};
 use crate::reduce::state::runs::{PastRuns, RunMark};
 use crate::reduce::state::stderr::StderrParser;
 use crate::reduce::state::stream::Stream;
+use crate::reduce::state::streams::Streams;
 use crate::reduce::state::sums::Sums;
 use crate::reduce::state::tally::Tally;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -50,7 +51,7 @@ pub struct Progress {
     pub(crate) run: RunState,
     /// Encoded separately, as are the error groups and `feed` (see `pack.rs`).
     #[serde(skip)]
-    pub streams: Vec<Arc<Stream>>,
+    pub streams: Streams,
     pub(crate) lookup: StreamLookup,
     /// Counts and rates of the current run over all streams.
     pub counters: Counters,
@@ -325,20 +326,23 @@ impl Progress {
     /// Returns the mean coverage with the streams in it; `None` if no total is known.
     #[must_use]
     pub fn mean_coverage(&self) -> Option<MeanCoverage> {
-        self.mean_coverage_with(|_, _| {})
+        let since = self.new_since();
+        Self::mean_of(self.streams.iter().map(|stream| (stream.coverage(), stream.is_new_since(since))))
     }
 
-    /// Returns the mean coverage, and passes each stream with its coverage to `see`.
-    pub(crate) fn mean_coverage_with(&self, mut see: impl FnMut(&Stream, Option<f64>)) -> Option<MeanCoverage> {
-        let since = self.last_at.map(|last| last.saturating_sub(NEW_STREAM_MS));
+    /// Returns the time after which a stream that has started is new.
+    pub(crate) fn new_since(&self) -> Millis {
+        self.last_at.map_or(Millis::MAX, |last| last.saturating_sub(NEW_STREAM_MS))
+    }
+
+    /// Returns the mean of coverages, each with whether its stream is new.
+    pub(crate) fn mean_of(coverages: impl Iterator<Item = (Option<f64>, bool)>) -> Option<MeanCoverage> {
         let (mut sum, mut sum_of_new) = (0.0, 0.0);
         let (mut streams, mut new_streams) = (0_u32, 0_u32);
-        for stream in &self.streams {
-            let share = stream.coverage();
-            see(stream, share);
+        for (share, is_new) in coverages {
             let Some(share) = share else { continue };
             (sum, streams) = (sum + share, streams + 1);
-            if since.is_some_and(|since| stream.is_new_since(since)) {
+            if is_new {
                 (sum_of_new, new_streams) = (sum_of_new + share, new_streams + 1);
             }
         }
@@ -349,12 +353,6 @@ impl Progress {
             new_streams: new_streams as usize,
             earlier: (earlier > 0).then(|| (sum - sum_of_new) / f64::from(earlier)),
         })
-    }
-
-    /// True if the coverage of a stream is known.
-    #[must_use]
-    pub fn has_coverage(&self) -> bool {
-        self.streams.iter().any(|stream| stream.coverage().is_some())
     }
 
     /// True if the coverage includes all expected streams: a catalog named them, and each has a

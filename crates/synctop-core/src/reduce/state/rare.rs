@@ -59,46 +59,81 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rare<T> {
     }
 }
 
-/// Ring buffer of numbers, allocated at the first number but 0.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Ring<const N: usize>(Option<Box<[u32; N]>>);
+/// Ring buffer of numbers, most of which are 0 in most rings.
+#[derive(Debug, Clone)]
+pub(crate) enum Ring<const N: usize> {
+    /// Slots with other numbers than 0, in no order.
+    Few(Vec<(u8, u32)>),
+    All(Box<[u32; N]>),
+}
+
+impl<const N: usize> Default for Ring<N> {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
+}
 
 impl<const N: usize> Ring<N> {
+    /// Number of slots from which on all are stored: they take as much memory as these.
+    const MANY: usize = N / 2;
+
     /// Returns the number of a slot; 0 beyond the last one.
     pub(crate) fn get(&self, slot: usize) -> u32 {
-        self.as_slice().get(slot).copied().unwrap_or(0)
+        match self {
+            Self::Few(few) => few.iter().find(|(at, _)| usize::from(*at) == slot).map_or(0, |(_, value)| *value),
+            Self::All(all) => all.get(slot).copied().unwrap_or(0),
+        }
     }
 
     /// Sets the number of a slot.
     pub(crate) fn set(&mut self, slot: usize, value: u32) {
-        if value == 0 && self.0.is_none() {
-            return;
-        }
-        if let Some(place) = self.0.get_or_insert_with(|| Box::new([0; N])).get_mut(slot) {
-            *place = value;
+        match self {
+            Self::All(all) => {
+                if let Some(place) = all.get_mut(slot) {
+                    *place = value;
+                }
+            }
+            Self::Few(few) => match few.iter().position(|(at, _)| usize::from(*at) == slot) {
+                Some(place) if value == 0 => drop(few.swap_remove(place)),
+                Some(place) => few.get_mut(place).into_iter().for_each(|(_, number)| *number = value),
+                None if value == 0 || slot >= N => {}
+                None if few.len() + 1 < Self::MANY => few.push((u8::try_from(slot).unwrap_or(u8::MAX), value)),
+                None => {
+                    let mut all = self.to_array();
+                    if let Some(place) = all.get_mut(slot) {
+                        *place = value;
+                    }
+                    *self = Self::All(Box::new(all));
+                }
+            },
         }
     }
 
     /// Sets all numbers to 0.
     pub(crate) fn clear(&mut self) {
-        self.0 = None;
+        *self = Self::default();
     }
 
-    /// Returns the slots; none before the first number.
-    pub(crate) fn as_slice(&self) -> &[u32] {
-        self.0.as_deref().map_or(&[], |ring| ring)
-    }
-
-    fn without_trailing_zeros(&self) -> &[u32] {
-        let ring = self.as_slice();
-        let filled = ring.iter().rposition(|value| *value != 0).map_or(0, |last| last + 1);
-        ring.get(..filled).unwrap_or_default()
+    /// Returns all slots.
+    pub(crate) fn to_array(&self) -> [u32; N] {
+        match self {
+            Self::All(all) => **all,
+            Self::Few(few) => {
+                let mut all = [0; N];
+                for (at, value) in few {
+                    if let Some(place) = all.get_mut(usize::from(*at)) {
+                        *place = *value;
+                    }
+                }
+                all
+            }
+        }
     }
 }
 
 impl<const N: usize> PartialEq for Ring<N> {
     fn eq(&self, other: &Self) -> bool {
-        self.without_trailing_zeros() == other.without_trailing_zeros()
+        self.to_array() == other.to_array()
     }
 }
 
@@ -107,7 +142,9 @@ impl<const N: usize> Eq for Ring<N> {}
 /// Stored without its trailing zeros. (Serde supports arrays of at most 32 elements.)
 impl<const N: usize> Serialize for Ring<N> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.without_trailing_zeros().serialize(to)
+        let all = self.to_array();
+        let filled = all.iter().rposition(|value| *value != 0).map_or(0, |last| last + 1);
+        all.get(..filled).unwrap_or_default().serialize(to)
     }
 }
 

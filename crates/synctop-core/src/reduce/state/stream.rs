@@ -8,6 +8,7 @@ use crate::reduce::state::rare::{Rare, SharedDefault};
 use crate::reduce::state::rates::Rates;
 use crate::reduce::state::runs::StreamMark;
 use crate::reduce::state::tally::Tally;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, LazyLock};
 
 /// Maximum share of a stream that is not completely read.
@@ -112,10 +113,36 @@ pub struct Stream {
 /// Part of a [`Stream`] that is stored only once it differs from its default.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StreamDetails {
-    /// UTF-16 units of its record data, which Airbyte calls bytes; `None` in other protocols.
-    pub measure: Option<u64>,
     /// Records that a destination has confirmed.
     pub committed: Option<u64>,
+    /// Number of its checkpoints in this run, as counted by synctop.
+    pub checkpoints: u64,
+    /// Time of its last checkpoint; `None` without a checkpoint or without times.
+    pub last_checkpoint_at: Option<Millis>,
+    /// Latest error, reason or other text beside its status, secrets masked; `None` without one.
+    pub message: Option<Arc<str>>,
+    /// Time range to read; `None` if neither the engine nor a source state reports one.
+    pub total_range: Option<Range>,
+    pub(crate) remainder: Remainder,
+    /// Completed ranges, merged, including those of earlier attempts.
+    pub ranges: Ranges,
+    /// Ranges completed in earlier attempts.
+    pub(crate) ranges_before: Ranges,
+    /// Latest gaps between its checkpoints and records.
+    pub gaps: Gaps,
+    pub(crate) checkpoint: KeptPosition,
+    /// Count in the first report after its last checkpoint. Rows counted later may not be written.
+    pub(crate) count_at_checkpoint: Option<u64>,
+    /// Facts that few streams have.
+    pub(crate) rare: Rare<RareDetails>,
+}
+
+/// Part of [`StreamDetails`] that few streams have: errors, retries, estimates, counts of
+/// destinations, states of other attempts. Read as if it were a part of the details.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RareDetails {
+    /// UTF-16 units of its record data, which Airbyte calls bytes; `None` in other protocols.
+    pub measure: Option<u64>,
     /// Records in this attempt, as reported by the engine beside its lines.
     pub metered: Option<u64>,
     /// Estimated records (and units of data), as reported by the engine.
@@ -124,33 +151,18 @@ pub struct StreamDetails {
     pub limited: Option<Limited>,
     /// Number of rate limits, and the milliseconds of those that have ended.
     pub limits: (u64, u64),
-    /// Number of its checkpoints in this run, as counted by synctop.
-    pub checkpoints: u64,
-    /// Time of its last checkpoint; `None` without a checkpoint or without times.
-    pub last_checkpoint_at: Option<Millis>,
-    /// Latest error, reason or other text beside its status, secrets masked; `None` without one.
-    pub message: Option<Arc<str>>,
     /// Inserted records, as the destination reports them; `None` if not reported.
     pub inserted: Option<u64>,
     /// Updated records, as the destination reports them; `None` if not reported.
     pub updated: Option<u64>,
     /// Deleted records, as the destination reports them; `None` if not reported.
     pub deleted: Option<u64>,
-    /// Time range to read; `None` if neither the engine nor a source state reports one.
-    pub total_range: Option<Range>,
-    pub(crate) remainder: Remainder,
-    /// Completed ranges, merged, including those of earlier attempts.
-    pub ranges: Ranges,
-    /// Ranges completed in earlier attempts.
-    pub(crate) ranges_before: Ranges,
     /// Error occurrences of the stream in all attempts.
     pub errors: u64,
     /// Attempt of its last final error that still stands.
     pub failed_in: Option<u32>,
     /// Group id of that error, for the screen.
     pub failed_group: Option<u64>,
-    /// Latest gaps between its checkpoints and records.
-    pub gaps: Gaps,
     /// Retries of its requests; `None` if the source logged none in this run.
     pub retry: Option<Retrying>,
     /// Last unknown status word.
@@ -167,9 +179,6 @@ pub struct StreamDetails {
     pub(crate) left: usize,
     /// Deletions in the feed, which do not count as records.
     pub(crate) deletions: u64,
-    pub(crate) checkpoint: KeptPosition,
-    /// Count in the first report after its last checkpoint. Rows counted later may not be written.
-    pub(crate) count_at_checkpoint: Option<u64>,
     /// Counted rows that may not be written, because the destination failed in this run.
     pub unwritten: Option<u64>,
     /// Set if the state of an end in this run was ahead of its last checkpoint.
@@ -181,9 +190,30 @@ pub struct StreamDetails {
     pub(crate) mark: StreamMark,
 }
 
+impl Deref for StreamDetails {
+    type Target = RareDetails;
+
+    fn deref(&self) -> &RareDetails {
+        &self.rare
+    }
+}
+
+impl DerefMut for StreamDetails {
+    fn deref_mut(&mut self) -> &mut RareDetails {
+        &mut self.rare
+    }
+}
+
 impl SharedDefault for StreamDetails {
     fn shared() -> &'static Self {
         static DEFAULT: LazyLock<StreamDetails> = LazyLock::new(StreamDetails::default);
+        &DEFAULT
+    }
+}
+
+impl SharedDefault for RareDetails {
+    fn shared() -> &'static Self {
+        static DEFAULT: LazyLock<RareDetails> = LazyLock::new(RareDetails::default);
         &DEFAULT
     }
 }
@@ -285,8 +315,15 @@ impl Stream {
         }
         let retries = self.retries();
         let Some(details) = self.details.stored() else { return };
+        details.ranges_before.clone_from(&details.ranges);
+        details.count_at_checkpoint = None;
+        let checkpoints = details.checkpoints;
+        if checkpoints == 0 && details.rare.stored().is_none() {
+            return;
+        }
+        let details = &mut *details.rare;
         details.mark = StreamMark {
-            checkpoints: details.checkpoints,
+            checkpoints,
             errors: details.errors,
             deletions: details.deletions,
             seen,
@@ -295,8 +332,7 @@ impl Stream {
             retries,
             limits: details.limits,
         };
-        details.ranges_before.clone_from(&details.ranges);
-        (details.count_at_checkpoint, details.miscounted, details.estimate) = (None, None, None);
+        (details.miscounted, details.estimate) = (None, None);
         (details.hint, details.completed_message) = (None, None);
         (details.metered, details.limited) = (None, None);
         details.left = 0;
@@ -373,7 +409,10 @@ impl Stream {
 
     /// Ends the current rate limit.
     pub(crate) fn end_rate_limit(&mut self, now: Option<Millis>) {
-        let Some(details) = self.details.stored() else { return };
+        if self.details.limited.is_none() {
+            return;
+        }
+        let details = &mut **self.details;
         if let Some(limited) = details.limited.take()
             && let (Some(since), Some(now)) = (limited.since, now)
         {
