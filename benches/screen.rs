@@ -21,6 +21,7 @@ use synctop::net::source::decompress;
 use synctop::net::source::ingest::{Ingest, RewindData};
 use synctop::views::run::state::Column;
 use synctop::views::{Look, RunFrame, RunInput, RunModel, RunUi as Ui, draw};
+use synctop_core::fleet::ListEntry;
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Reducer;
 use synctop_core::reduce::history::History;
@@ -155,7 +156,7 @@ fn frames(c: &mut Criterion) {
 }
 
 /// List of five hundred pipelines as a service returns it; every fifth has the status `error`.
-fn pipeline_list(second: u64) -> Vec<serde_json::Value> {
+fn pipeline_list(second: u64) -> Vec<ListEntry> {
     let one = |number: u64| {
         let status = ["backfill", "ready", "backfill", "ready", "error"][(number % 5) as usize];
         let all = serde_json::json!({"outcome": if status == "backfill" { "running" } else { "succeeded" }, "records": {"cumulative": number * 1000 + second},
@@ -173,7 +174,7 @@ fn pipeline_list(second: u64) -> Vec<serde_json::Value> {
         }
         it
     };
-    (0..500).map(one).collect()
+    ListEntry::list((0..500).map(one))
 }
 
 fn fleet(c: &mut Criterion) {
@@ -183,7 +184,7 @@ fn fleet(c: &mut Criterion) {
     let fleets: Vec<_> = (0..2)
         .map(|second| {
             let mut fleet = Fleet::default();
-            fleet.take_list(pipeline_list(second), 0, now);
+            fleet.take_list(&pipeline_list(second), 0, now);
             fleet
         })
         .collect();
@@ -239,7 +240,7 @@ fn fleet(c: &mut Criterion) {
                 pipeline_list(second)
             },
             |list| {
-                known.take_list(list, 0, now);
+                known.take_list(&list, 0, now);
                 known.pipelines.values().for_each(|it| drop(seen.observe(it, now)));
                 seen.close_resolved(&known.pipelines, now)
             },

@@ -16,7 +16,7 @@ use synctop::views::fleet::{
 use synctop::views::{Look, ui};
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::PipelineAction;
-use synctop_core::fleet::{ActionRecord, Fleet, Inbox, PipelineGroup};
+use synctop_core::fleet::{ActionRecord, Fleet, Inbox, ListEntry, PipelineGroup};
 use synctop_core::protocol::time;
 use tui_input::Input;
 
@@ -63,7 +63,7 @@ struct Harness {
 impl Harness {
     fn new(pipelines: Vec<Value>) -> Self {
         let mut fleet = Fleet::default();
-        fleet.take_list(pipelines, 0, NOW);
+        fleet.take_list(&ListEntry::list(pipelines), 0, NOW);
         let mut inbox = Inbox::default();
         fleet.pipelines.values().for_each(|it| drop(inbox.observe(it, NOW)));
         let mut harness = Self {

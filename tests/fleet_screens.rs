@@ -21,7 +21,7 @@ use synctop::views::fleet::{
 use synctop::views::{ASCII, Depth, Look, Theme, UNICODE};
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::{ActionResult, PipelineAction};
-use synctop_core::fleet::{ActionRecord, Fleet, Inbox};
+use synctop_core::fleet::{ActionRecord, Fleet, Inbox, ListEntry};
 use synctop_core::protocol::time;
 use tui_input::Input;
 
@@ -89,14 +89,14 @@ fn fleet() -> Fleet {
     paused["desired_status"] = "paused".into();
     all.extend([failing, paused]);
     let mut fleet = Fleet::default();
-    fleet.take_list(all, 0, now() - 300_000);
-    let mut list: Vec<_> = fleet.pipelines.values().map(|it| it.pipeline.told.as_ref().clone()).collect();
+    fleet.take_list(&ListEntry::list(all), 0, now() - 300_000);
+    let mut list: Vec<_> = fleet.pipelines.values().map(|it| it.pipeline.report()).collect();
     for told in list.iter_mut().filter(|told| told["run"]["so_far"].is_object()) {
         told["run"]["so_far"]["checkpoints"] = 99_000.into();
     }
     // A pipeline that claims setup and never moved.
     list.push(json!({"id": "acct_vesper", "source": {"type": "stripe"}, "destination": {"type": "sqlite"}, "desired_status": "active", "status": "setup", "updated_at": ago(4_000)}));
-    fleet.take_list(list, 0, now() - 900);
+    fleet.take_list(&ListEntry::list(list), 0, now() - 900);
     fleet
 }
 
@@ -382,7 +382,7 @@ fn hostile_service_data_draws_no_control_characters() {
     ]);
     let mut fleet = Fleet::default();
     for at in [i64::MIN / 2, 0, now(), i64::MAX / 2] {
-        fleet.take_list(told.as_array().unwrap().clone(), 0, at);
+        fleet.take_list(&ListEntry::list(told.as_array().unwrap().clone()), 0, at);
     }
     let mut inbox = Inbox::default();
     fleet.pipelines.values().for_each(|it| drop(inbox.observe(it, now())));

@@ -311,6 +311,64 @@ fn lists_page_and_filter() {
 }
 
 #[test]
+fn changes_of_the_list_are_read_alone() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    for id in ["pipe_a", "pipe_b", "pipe_c"] {
+        let mut wanted = quick(id);
+        wanted["desired_status"] = "paused".into();
+        client.post("/pipelines", &wanted).is(201);
+    }
+    let changes = |position: &str, more: &str| client.get(&format!("/pipelines?state=false&changes={position}{more}"));
+    let ids = |answer: &Value| -> BTreeSet<String> {
+        answer["data"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+    };
+    // Until the pipelines have come to rest.
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut position = client.get("/pipelines").is(200)["changes"].as_str().unwrap().to_owned();
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        let answer = changes(&position, "").is(200);
+        position = answer["changes"].as_str().unwrap().to_owned();
+        if ids(&answer).is_empty() {
+            break;
+        }
+        assert!(Instant::now() < until);
+    }
+    client.patch("/pipelines/pipe_b", &json!({"desired_status": "active"})).is(200);
+    let answer = changes(&position, "").is(200);
+    assert_eq!((ids(&answer), answer["removed"].clone()), (BTreeSet::from(["pipe_b".to_owned()]), json!([])));
+    assert_eq!(answer["data"][0]["desired_status"], "active");
+    let deleted = client.call("DELETE", "/pipelines/pipe_c?force=true", "");
+    assert!(deleted.status < 300, "{}", deleted.text());
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = changes(&position, "").is(200);
+        if answer["removed"] == json!(["pipe_c"]) {
+            assert!(!ids(&answer).contains("pipe_c"));
+            break;
+        }
+        assert!(Instant::now() < until, "{answer}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (mut all, mut at) = (BTreeSet::new(), position.clone());
+    loop {
+        let answer = changes(&at, "&limit=1").is(200);
+        assert!(answer["data"].as_array().unwrap().len() <= 1);
+        all.extend(ids(&answer));
+        at = answer["changes"].as_str().unwrap().to_owned();
+        if answer["has_more"] == false {
+            break;
+        }
+    }
+    assert!(all.contains("pipe_b") && !all.contains("pipe_a"), "{all:?}");
+    let gone = changes("elsewhere.1", "");
+    assert_eq!((gone.status, gone.code().as_str()), (410, "changes_gone"));
+    assert_eq!(changes(&position, "&status=ready").status, 400);
+}
+
+#[test]
 fn events_start_at_any_cursor_and_continue_live() {
     let folder = folder();
     let server = Server::start(folder.path());

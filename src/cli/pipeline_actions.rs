@@ -26,7 +26,7 @@ pub(super) async fn read_fleet(client: &Client) -> Result<Fleet, CommandError> {
     let told = async { client.list(client.capabilities().await?).await };
     let list = told.await.map_err(|trouble| failure(&trouble, &client.place))?;
     let mut fleet = Fleet::default();
-    fleet.take_list(list, 0, now());
+    fleet.take_list(&list, 0, now());
     Ok(fleet)
 }
 

@@ -114,7 +114,7 @@ async fn list(
     if as_json {
         let all: Vec<_> = found.iter().map(|it| pipeline_json(it, now)).collect();
         print_json(
-            &json!({"service": client.place.shown(), "pipelines": all, "of": fleet.pipelines.len(), "odd": fleet.odd}),
+            &json!({"service": client.place.shown(), "pipelines": all, "of": fleet.pipelines.len(), "odd": fleet.odd.values().collect::<Vec<_>>()}),
         )?;
         return Ok(exit::DONE);
     }
@@ -153,7 +153,7 @@ async fn list(
             all => format!("none of the {all} pipelines matches\n"),
         };
     }
-    for odd in &fleet.odd {
+    for odd in fleet.odd.values() {
         crate::cli::output::print_error(&format!("an entry of the list is not a pipeline: {odd}."));
     }
     print_text(&text)?;
@@ -173,7 +173,7 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
     if as_json {
         let mut all = pipeline_json(watched, now);
         if let Some(all) = all.as_object_mut() {
-            all.insert("told".into(), watched.pipeline.told.as_ref().clone());
+            all.insert("told".into(), watched.pipeline.report());
         }
         print_json(&all)?;
         return Ok(exit::DONE);

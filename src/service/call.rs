@@ -122,6 +122,7 @@ impl CallProgress {
                 facts.position = position;
             }
         });
+        self.slot.mark_changed();
     }
 
     /// Reduces a run's part of the log.

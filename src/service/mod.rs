@@ -6,12 +6,14 @@
 //!                          reconciler.rs (one per pipeline) -> run.rs -> call.rs -> engines.rs, command.rs
 //!                                                           lines -> log.rs -> api/events.rs;  reducer -> Slot::facts
 //! server.rs -> connections.rs (limits), tls.rs (certificate)
+//! changes.rs    changed entries of lists
 //! lifecycle.rs  next transition      run_verdict.rs  ready, parked, again      model.rs  stored data      secrets.rs
 //! ```
 
 pub mod api;
 mod bounded_lines;
 mod call;
+pub mod changes;
 mod command;
 pub mod config;
 mod connections;

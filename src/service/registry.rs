@@ -7,6 +7,7 @@
 //!                             '--> reducer --> Slot::facts (watch) --> waits for progress, tasks
 //! ```
 
+use crate::service::changes::ChangeList;
 use crate::service::config::Config;
 use crate::service::engines::{EngineError, Engines};
 use crate::service::lifecycle::{Life, LifecycleEvent, Refusal};
@@ -73,6 +74,7 @@ pub struct Slot {
     pub log: Arc<PipelineLog>,
     /// Notification of new live events.
     pub inputs: Notify,
+    changes: Arc<ChangeList>,
     /// Secrets of the configuration that was resolved last, and those before it.
     secrets: Mutex<Option<(Arc<PipelineConfig>, Arc<KnownSecrets>)>>,
 }
@@ -94,6 +96,8 @@ pub struct Service {
     /// Number of changes that a poll saw before their notification.
     pub missed: AtomicU64,
     slots: RwLock<Slots>,
+    /// Order of the changes of all pipelines.
+    pub changes: Arc<ChangeList>,
     /// Pipelines whose stored data cannot be read.
     broken: RwLock<BTreeMap<String, Broken>>,
     logs: PathBuf,
@@ -208,6 +212,7 @@ impl Service {
             ending: watch::channel(false).0,
             missed: AtomicU64::new(0),
             slots: RwLock::default(),
+            changes: Arc::default(),
             broken: RwLock::default(),
             logs: folder.join("logs"),
             compressor: log::compressor().map_err(|error| bad(&error))?,
@@ -226,7 +231,8 @@ impl Service {
             if let Err(why) = opened {
                 tracing::error!(target: "service", "pipeline {} cannot be read: {why}", row.id);
                 let broken = Broken { id: row.id.clone(), incarnation: row.incarnation, why };
-                service.broken_mut().insert(row.id, broken);
+                service.broken_mut().insert(row.id.clone(), broken);
+                service.changes.mark(&row.id);
             }
         }
         let own = Arc::clone(&service);
@@ -249,10 +255,14 @@ impl Service {
 
     /// Prunes expired data of all logs.
     fn prune(&self) {
+        let slots = self.slots_after("");
+        let is_folder = |name: &str, slot: &Slot| slot.log.folder().file_name().is_some_and(|it| it == name);
         log::prune_deleted(&self.logs, self.config.logs.age, |name| {
-            self.slots().values().any(|slot| slot.log.folder().file_name().is_some_and(|it| it == name))
+            // The name of a folder is that of the pipeline and its incarnation.
+            let id = name.rsplit_once('.').map_or(name, |(id, _)| id);
+            self.slot(id).is_some_and(|slot| is_folder(name, &slot))
         });
-        for slot in self.slots_after("") {
+        for slot in slots {
             slot.log.prune(crate::util::sys::steady_time());
         }
     }
@@ -270,11 +280,13 @@ impl Service {
             status: watch::channel(Some(pipeline)).0,
             facts: watch::channel(RunFacts { checkpoints, ..RunFacts::default() }).0,
             inputs: Notify::new(),
+            changes: Arc::clone(&self.changes),
             secrets: Mutex::default(),
         });
         let mut slots = self.slots_mut();
         slots.insert(slot.id.clone(), Arc::clone(&slot));
         drop(slots);
+        slot.mark_changed();
         self.reconcilers.send_modify(|running| *running += 1);
         let (service, driven) = (Arc::clone(self), Arc::clone(&slot));
         tokio::spawn(async move {
@@ -370,6 +382,7 @@ impl Service {
             })
             .await?;
         self.broken_mut().remove(&broken.id);
+        self.changes.remove(&broken.id);
         let folder = self.logs.join(format!("{}.{}", broken.id, broken.incarnation));
         let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
         if let Ok(Err(error)) = removed
@@ -484,6 +497,7 @@ impl Service {
                     );
                     own.log.finish();
                     own.status.send_replace(None);
+                    own.changes.remove(&own.id);
                 });
                 Ok(())
             })
@@ -574,6 +588,12 @@ impl Slot {
             log_change(before, &pipeline);
         }
         self.status.send_replace(Some(pipeline));
+        self.mark_changed();
+    }
+
+    /// Notes a visible change of the pipeline's entry in lists.
+    pub fn mark_changed(&self) {
+        self.changes.mark(&self.id);
     }
 
     /// Appends the status of the pipeline to its log.

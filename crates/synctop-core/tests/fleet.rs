@@ -13,7 +13,7 @@ use synctop_core::fleet::bulk::{Bulk, BulkStep};
 use synctop_core::fleet::condition::{Condition, Holds};
 use synctop_core::fleet::inbox::InboxState;
 use synctop_core::fleet::verify::{ActionResult, ActionWatch, Baseline, PipelineAction};
-use synctop_core::fleet::{Fleet, Inbox, Pipeline, PipelineGroup, PipelineStatus, Watched};
+use synctop_core::fleet::{Fleet, Inbox, ListEntry, Pipeline, PipelineGroup, PipelineStatus, Watched};
 use synctop_core::protocol::time;
 
 const SECOND: i64 = 1_000;
@@ -26,7 +26,7 @@ fn at(text: &str) -> i64 {
 /// Applies a recorded pipeline list to the fleet, as received at `now`.
 fn listed(fleet: &mut Fleet, list: &Value, now: i64) {
     let asked = fleet.order();
-    fleet.take_list(list["data"].as_array().unwrap().clone(), asked, now);
+    fleet.take_list(&ListEntry::list(list["data"].as_array().unwrap().clone()), asked, now);
 }
 
 fn of<'f>(fleet: &'f Fleet, id: &str) -> &'f Watched {
@@ -70,7 +70,7 @@ fn failed_run_without_activity_is_inferred_as_parked() {
     let kept = format!("{fleet:?}");
     assert!(lists.last().unwrap().to_string().contains("sk_test_fake_ok"));
     assert!(!kept.contains("sk_test_fake_ok"), "a key is kept");
-    assert!(fleet.pipelines.values().all(|it| it.pipeline.told.to_string().contains("sk_test_***")));
+    assert!(fleet.pipelines.values().all(|it| it.pipeline.report().to_string().contains("sk_test_***")));
 }
 
 #[test]
@@ -127,16 +127,16 @@ fn trace_generation_service_reports_parked_without_a_reason() {
 fn setup_without_activity_becomes_stale() {
     let created = json!({"id": "pipe_new", "source": {"type": "stripe"}, "destination": {"type": "postgres"}, "desired_status": "active", "status": "setup"});
     let mut fleet = Fleet::default();
-    fleet.take_list(vec![created.clone()], 0, 0);
+    fleet.take_list(&ListEntry::list([created.clone()]), 0, 0);
     assert_eq!(of(&fleet, "pipe_new").group(MINUTE), PipelineGroup::Working);
-    fleet.take_list(vec![created.clone()], 0, 3 * MINUTE);
+    fleet.take_list(&ListEntry::list([created.clone()]), 0, 3 * MINUTE);
     assert_eq!(of(&fleet, "pipe_new").group(3 * MINUTE), PipelineGroup::Stale);
     assert!(
         of(&fleet, "pipe_new").note(3 * MINUTE).unwrap().contains("claims setup, nothing runs: no activity for 3 min")
     );
     // An accepted action that started no run is noted.
     fleet.sent("pipe_new", "resume", 3 * MINUTE);
-    fleet.take_list(vec![created, json!({"id": 7}), json!("nonsense")], 0, 4 * MINUTE);
+    fleet.take_list(&ListEntry::list([created, json!({"id": 7}), json!("nonsense")]), 0, 4 * MINUTE);
     let note = of(&fleet, "pipe_new").note(4 * MINUTE).unwrap();
     assert_eq!(note, "accepted the resume 60 s ago; nothing has run since");
     assert_eq!(fleet.odd.len(), 2, "invalid entries are reported");
@@ -183,12 +183,12 @@ impl OwnPipeline {
 fn doubts_of_a_run_do_not_change_its_group() {
     let mut good = OwnPipeline::new("a_a").run(1, "SUCCEEDED", "succeeded", 9);
     let mut fleet = Fleet::default();
-    fleet.take_list(vec![good.0.clone()], 0, 1_000);
+    fleet.take_list(&ListEntry::list([good.0.clone()]), 0, 1_000);
     assert_eq!(of(&fleet, "a_a").doubt(), None);
     let doubts = json!([{"kind": "resumed_after_cut", "streams": ["charges"], "message": "rows may be missing"},
         {"kind": "unknown_end", "streams": [], "message": "an end"}]);
     good.0["run"]["result"]["doubts"] = doubts;
-    fleet.take_list(vec![good.0], 1, 2_000);
+    fleet.take_list(&ListEntry::list([good.0]), 1, 2_000);
     let watched = of(&fleet, "a_a");
     assert_eq!((watched.group(2_000), watched.note(2_000)), (PipelineGroup::Ready, None));
     assert_eq!(watched.doubt().as_deref(), Some("doubt: charges: rows may be missing (and 1 more)"));
@@ -199,7 +199,7 @@ fn inbox_error_is_fixed_by_a_success_and_regressed_when_it_returns() {
     let mut fleet = Fleet::default();
     let mut inbox = Inbox::default();
     let mut see = |inbox: &mut Inbox, told: Vec<OwnPipeline>, now: i64| {
-        fleet.take_list(told.into_iter().map(|it| it.0).collect(), 0, now);
+        fleet.take_list(&ListEntry::list(told.into_iter().map(|it| it.0)), 0, now);
         let changed: Vec<_> = fleet.pipelines.values().flat_map(|it| inbox.observe(it, now)).collect();
         inbox.close_resolved(&fleet.pipelines, now);
         changed
@@ -400,7 +400,7 @@ fn resume_of_a_ready_pipeline_and_a_failed_retry_are_reported() {
     };
     let before = ready(1, "failed");
     let mut fleet = Fleet::default();
-    fleet.take_list(vec![before.0.clone()], 0, 0);
+    fleet.take_list(&ListEntry::list([before.0.clone()]), 0, 0);
     for later in [0, 10 * MINUTE, 100 * MINUTE] {
         let it = of(&fleet, "p_p");
         assert_eq!(
@@ -444,13 +444,41 @@ fn staleness_depends_on_observed_movement_not_on_the_start_time() {
     running.0["run"]["started_at"] = "2026-11-20T06:00:00Z".into();
     let now = at("2026-11-20T09:00:00Z");
     let mut fleet = Fleet::default();
-    fleet.take_list(vec![running.0.clone()], 0, now);
+    fleet.take_list(&ListEntry::list([running.0.clone()]), 0, now);
     assert_eq!(of(&fleet, "p_p").group(now), PipelineGroup::Working);
-    fleet.take_list(vec![running.0.clone()], 0, now + 3 * MINUTE);
+    fleet.take_list(&ListEntry::list([running.0.clone()]), 0, now + 3 * MINUTE);
     assert_eq!(of(&fleet, "p_p").group(now + 3 * MINUTE), PipelineGroup::Stale, "no movement was observed");
     running.0["run"]["so_far"]["checkpoints"] = 41.into();
-    fleet.take_list(vec![running.0], 0, now + 4 * MINUTE);
+    fleet.take_list(&ListEntry::list([running.0]), 0, now + 4 * MINUTE);
     assert_eq!(of(&fleet, "p_p").group(now + 4 * MINUTE), PipelineGroup::Working);
+}
+
+#[test]
+fn changes_update_the_list_and_show_if_a_part_was_left_out() {
+    let mut fleet = Fleet::default();
+    let all: Vec<_> = ["a_a", "b_b", "c_c"].map(OwnPipeline::new).map(|it| it.0).into();
+    assert_eq!(fleet.take_list(&ListEntry::list(all.clone()), 0, SECOND).len(), 3);
+    assert!(fleet.take_list(&ListEntry::list(all.clone()), 0, 2 * SECOND).is_empty(), "the entries are the same");
+    assert_eq!(fleet.seen_at(of(&fleet, "a_a")), 2 * SECOND);
+    let mut changed = all[1].clone();
+    changed["desired_status"] = "paused".into();
+    let taken = fleet.take_changes(&ListEntry::list([changed.clone()]), &["c_c".into()], 0, 3 * SECOND);
+    assert_eq!((taken.len(), fleet.pipelines.len(), fleet.is_incomplete), (1, 2, false));
+    assert_eq!(of(&fleet, "b_b").pipeline.desired.as_str(), "paused");
+    // A single read during the request is newer than the changes.
+    let asked = fleet.order();
+    fleet.take_one(all[1].clone(), 4 * SECOND).unwrap();
+    fleet.take_changes(&ListEntry::list([changed.clone()]), &[], asked, 5 * SECOND);
+    assert!(fleet.is_incomplete && of(&fleet, "b_b").pipeline.desired.as_str() == "active");
+    fleet.take_changes(&[], &["b_b".into()], asked, 5 * SECOND);
+    assert!(fleet.is_incomplete && fleet.pipelines.contains_key("b_b"));
+    let unreadable = ListEntry::list([json!({"id": "d_d"})]);
+    for _ in 0..3 {
+        fleet.take_changes(&unreadable, &[], fleet.order(), 6 * SECOND);
+    }
+    assert_eq!(fleet.odd.len(), 1);
+    fleet.take_changes(&ListEntry::list([OwnPipeline::new("d_d").0]), &[], fleet.order(), 6 * SECOND);
+    assert!(fleet.odd.is_empty() && !fleet.is_incomplete);
 }
 
 #[test]
@@ -458,17 +486,17 @@ fn older_list_does_not_overwrite_newer_reads() {
     let parked = OwnPipeline::new("p_p").parked(5, "f1", 0).run(1, "FAILED", "failed", 4);
     let good = OwnPipeline::new("p_p").status("ready", 9).run(2, "SUCCEEDED", "succeeded", 9);
     let mut fleet = Fleet::default();
-    fleet.take_list(vec![parked.0.clone(), OwnPipeline::new("q_q").0], 0, 0);
+    fleet.take_list(&ListEntry::list([parked.0.clone(), OwnPipeline::new("q_q").0]), 0, 0);
     // While the list is requested, one pipeline is read, one is created and one is deleted; then
     // the list arrives.
     let asked = fleet.order();
     fleet.take_one(good.0, 2 * SECOND).unwrap();
     fleet.take_one(OwnPipeline::new("n_n").0, 2 * SECOND).unwrap();
     fleet.remove("q_q");
-    fleet.take_list(vec![parked.0.clone(), OwnPipeline::new("q_q").0], asked, 3 * SECOND);
+    fleet.take_list(&ListEntry::list([parked.0.clone(), OwnPipeline::new("q_q").0]), asked, 3 * SECOND);
     assert_eq!(of(&fleet, "p_p").pipeline.status, PipelineStatus::Ready);
     assert_eq!(fleet.pipelines.keys().map(AsRef::as_ref).collect::<Vec<_>>(), ["n_n", "p_p"]);
     let asked = fleet.order();
-    fleet.take_list(vec![parked.0], asked, 5 * SECOND);
+    fleet.take_list(&ListEntry::list([parked.0]), asked, 5 * SECOND);
     assert_eq!(of(&fleet, "p_p").pipeline.status, PipelineStatus::Error, "the next one counts");
 }

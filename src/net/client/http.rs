@@ -7,14 +7,16 @@ use crate::net::source::engine_http::HttpClientError;
 use crate::util::sys::lock;
 use reqwest::Method;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use synctop_core::ResultClass;
 use synctop_core::backoff::RateLimiter;
-use synctop_core::fleet::NotAPipeline;
 use synctop_core::fleet::wire::ErrorBody;
+use synctop_core::fleet::{ListEntry, NotAPipeline};
 use synctop_core::format::duration;
 
 /// Maximum requests per second to one service.
@@ -43,6 +45,47 @@ pub struct Capabilities {
     pub tasks: bool,
     /// True if the service lists pipelines in pages, and without their states.
     pub pages: bool,
+    /// True if the service lists the pipelines that changed since a position.
+    pub changes: bool,
+}
+
+/// Answer to a request for a list of pipelines.
+#[derive(Debug, Clone)]
+pub enum FleetList {
+    /// All pipelines.
+    All(Vec<ListEntry>),
+    /// Changed and removed pipelines since the answer before.
+    Changes(Vec<ListEntry>, Vec<Arc<str>>),
+}
+
+/// Page of a list, as a service answers. Fields of a wrong type are absent.
+#[derive(Deserialize)]
+struct ListPage {
+    data: Option<Vec<ListEntry>>,
+    #[serde(default)]
+    has_more: Value,
+    #[serde(default)]
+    changes: Value,
+    #[serde(default)]
+    removed: Value,
+}
+
+/// Interval of whole lists from a service that lists changes or tags its answers: a single read
+/// that arrives late may have shown an earlier state again.
+const WHOLE_LIST_INTERVAL: Duration = Duration::from_secs(120);
+
+/// Maximum pages of changes that are read at once. Further ones follow with the next poll.
+const MAX_CHANGE_PAGES: usize = 20;
+
+/// Place in a service's list up to which a client knows it.
+#[derive(Debug, Default)]
+struct ListPosition {
+    /// Position in the changes, of a service that lists them.
+    changes: Option<String>,
+    /// Tag of the last answer (`ETag`, RFC 9110, 8.8.3), of a service that sends one.
+    tag: Option<String>,
+    /// Time of the last whole list.
+    read_at: Option<Instant>,
 }
 
 /// Request to a service.
@@ -231,6 +274,7 @@ pub struct Client {
     limiter: Mutex<RateLimiter>,
     started: Instant,
     capabilities: OnceLock<Capabilities>,
+    listed: Mutex<ListPosition>,
 }
 
 impl Client {
@@ -246,6 +290,7 @@ impl Client {
             limiter: Mutex::new(RateLimiter::new(PER_SECOND)),
             started: Instant::now(),
             capabilities: OnceLock::new(),
+            listed: Mutex::default(),
         })
     }
 
@@ -292,6 +337,12 @@ impl Client {
     /// # Errors
     /// Returns [`ClientError`] if there is no response with a success status and JSON.
     pub async fn ask(&self, ask: ServiceRequest) -> Result<Value, ClientError> {
+        let (body, _) = self.ask_body(ask).await?;
+        if body.is_empty() { Ok(Value::Null) } else { parsed(&body) }
+    }
+
+    /// Sends a request and reads the whole response: its body, and its tag (`ETag`).
+    async fn ask_body(&self, ask: ServiceRequest) -> Result<(Vec<u8>, Option<String>), ClientError> {
         self.acquire(ask.person).await;
         let within = ask.within;
         match tokio::time::timeout(within, answer(self.request(&ask))).await {
@@ -333,6 +384,7 @@ impl Client {
                     events: has("/pipelines/{id}/events"),
                     tasks: has("/tasks/{task_id}") && has("/pipelines/{id}/runs"),
                     pages: param("after") && param("limit"),
+                    changes: param("changes"),
                 }
             }
             // A service without a description has no optional capability, if it is healthy.
@@ -349,9 +401,75 @@ impl Client {
     ///
     /// # Errors
     /// Returns the error of the first page that cannot be read.
-    pub async fn list(&self, capabilities: Capabilities) -> Result<Vec<Value>, ClientError> {
+    pub async fn list(&self, capabilities: Capabilities) -> Result<Vec<ListEntry>, ClientError> {
+        Ok(self.list_since(capabilities, None).await?.unwrap_or_default())
+    }
+
+    /// Reads the pipelines, or the changes since the last call: of a service that lists changes,
+    /// the changed ones; of one that tags its answers, nothing if the list is the same.
+    ///
+    /// # Errors
+    /// Returns the error of the first page that cannot be read.
+    pub async fn list_changes(&self, capabilities: Capabilities) -> Result<FleetList, ClientError> {
+        let (position, tag) = {
+            let mut listed = lock(&self.listed);
+            if listed.read_at.is_none_or(|at| at.elapsed() >= WHOLE_LIST_INTERVAL) {
+                *listed = ListPosition::default();
+            }
+            (listed.changes.clone(), listed.tag.clone())
+        };
+        if let Some(position) = position.filter(|_| capabilities.changes) {
+            match self.changes_since(position).await {
+                Err(ClientError::Refused { status: 410, .. }) => {}
+                answer => return answer,
+            }
+        }
+        match self.list_since(capabilities, tag).await? {
+            Some(all) => Ok(FleetList::All(all)),
+            None => Ok(FleetList::Changes(Vec::new(), Vec::new())),
+        }
+    }
+
+    /// Reads the whole list next time: the last answer was not applied completely.
+    pub fn forget_list(&self) {
+        *lock(&self.listed) = ListPosition::default();
+    }
+
+    /// Reads the changed pipelines since a position.
+    async fn changes_since(&self, mut position: String) -> Result<FleetList, ClientError> {
+        let (mut entries, mut removed) = (BTreeMap::new(), BTreeSet::new());
+        for page_number in 1.. {
+            let ask = ServiceRequest::get(&["pipelines"]).with("limit", PAGE).with("state", "false");
+            let (body, _) = self.ask_body(ask.with("changes", &position)).await?;
+            let page: ListPage = parsed(&body)?;
+            let (Some(data), Some(after)) = (page.data, page.changes.as_str()) else {
+                return Err(ClientError::Odd("its changes have no data or no position".into()));
+            };
+            // A removal on this page is later than an entry on one before it.
+            for id in page.removed.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                entries.remove(id);
+                removed.insert(Arc::from(id));
+            }
+            entries.extend(data.into_iter().map(|entry| (Arc::<str>::from(entry.id()), entry)));
+            let is_last = page.has_more != Value::Bool(true) || position == after || page_number >= MAX_CHANGE_PAGES;
+            after.clone_into(&mut position);
+            if is_last {
+                break;
+            }
+        }
+        lock(&self.listed).changes = Some(position);
+        Ok(FleetList::Changes(entries.into_values().collect(), removed.into_iter().collect()))
+    }
+
+    /// Reads all pipelines; `None` if the service answers that the list with this tag is the last.
+    async fn list_since(
+        &self,
+        capabilities: Capabilities,
+        tag: Option<String>,
+    ) -> Result<Option<Vec<ListEntry>>, ClientError> {
         let mut all = Vec::new();
         let (mut before, mut after): (Option<String>, Option<String>) = (None, None);
+        let mut listed: Option<ListPosition> = None;
         loop {
             let mut ask = ServiceRequest::get(&["pipelines"]);
             if capabilities.pages {
@@ -359,22 +477,34 @@ impl Client {
                 if let Some(after) = after.take() {
                     ask = ask.with("after", after);
                 }
+            } else if let Some(tag) = &tag {
+                ask.headers.push(("if-none-match".into(), tag.clone()));
             }
-            let mut reply = self.ask(ask).await?;
-            let Some(Value::Array(data)) = reply.get_mut("data").map(Value::take) else {
-                return Err(ClientError::Odd("its list has no data".into()));
+            let (body, tag) = match self.ask_body(ask).await {
+                Err(ClientError::Refused { status: 304, .. }) => return Ok(None),
+                answer => answer?,
             };
-            let more = reply.get("has_more").and_then(Value::as_bool).unwrap_or(false);
-            let last = data.last().and_then(|it| it.get("id")).and_then(Value::as_str).map(str::to_owned);
+            let page: ListPage = parsed(&body)?;
+            let Some(data) = page.data else { return Err(ClientError::Odd("its list has no data".into())) };
+            // The position before the first page: changes while the others are read come again.
+            listed.get_or_insert_with(|| ListPosition {
+                changes: page.changes.as_str().map(str::to_owned),
+                tag,
+                read_at: Some(Instant::now()),
+            });
+            let more = page.has_more == Value::Bool(true);
+            let last = data.last().map(|entry| entry.id().to_owned()).filter(|id| !id.is_empty());
             all.extend(data);
             if all.len() > MAX_LISTED {
                 return Err(ClientError::Odd(format!("its list has more than {MAX_LISTED} pipelines")));
             }
             // Pages are in order of the ids: one that goes back would never end.
-            match last.filter(|last| more && capabilities.pages && before.as_ref().is_none_or(|before| last > before)) {
-                Some(last) => (before, after) = (Some(last.clone()), Some(last)),
-                None => return Ok(all),
-            }
+            let goes_on = |last: &String| before.as_ref().is_none_or(|before| last > before);
+            let Some(last) = last.filter(|last| more && capabilities.pages && goes_on(last)) else {
+                *lock(&self.listed) = listed.unwrap_or_default();
+                return Ok(Some(all));
+            };
+            (before, after) = (Some(last.clone()), Some(last));
         }
     }
 
@@ -405,20 +535,22 @@ fn failed(error: &reqwest::Error) -> ClientError {
     }
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
+async fn answer(request: reqwest::RequestBuilder) -> Result<(Vec<u8>, Option<String>), ClientError> {
     let response = request.send().await.map_err(|error| failed(&error))?;
     let status = response.status();
     if !status.is_success() {
         return Err(refused(response).await);
     }
-    let body = read(response).await?;
-    if body.is_empty() {
-        return Ok(Value::Null);
-    }
-    match serde_json::from_slice(&body) {
+    let tag = response.headers().get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    Ok((read(response).await?, tag))
+}
+
+/// Parses the JSON of a response.
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, ClientError> {
+    match serde_json::from_slice(body) {
         Ok(json) => Ok(json),
         Err(error) => {
-            let text = String::from_utf8_lossy(&body);
+            let text = String::from_utf8_lossy(body);
             // Truncated JSON is a broken response, not the response of another server.
             if text.trim_start().starts_with(['{', '[']) && error.is_eof() {
                 return Err(ClientError::Broke("its JSON is incomplete".into()));

@@ -1,7 +1,7 @@
 //! Poller of a service's fleet, shared by all its views. If the service does not answer, the last
 //! data stay.
 
-use crate::net::client::http::{Capabilities, Client, ClientError};
+use crate::net::client::http::{Capabilities, Client, ClientError, FleetList};
 use crate::net::client::state_db::StateDb;
 use crate::util::sys::{jitter, lock, now};
 use serde_json::Value;
@@ -148,16 +148,24 @@ impl Watcher {
                 } else {
                     LIST_INTERVAL_WITH_STATES
                 });
-                let all = move |own: &Self| {
+                let take = move |own: &Self| {
                     own.take_errors(|seen| {
                         (seen.capabilities, seen.down, seen.every) = (Some(capabilities), None, every);
                         let fleet = Arc::make_mut(&mut seen.fleet);
-                        fleet.take_list(list, asked, now());
-                        fleet.pipelines.values().cloned().collect()
+                        match list {
+                            FleetList::All(entries) => fleet.take_list(&entries, asked, now()),
+                            FleetList::Changes(entries, removed) => {
+                                fleet.take_changes(&entries, &removed, asked, now())
+                            }
+                        }
                     });
                     own.read_others();
+                    own.is_list_incomplete()
                 };
-                self.run_blocking(all).await;
+                // Also after a panic.
+                if self.run_blocking(take).await.unwrap_or(true) {
+                    self.client.forget_list();
+                }
                 let every = if self.aside.load(Ordering::Relaxed) { every * HIDDEN_FACTOR } else { every };
                 // With jitter, so that many screens do not poll at once.
                 every.mul_f64(0.9 + jitter() * 0.2)
@@ -183,9 +191,14 @@ impl Watcher {
         }
     }
 
-    async fn list(&self) -> Result<(Capabilities, Vec<Value>), ClientError> {
+    /// True if the last list was not applied completely.
+    fn is_list_incomplete(&self) -> bool {
+        lock(&self.state).fleet.is_incomplete
+    }
+
+    async fn list(&self) -> Result<(Capabilities, FleetList), ClientError> {
         let capabilities = self.client.capabilities().await?;
-        Ok((capabilities, self.client.list(capabilities).await?))
+        Ok((capabilities, self.client.list_changes(capabilities).await?))
     }
 
     /// Applies a pipeline that another part of the program read.

@@ -1,13 +1,17 @@
 //! Lists of pipelines and of actions, with filters and pages.
 
-use crate::service::api::app::{ApiResult, Shared, page};
+use crate::service::api::app::{ApiResult, App, Shared, ok, page};
 use crate::service::api::body::Query;
 use crate::service::api::pipelines;
+use crate::service::changes::ListChanges;
+use crate::service::problem::Problem;
 use crate::service::store::{self, StoredAction};
 use axum::extract::{RawQuery, State};
+use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 use strum::VariantArray as _;
-use synctop_core::fleet::wire::ActionBody;
+use synctop_core::fleet::wire::{ActionBody, PipelineBody};
 use synctop_core::fleet::{DesiredStatus, PipelineStatus};
 
 /// Default and maximum length of a page.
@@ -16,9 +20,14 @@ const MAX_PAGE: u64 = 1_000;
 
 /// `GET /pipelines`
 pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
-    let known = ["limit", "after", "status", "desired_status", "engine", "fingerprint", "q", "state"];
+    let known = ["limit", "after", "status", "desired_status", "engine", "fingerprint", "q", "state", "changes"];
     let query = Query::read(query.as_deref(), &known)?;
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
+    if let Some(position) = query.text("changes") {
+        return changes(&app, &query, position, limit).await;
+    }
+    // Before the entries are read: a change while they are is listed as a change again.
+    let position = app.service.changes.position();
     let status = query.one_of("status", PipelineStatus::VARIANTS)?;
     let desired = query.one_of("desired_status", DesiredStatus::VARIANTS)?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
@@ -57,7 +66,46 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
             data.insert(at, broken.body());
         }
     }
-    Ok(page(data, last.filter(|_| has_more).map(Value::from)))
+    let next = last.filter(|_| has_more).map(Value::from);
+    Ok(ok(&ListBody { data, has_more, next, changes: position, removed: None }))
+}
+
+/// List of pipelines, or its changes.
+#[derive(Serialize)]
+struct ListBody {
+    data: Vec<PipelineBody<Value, Value>>,
+    has_more: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Value>,
+    /// Position in the changes of all pipelines.
+    changes: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Vec<Arc<str>>>,
+}
+
+/// Answers with the entries that have changed since a position.
+async fn changes(app: &App, query: &Query, position: &str, limit: u64) -> ApiResult {
+    let filters = ["after", "status", "desired_status", "engine", "fingerprint", "q"];
+    if let Some(filter) = filters.into_iter().find(|filter| query.text(filter).is_some()) {
+        return Err(Problem::invalid(&[filter], "changes are not filtered: leave out this parameter, or changes"));
+    }
+    let with_state = query.text("state").is_none() || query.flag("state")?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let Some(found) = app.service.changes.since(position, limit) else {
+        let sentence = "the position in the changes is unknown or too old: read the whole list, without changes";
+        return Err(Problem::new(410, "changes_gone", sentence));
+    };
+    let mut data = Vec::with_capacity(found.changed.len());
+    for id in &found.changed {
+        let slot = app.service.slot(id);
+        if let Some((slot, pipeline)) = slot.and_then(|slot| slot.pipeline().map(|pipeline| (slot, pipeline))) {
+            data.push(pipelines::pipeline_body(app, &slot, &pipeline, with_state).await?);
+        } else if let Some(broken) = app.service.all_broken().into_iter().find(|broken| *broken.id == **id) {
+            data.push(broken.body());
+        }
+    }
+    let ListChanges { removed, position, has_more, .. } = found;
+    Ok(ok(&ListBody { data, has_more, next: None, changes: position, removed: Some(removed) }))
 }
 
 /// `GET /actions`

@@ -63,7 +63,7 @@ fn trouble(screen: &FleetFrame) -> (Option<String>, Option<String>) {
     let open: Vec<_> = screen.inbox.sorted().into_iter().filter(|item| item.state().open()).collect();
     // Of equally frequent errors the latest wins.
     let Some(first) = open.iter().max_by_key(|item| (item.open(), item.last_at)) else {
-        return match screen.fleet.odd.first() {
+        return match screen.fleet.odd.values().next() {
             Some(odd) => (Some(format!("an entry of the list is not a pipeline: {odd}")), None),
             None if parked > 0 => {
                 (Some(format!("{} parked, and their service reports no reason", plural(parked, "pipeline"))), None)

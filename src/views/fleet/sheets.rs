@@ -93,7 +93,7 @@ pub(crate) fn describe<'a>(screen: &FleetInput<'a>, watched: &Watched, width: u1
     let arrow = look.glyphs.arrow;
     sheet.gap();
     sheet.fact("route", format!("{} {arrow} {}", it.source, it.destination), look.plain());
-    let seen = format!("updated {} ago", age(now.saturating_sub(watched.seen_at)));
+    let seen = format!("updated {} ago", age(now.saturating_sub(screen.fleet.seen_at(watched))));
     let sign = watched
         .last_sign()
         .map_or_else(String::new, |at| format!(", last activity {} ago", age(now.saturating_sub(at))));
@@ -111,8 +111,9 @@ pub(crate) fn describe<'a>(screen: &FleetInput<'a>, watched: &Watched, width: u1
         }
     }
     sheet.head("configuration, without secrets");
+    let report = it.report();
     for part in ["source", "destination", "streams"] {
-        if let Some(value) = it.told.get(part) {
+        if let Some(value) = report.get(part) {
             let text = serde_json::to_string_pretty(value).unwrap_or_default();
             let text = if text.len() > 4_000 { value.to_string() } else { text };
             // A text of several lines (a scenario) is shown as lines.

@@ -26,5 +26,5 @@ pub use action_record::ActionRecord;
 pub use group::{PipelineGroup, STALE_AFTER_MS, count_by_group};
 pub use inbox::Inbox;
 pub use pipeline::{NotAPipeline, Pipeline, PipelineFault, PlannedRetry, Run, RunFindings};
-pub use watched::{AcceptedAction, Fleet, Watched};
+pub use watched::{AcceptedAction, Fleet, ListEntry, Watched};
 pub use wire::{DesiredStatus, PipelineStatus, Word};

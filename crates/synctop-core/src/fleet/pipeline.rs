@@ -171,8 +171,8 @@ pub struct Pipeline {
     pub cursor: Option<Arc<str>>,
     /// Time of the last change, if the service reports it.
     pub updated_at: Option<Millis>,
-    /// Report of the service, with secrets masked.
-    pub told: Arc<Value>,
+    /// Report of the service as JSON, with secrets masked.
+    report: Arc<str>,
     /// Reduced state of an engine, for a service that reports only that state.
     read: Option<ReducedState>,
 }
@@ -180,8 +180,8 @@ pub struct Pipeline {
 /// Reduced state of an engine, kept between reports.
 #[derive(Debug, Clone, PartialEq)]
 struct ReducedState {
-    /// Messages that were reduced last.
-    messages: Vec<(&'static str, Value)>,
+    /// Canonical hash of the messages that were reduced last (see [`EngineLines::hash`]).
+    messages: u64,
     /// The same as lines.
     text: Arc<str>,
     progress: Arc<Progress>,
@@ -249,7 +249,7 @@ impl Pipeline {
             revision: body.revision,
             cursor: body.cursor,
             updated_at: body.updated_at,
-            told: Arc::default(),
+            report: told.to_string().into(),
             read: None,
             id,
         };
@@ -258,7 +258,6 @@ impl Pipeline {
             (None, Some(lines)) => pipeline.take_lines(lines, before),
             (None, None) => {}
         }
-        pipeline.told = Arc::new(told);
         Ok(pipeline)
     }
 
@@ -312,8 +311,9 @@ impl Pipeline {
     /// printed it now.
     fn take_lines(&mut self, lines: EngineLines, before: Option<&Self>) {
         let known = before.and_then(|it| it.read.as_ref());
+        let messages = lines.hash();
         let reading = match known {
-            Some(known) if known.messages == lines.messages => known.clone(),
+            Some(known) if known.messages == messages => known.clone(),
             known => {
                 let text = lines.text();
                 // Another run starts from an empty progress: errors of the run before do not count
@@ -325,7 +325,7 @@ impl Pipeline {
                 Splitter::default().push(text.as_bytes(), |line| {
                     progress.apply(&line, decoder.decode(&line, &mut String::new()), &decoder);
                 });
-                ReducedState { messages: lines.messages, text: text.into(), progress: Arc::new(progress) }
+                ReducedState { messages, text: text.into(), progress: Arc::new(progress) }
             }
         };
         let progress = &*reading.progress;
@@ -335,7 +335,7 @@ impl Pipeline {
         let clock = engine_clock(&reading.text);
         let started_at = clock.map(|(from, _)| from);
         self.run = Some(Run {
-            key: started_at.map_or_else(|| hash(&reading.messages), time::iso).into(),
+            key: started_at.map_or_else(|| format!("{messages:016x}"), time::iso).into(),
             open: !ended,
             started_at,
             ended_at: clock.map(|(_, to)| to),
@@ -371,6 +371,13 @@ impl Pipeline {
             self.reason = self.faults.first().cloned();
         }
         self.read = Some(reading);
+    }
+
+    /// Report of the service, with secrets masked. It is stored as text, which takes a fraction of
+    /// the memory.
+    #[must_use]
+    pub fn report(&self) -> Value {
+        serde_json::from_str(&self.report).unwrap_or_default()
     }
 
     /// Reduced state of the engine; `None` for a service that reports results of runs.
@@ -466,6 +473,16 @@ impl EngineLines {
         Some(Self { messages, at })
     }
 
+    /// Returns the canonical hash of the messages: the same in every process, without their time.
+    fn hash(&self) -> u64 {
+        let mut text = String::new();
+        for (kind, payload) in &self.messages {
+            text.push_str(kind);
+            text.push_str(&payload.to_string());
+        }
+        fingerprint::of_text(&text)
+    }
+
     /// Returns the lines with their time.
     fn text(&self) -> String {
         let line = |(kind, payload): &(&'static str, Value)| {
@@ -485,16 +502,6 @@ fn is_up_to_date(told: &Value, progress: &Value) -> bool {
         && all(told.pointer("/sync_state/source/streams"), |stream| {
             stream.get("remaining").and_then(Value::as_array).is_some_and(Vec::is_empty)
         })
-}
-
-/// Canonical hash of the messages of a run: the same in every process, without their time.
-fn hash(messages: &[(&'static str, Value)]) -> String {
-    let mut text = String::new();
-    for (kind, payload) in messages {
-        text.push_str(kind);
-        text.push_str(&payload.to_string());
-    }
-    format!("{:016x}", fingerprint::of_text(&text))
 }
 
 /// Returns the number of checkpoints that a state reports; 0 if it reports none.

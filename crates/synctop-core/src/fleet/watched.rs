@@ -2,7 +2,10 @@
 
 use super::pipeline::{NotAPipeline, Pipeline};
 use crate::protocol::Millis;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,8 +26,8 @@ pub struct AcceptedAction {
 pub struct Watched {
     /// Last report.
     pub pipeline: Pipeline,
-    /// Time of the last report.
-    pub seen_at: Millis,
+    /// Time of the last report that differed from the one before (see [`Fleet::seen_at`]).
+    seen_at: Millis,
     /// Time of the first report.
     pub first_seen: Millis,
     /// Time of the last observed change.
@@ -35,6 +38,8 @@ pub struct Watched {
     pub sent: Option<AcceptedAction>,
     /// Sequence number of the last single read of this pipeline (see [`Fleet::order`]).
     read_order: u64,
+    /// Hash of its last entry in a list; `None` after a single read.
+    entry: Option<u64>,
 }
 
 impl Watched {
@@ -71,6 +76,57 @@ fn evidence(pipeline: &Pipeline) -> String {
     format!("{run:?} {records:?} {checkpoints:?} {share} {}", pipeline.status.as_str())
 }
 
+/// Entry of a list of pipelines: its JSON, and the id in it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Box<RawValue>")]
+pub struct ListEntry {
+    id: Arc<str>,
+    text: Box<RawValue>,
+}
+
+/// The id of an entry; `None` if it has none.
+#[derive(Deserialize)]
+struct EntryId<'e> {
+    #[serde(borrow, default)]
+    id: Option<Cow<'e, str>>,
+}
+
+impl From<Box<RawValue>> for ListEntry {
+    fn from(text: Box<RawValue>) -> Self {
+        let id = match serde_json::from_str::<EntryId>(text.get()) {
+            Ok(entry) => entry.id.map(Arc::from),
+            // A repeated key, for example.
+            Err(_) => {
+                serde_json::from_str::<Value>(text.get()).ok().and_then(|it| it.get("id")?.as_str().map(Arc::from))
+            }
+        };
+        Self { id: id.unwrap_or_default(), text }
+    }
+}
+
+impl ListEntry {
+    /// Creates the entries of JSON values.
+    #[must_use]
+    pub fn list(values: impl IntoIterator<Item = Value>) -> Vec<Self> {
+        let entry = |value: Value| serde_json::value::to_raw_value(&value).ok().map(Self::from);
+        values.into_iter().filter_map(entry).collect()
+    }
+
+    /// Returns the id of the pipeline; empty if the entry has none.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn hash(&self) -> u64 {
+        crate::reduce::fingerprint::of_bytes(self.text.get().as_bytes())
+    }
+
+    fn value(&self) -> Result<Value, NotAPipeline> {
+        serde_json::from_str(self.text.get()).map_err(|_| NotAPipeline::NoId)
+    }
+}
+
 /// All pipelines of one service.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fleet {
@@ -78,8 +134,11 @@ pub struct Fleet {
     pub pipelines: BTreeMap<Arc<str>, Arc<Watched>>,
     /// Time of the last complete list.
     pub listed_at: Option<Millis>,
-    /// Errors about entries of the list that are not readable as pipelines.
-    pub odd: Vec<String>,
+    /// Errors about entries of the list that are not readable as pipelines, by their ids.
+    pub odd: BTreeMap<Arc<str>, String>,
+    /// True if a part of the last list or changes was left out, because a single read is newer: the
+    /// next list has to be a whole one.
+    pub is_incomplete: bool,
     /// Sequence number of the last single read or removal.
     order: u64,
     /// Sequence numbers of the removals of pipelines: a list requested before a removal may still
@@ -94,35 +153,95 @@ impl Fleet {
         self.order
     }
 
+    /// Time of the last report of a pipeline of this fleet.
+    #[must_use]
+    pub fn seen_at(&self, watched: &Watched) -> Millis {
+        watched.seen_at.max(self.listed_at.unwrap_or(Millis::MIN))
+    }
+
     /// Takes a complete list received at `now` and requested when the sequence number was `asked`.
-    /// Pipelines that are not in it are removed, except those with a newer single read.
-    pub fn take_list(&mut self, list: Vec<Value>, asked: u64, now: Millis) {
-        let mut before = std::mem::take(&mut self.pipelines);
-        self.gone.retain(|_, at| *at > asked);
-        self.odd.clear();
-        let newer = |known: &Arc<Watched>| known.read_order > asked;
-        for value in list {
-            let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
-            if self.gone.contains_key(id) {
-                continue;
-            }
-            let known = before.remove(id);
-            if let Some(known) = known.as_ref().filter(|known| newer(known)) {
-                self.pipelines.insert(Arc::clone(&known.pipeline.id), Arc::clone(known));
-                continue;
-            }
-            match watch(value, now, known.as_deref()) {
-                Ok(watched) => drop(self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::new(watched))),
-                // A pipeline with an unreadable entry keeps its last state.
-                Err(why) => {
-                    self.odd.push(why.to_string());
-                    self.pipelines.extend(known.map(|known| (Arc::clone(&known.pipeline.id), known)));
-                }
-            }
+    /// Pipelines that are not in it are removed, except those with a newer single read. Returns the
+    /// pipelines whose entries changed; an entry that did not is not even parsed.
+    pub fn take_list(&mut self, list: &[ListEntry], asked: u64, now: Millis) -> Vec<Arc<Watched>> {
+        let before = std::mem::take(&mut self.pipelines);
+        (self.odd, self.is_incomplete) = (BTreeMap::new(), false);
+        let (mut changed, mut rest) = (Vec::new(), before);
+        for entry in list {
+            let known = rest.remove(entry.id());
+            changed.extend(self.take_entry(entry, known, asked, now));
         }
         // Pipelines that were created after the list was requested.
-        self.pipelines.extend(before.into_iter().filter(|(_, known)| newer(known)));
+        let before = self.pipelines.len();
+        self.pipelines.extend(rest.into_iter().filter(|(_, known)| known.read_order > asked));
+        self.is_incomplete |= self.pipelines.len() > before;
+        self.gone.retain(|_, at| *at > asked);
         self.listed_at = Some(now);
+        changed
+    }
+
+    /// Takes the changes of a list since the one before, received and requested as a list is.
+    pub fn take_changes(
+        &mut self,
+        entries: &[ListEntry],
+        removed: &[Arc<str>],
+        asked: u64,
+        now: Millis,
+    ) -> Vec<Arc<Watched>> {
+        let mut changed = Vec::new();
+        self.is_incomplete = false;
+        for id in removed {
+            self.odd.remove(id);
+            if self.pipelines.get(id).is_some_and(|known| known.read_order > asked) {
+                self.is_incomplete = true;
+            } else {
+                self.pipelines.remove(id);
+            }
+        }
+        for entry in entries {
+            let known = self.pipelines.get(entry.id()).cloned();
+            changed.extend(self.take_entry(entry, known, asked, now));
+        }
+        self.gone.retain(|_, at| *at > asked);
+        self.listed_at = Some(now);
+        changed
+    }
+
+    /// Takes an entry of a list. Returns the pipeline if the entry changed.
+    fn take_entry(
+        &mut self,
+        entry: &ListEntry,
+        known: Option<Arc<Watched>>,
+        asked: u64,
+        now: Millis,
+    ) -> Option<Arc<Watched>> {
+        if self.gone.get(entry.id()).is_some_and(|at| *at > asked) {
+            self.is_incomplete = true;
+            return None;
+        }
+        let hash = entry.hash();
+        let is_newer = known.as_ref().is_some_and(|known| known.read_order > asked);
+        self.is_incomplete |= is_newer;
+        if let Some(known) = known.as_ref().filter(|known| is_newer || known.entry == Some(hash)) {
+            self.pipelines.insert(Arc::clone(&known.pipeline.id), Arc::clone(known));
+            return None;
+        }
+        match entry.value().and_then(|value| watch(value, now, known.as_deref())) {
+            Ok(mut watched) => {
+                watched.entry = Some(hash);
+                self.odd.remove(entry.id());
+                let watched = Arc::new(watched);
+                self.pipelines.insert(Arc::clone(&watched.pipeline.id), Arc::clone(&watched));
+                Some(watched)
+            }
+            // A pipeline with an unreadable entry keeps its last state.
+            Err(why) => {
+                let id =
+                    if entry.id().is_empty() { format!("#{}", self.odd.len()).into() } else { Arc::clone(&entry.id) };
+                self.odd.insert(id, why.to_string());
+                self.pipelines.extend(known.map(|known| (Arc::clone(&known.pipeline.id), known)));
+                None
+            }
+        }
     }
 
     /// Takes one pipeline received at `now`.
@@ -173,6 +292,7 @@ fn watch(value: Value, now: Millis, known: Option<&Watched>) -> Result<Watched, 
         sent: known.and_then(|it| it.sent.clone()),
         seen_at: now,
         read_order: 0,
+        entry: None,
         fault_since,
         pipeline,
     })
