@@ -43,7 +43,11 @@ pub fn reconcile(service: Arc<Service>, slot: Arc<Slot>) -> Pin<Box<dyn Future<O
 }
 
 async fn run_reconciler(mut reconciler: Reconciler) {
-    while let Err(problem) = reconciler.recover().await {
+    // Transitions are boxed: most pipelines wait for the next one most of the time, and a future is
+    // as large as its largest part. Each has a statement of its own, at whose end its room is free.
+    loop {
+        let recovery = Box::pin(reconciler.recover());
+        let Err(problem) = recovery.await else { break };
         if reconciler.wait_after_failure(&problem).await {
             return;
         }
@@ -110,7 +114,8 @@ impl Reconciler {
             && pipeline.life.todo() != Todo::TearDown
             && self.canceled(id)?
         {
-            self.cancel(id).await?;
+            let cancellation = Box::pin(self.cancel(id));
+            cancellation.await?;
             return Ok(true);
         }
         let retry_at = pipeline.retry.as_ref().map(|retry| self.retry_deadline(retry));
@@ -136,10 +141,17 @@ impl Reconciler {
                 }
             }
             Todo::Halt => {
-                self.change(|_, pipeline| apply_event(pipeline, LifecycleEvent::Halted)).await?;
+                let change = Box::pin(self.change(|_, pipeline| apply_event(pipeline, LifecycleEvent::Halted)));
+                change.await?;
             }
-            Todo::SetUp => self.set_up(&pipeline).await?,
-            Todo::Sync => Box::pin(self.sync(&pipeline)).await?,
+            Todo::SetUp => {
+                let setup = Box::pin(self.set_up(&pipeline));
+                setup.await?;
+            }
+            Todo::Sync => {
+                let sync = Box::pin(self.sync(&pipeline));
+                sync.await?;
+            }
             Todo::Live => {
                 self.run = None;
                 let waiting = self.service.store.read(|it| store::inputs(it, &self.slot.id, EVENTS_PER_CALL))?;
@@ -150,10 +162,14 @@ impl Reconciler {
                         () = self.service.ends() => {}
                     }
                 } else {
-                    self.live(&pipeline, waiting).await?;
+                    let live = Box::pin(self.live(&pipeline, waiting));
+                    live.await?;
                 }
             }
-            Todo::TearDown => return self.tear_down(&pipeline).await,
+            Todo::TearDown => {
+                let teardown = Box::pin(self.tear_down(&pipeline));
+                return teardown.await;
+            }
         }
         Ok(true)
     }
@@ -207,7 +223,7 @@ impl Reconciler {
                 Ok(cancel)
             })
             .await?;
-        self.run = Some(OpenRun { task, run, call_progress });
+        self.run = Some(Box::new(OpenRun { task, run, call_progress }));
         Ok(())
     }
 

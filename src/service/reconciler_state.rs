@@ -11,8 +11,8 @@ use synctop_core::protocol::Millis;
 pub(super) struct Reconciler {
     pub service: Arc<Service>,
     pub slot: Arc<Slot>,
-    /// Current run, if loaded.
-    pub run: Option<OpenRun>,
+    /// Current run, if loaded. It is boxed, because most pipelines have none.
+    pub run: Option<Box<OpenRun>>,
     /// Planned time of the retry that was seen last, and its deadline.
     pub(super) retry: Option<(Millis, tokio::time::Instant)>,
 }

@@ -96,7 +96,7 @@ impl Reconciler {
             call_progress.raise_checkpoints_to(kept.checkpoints);
         }
         call_progress.publish();
-        self.run = Some(OpenRun { task, run, call_progress });
+        self.run = Some(Box::new(OpenRun { task, run, call_progress }));
         Ok(())
     }
 
@@ -200,8 +200,8 @@ impl Reconciler {
     }
 
     /// Stores the result of a call: state, run and lifecycle in one transaction.
-    async fn store_result(&mut self, open: OpenRun, end: CallResult, exit: Option<String>) -> Result<(), Problem> {
-        let OpenRun { mut task, run, call_progress } = open;
+    async fn store_result(&mut self, open: Box<OpenRun>, end: CallResult, exit: Option<String>) -> Result<(), Problem> {
+        let OpenRun { mut task, run, call_progress } = *open;
         if matches!(end, CallResult::Canceled) {
             self.slot.append_line("log", &json!({"level": "warn", "message": "the run was canceled"}));
         }
@@ -282,12 +282,12 @@ impl Reconciler {
             .await;
         match store_outcome {
             Ok((_, cancel)) if !ends => {
-                self.run = Some(OpenRun { task: Task { cancel, ..open_task }, run, call_progress });
+                self.run = Some(Box::new(OpenRun { task: Task { cancel, ..open_task }, run, call_progress }));
             }
             Ok(_) => self.slot.log.end_run(),
             Err(problem) => {
                 // The result is not stored yet: the run stays open with it.
-                self.run = Some(OpenRun { task: before, run, call_progress });
+                self.run = Some(Box::new(OpenRun { task: before, run, call_progress }));
                 return Err(problem);
             }
         }
