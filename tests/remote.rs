@@ -19,6 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use stub::{Reply, Stub};
+use synctop::net::client::contexts::ServiceAddress;
+use synctop::net::client::http::{Client, FleetList};
+use synctop_core::fleet::ListEntry;
 
 /// The binary with state, configuration and environment apart from the user's.
 fn synctop(home: &Path) -> Command {
@@ -690,4 +693,64 @@ fn pipelines_setup_runs_the_setup_again() {
     let json = object(&run(home.path(), &["pipelines", "setup", "acct_setup", "--json", "--url", &url]));
     assert_eq!(json, json!({"id": "acct_setup", "set_up": true, "error": null}));
     assert_eq!(code(&run(home.path(), &["pipelines", "setup", "acct_none", "--url", &url])), 4);
+}
+
+/// Reads a list as the fleet screen does. Returns `all` or `changes` with the ids, then those removed.
+fn listed(client: &Client, runtime: &tokio::runtime::Runtime) -> (&'static str, Vec<String>, Vec<String>) {
+    let answer = runtime.block_on(async { client.list_changes(client.capabilities().await.unwrap()).await.unwrap() });
+    let ids = |entries: &[ListEntry]| entries.iter().map(|entry| entry.id().to_owned()).collect();
+    match answer {
+        FleetList::All(entries) => ("all", ids(&entries), Vec::new()),
+        FleetList::Changes(entries, removed) => {
+            ("changes", ids(&entries), removed.iter().map(ToString::to_string).collect())
+        }
+    }
+}
+
+#[test]
+fn changes_of_several_pages_are_read_in_their_order() {
+    let params = ["limit", "after", "changes"].map(|name| json!({"name": name, "in": "query"}));
+    let openapi = json!({"paths": {"/pipelines": {"get": {"parameters": params}}}});
+    let entry = |id: &str| json!({"id": id, "status": "ready"});
+    let stub = Stub::start(move |request| {
+        let position = request.query.split('&').find_map(|part| part.strip_prefix("changes="));
+        match (request.path.as_str(), position) {
+            ("/openapi.json", _) => Reply::Json(200, openapi.clone()),
+            (_, None) => {
+                Reply::Json(200, json!({"data": [entry("a"), entry("b")], "has_more": false, "changes": "p.1"}))
+            }
+            (_, Some("p.1")) => {
+                let data = [entry("x"), entry("y")];
+                Reply::Json(200, json!({"data": data, "removed": [], "has_more": true, "changes": "p.2"}))
+            }
+            (_, Some("p.2")) => {
+                let data = [entry("y"), entry("z")];
+                Reply::Json(200, json!({"data": data, "removed": ["x"], "has_more": false, "changes": "p.3"}))
+            }
+            _ => Reply::Json(410, json!({"error": "it is too old", "code": "changes_gone"})),
+        }
+    });
+    let client = Client::new(ServiceAddress::of_url(&stub.url(), None, true).unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let strings = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(listed(&client, &runtime), ("all", strings(&["a", "b"]), vec![]));
+    assert_eq!(listed(&client, &runtime), ("changes", strings(&["y", "z"]), strings(&["x"])));
+    assert_eq!(listed(&client, &runtime).0, "all", "the position is gone");
+    client.forget_list();
+    assert_eq!(listed(&client, &runtime).0, "all");
+}
+
+#[test]
+fn unchanged_list_of_a_service_with_tags_is_not_sent_again() {
+    let list = json!({"data": [{"id": "a", "status": "ready"}], "has_more": false});
+    let stub = Stub::start(move |request| match request.path.as_str() {
+        "/openapi.json" => Reply::Json(404, json!({})),
+        "/health" => Reply::Json(200, json!({"ok": true})),
+        _ if request.header("if-none-match") == Some("\"v1\"") => Reply::With(304, Vec::new(), String::new()),
+        _ => Reply::With(200, vec![("ETag", "\"v1\"".into())], list.to_string()),
+    });
+    let client = Client::new(ServiceAddress::of_url(&stub.url(), None, true).unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(listed(&client, &runtime).0, "all");
+    assert_eq!(listed(&client, &runtime), ("changes", vec![], vec![]));
 }
