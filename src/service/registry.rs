@@ -40,6 +40,9 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// Interval of pruning.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(600);
 
+/// Maximum threads that open the stored pipelines at the start.
+const MAX_OPENING_THREADS: usize = 8;
+
 /// Retention of the runs of deleted pipelines.
 const DELETED_RETENTION: Millis = 30 * 86_400_000;
 
@@ -221,20 +224,7 @@ impl Service {
             _lock: (held, locked),
             config,
         });
-        for row in service.store.read(store::pipelines)? {
-            let opened = row.pipeline.map_err(|error| error.to_string()).and_then(|pipeline| {
-                let state =
-                    service.store.read(|it| store::state(it, &pipeline.id)).map_err(|error| error.to_string())?;
-                service.register(Arc::new(pipeline), state.checkpoints).map_err(|error| error.to_string())
-            });
-            // One damaged pipeline stops no other.
-            if let Err(why) = opened {
-                tracing::error!(target: "service", "pipeline {} cannot be read: {why}", row.id);
-                let broken = Broken { id: row.id.clone(), incarnation: row.incarnation, why };
-                service.broken_mut().insert(row.id.clone(), broken);
-                service.changes.mark(&row.id);
-            }
-        }
+        service.open_pipelines(service.store.read(store::pipelines)?);
         let own = Arc::clone(&service);
         tokio::spawn(async move {
             loop {
@@ -251,6 +241,40 @@ impl Service {
             }
         });
         Ok(service)
+    }
+
+    /// Registers the stored pipelines, with several threads: most of the time is spent on their
+    /// folders.
+    fn open_pipelines(self: &Arc<Self>, rows: Vec<store::PipelineRow>) {
+        let rows = Mutex::new(rows.into_iter());
+        let runtime = tokio::runtime::Handle::current();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_OPENING_THREADS);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let _guard = runtime.enter();
+                    loop {
+                        let row = lock(&rows).next();
+                        let Some(row) = row else { return };
+                        self.open_pipeline(row);
+                    }
+                });
+            }
+        });
+    }
+
+    fn open_pipeline(self: &Arc<Self>, row: store::PipelineRow) {
+        let opened = row.pipeline.map_err(|error| error.to_string()).and_then(|pipeline| {
+            let state = self.store.read(|it| store::state(it, &pipeline.id)).map_err(|error| error.to_string())?;
+            self.register(Arc::new(pipeline), state.checkpoints).map_err(|error| error.to_string())
+        });
+        // One damaged pipeline stops no other.
+        if let Err(why) = opened {
+            tracing::error!(target: "service", "pipeline {} cannot be read: {why}", row.id);
+            let broken = Broken { id: row.id.clone(), incarnation: row.incarnation, why };
+            self.broken_mut().insert(row.id.clone(), broken);
+            self.changes.mark(&row.id);
+        }
     }
 
     /// Prunes expired data of all logs.
