@@ -3,7 +3,7 @@
 use crate::service::api::{App, Peer};
 use crate::service::connections::{BusyBody, Connection, Connections, Full};
 use crate::service::tls::Tls;
-use axum::{Extension, Router};
+use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -60,17 +60,21 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, router: Router, tls: Op
         let ip = canonical(peer.ip());
         let Some(connection) = admit(&connections, ip, &app, &mut words).await else { continue };
         let (app, tls) = (Arc::clone(&app), tls.clone());
-        let router = router.clone().layer(Extension(Peer(ip)));
+        let router = router.clone();
         tokio::spawn(async move {
             let connection = Arc::new(connection);
             let served = async {
                 match tls {
-                    None => serve_connection(stream, router, &connection, &app).await,
+                    None => serve_connection(stream, router, Peer(ip), &connection, &app).await,
                     Some(tls) => {
-                        let accepted = tokio::time::timeout(HEADER_TIMEOUT, tls.acceptor().accept(stream)).await;
-                        if let Ok(Ok(stream)) = accepted {
-                            serve_connection(stream, router, &connection, &app).await;
-                        }
+                        // Boxed: a connection without TLS needs no room for its state.
+                        let secured = Box::pin(async {
+                            let accepted = tokio::time::timeout(HEADER_TIMEOUT, tls.acceptor().accept(stream)).await;
+                            if let Ok(Ok(stream)) = accepted {
+                                serve_connection(stream, router, Peer(ip), &connection, &app).await;
+                            }
+                        });
+                        secured.await;
                     }
                 }
             };
@@ -123,13 +127,15 @@ async fn admit(connections: &Connections, ip: IpAddr, app: &App, words: &mut Wor
 }
 
 /// Serves one connection until it closes, or gracefully until the service ends.
-async fn serve_connection<S>(stream: S, router: Router, connection: &Arc<Connection>, app: &App)
+async fn serve_connection<S>(stream: S, router: Router, peer: Peer, connection: &Arc<Connection>, app: &App)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = Arc::clone(connection);
     let router = TowerToHyperService::new(router);
-    let requests = service_fn(move |request: hyper::Request<Incoming>| {
+    let requests = service_fn(move |mut request: hyper::Request<Incoming>| {
+        // A layer of the router would copy all its routes for each connection.
+        request.extensions_mut().insert(peer);
         let busy = connection.begin_request();
         let response = router.call(request);
         async move {
