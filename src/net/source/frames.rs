@@ -1,7 +1,7 @@
 //! Compressed files of many zstd frames (RFC 8878, 3.1), as pzstd and synctop write them: frames
 //! are independent, so that several threads decompress them at once.
 //!
-//! The threads that decode lines decompress too: a thread that would wait for the next lines takes
+//! Used with four or more threads. Those that decode lines decompress too: a thread that would wait for the next lines takes
 //! the next frame instead, while there is room.
 
 use crate::util::sys::lock;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Action that the service accepted.
@@ -76,12 +77,19 @@ fn evidence(pipeline: &Pipeline) -> String {
     format!("{run:?} {records:?} {checkpoints:?} {share} {}", pipeline.status.as_str())
 }
 
-/// Entry of a list of pipelines: its JSON, and the id in it.
-#[derive(Debug, Clone, Deserialize)]
+/// Entry of a list of pipelines: its JSON, whose secrets are not masked, and the id in it.
+#[derive(Clone, Deserialize)]
 #[serde(from = "Box<RawValue>")]
 pub struct ListEntry {
     id: Arc<str>,
     text: Box<RawValue>,
+}
+
+/// Only the id: the text may have secrets.
+impl fmt::Debug for ListEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListEntry").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// The id of an entry; `None` if it has none.

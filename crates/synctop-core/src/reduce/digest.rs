@@ -100,7 +100,7 @@ impl StreamState {
                 || differs(details.metered)
                 || is_undelivered
                 || is_asked,
-            is_at_risk: details.ahead.is_some() || stream.resumed_after_cut || stream.has_ranges_left(),
+            is_at_risk: stream.is_at_risk(),
             is_first_start: stream.is_new_since(Millis::MIN),
             stalled_after: stall::due(stream),
             waits_until: stall::waits_until(stream),

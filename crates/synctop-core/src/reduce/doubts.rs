@@ -209,7 +209,9 @@ impl Doubts {
 /// Returns all doubts about the last run, those that lose rows first.
 #[must_use]
 pub fn doubts(progress: &Progress) -> Vec<Doubt> {
-    doubts_of(progress, true, progress.streams_by_name())
+    // One pass finds that most runs have none of these.
+    let is_any_at_risk = progress.streams.iter().any(|stream| stream.is_at_risk());
+    doubts_of(progress, is_any_at_risk, progress.streams_by_name())
 }
 
 /// Returns the same doubts by the digest of the state: only streams that may have one are examined.

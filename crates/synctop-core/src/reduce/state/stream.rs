@@ -499,6 +499,11 @@ impl Stream {
         self.details.left > 0 || self.left_out
     }
 
+    /// True if rows or ranges of it may be missing.
+    pub(crate) fn is_at_risk(&self) -> bool {
+        self.details.ahead.is_some() || self.resumed_after_cut || self.has_ranges_left()
+    }
+
     /// Returns the share that earlier attempts completed.
     #[must_use]
     pub fn coverage_before(&self) -> f64 {
