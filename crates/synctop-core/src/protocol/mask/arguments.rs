@@ -1,6 +1,6 @@
 //! Secrets in the arguments of a command.
 
-use super::rules::MASK;
+use super::pattern::MASK;
 use super::text::{is_secret_field, secrets};
 use std::borrow::Cow;
 

@@ -2,10 +2,11 @@
 
 mod arguments;
 mod open;
+mod pattern;
 mod rules;
 mod text;
 
 pub use arguments::arguments;
 pub use open::OpenSecret;
-pub use rules::MASK;
+pub use pattern::MASK;
 pub use text::{is_secret_field, json, secrets};

@@ -1,7 +1,7 @@
 //! Secrets that go on over several lines, each of which is masked as its own text: PEM keys, YAML
 //! blocks, values on the line after their name.
 
-use super::rules::MASK;
+use super::pattern::MASK;
 use super::text::secrets;
 use std::borrow::Cow;
 

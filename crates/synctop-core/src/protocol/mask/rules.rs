@@ -1,13 +1,10 @@
 //! Shapes of secrets by their issuer, as data: `assets/secrets.toml`.
 
-use regex::{Captures, Regex};
+use super::pattern::{MASK, Match, Pattern};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
-
-/// Replacement of a secret.
-pub const MASK: &str = "***";
 
 /// Rules, and words that are no secrets.
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
@@ -37,13 +34,13 @@ struct Rule {
     #[serde(default)]
     entropy: f64,
     #[serde(skip)]
-    compiled: OnceLock<Option<Regex>>,
+    compiled: OnceLock<Option<Pattern>>,
 }
 
 impl Rule {
     /// Returns the compiled pattern. It is compiled on first use: most texts need no rule.
-    fn regex(&self) -> Option<&Regex> {
-        self.compiled.get_or_init(|| Regex::new(&self.pattern).ok()).as_ref()
+    fn regex(&self) -> Option<&Pattern> {
+        self.compiled.get_or_init(|| Pattern::new(&self.pattern)).as_ref()
     }
 
     /// Masks all secrets of this shape.
@@ -52,19 +49,14 @@ impl Rule {
         if !regex.is_match(text) {
             return Cow::Borrowed(text);
         }
-        regex.replace_all(text, |found: &Captures| self.replacement(found))
+        regex.replace_all(text, |found| self.replacement(found))
     }
 
-    fn replacement(&self, found: &Captures) -> String {
-        let whole = found.get(0).map_or("", |it| it.as_str());
-        let Some(secret) = found.name("secret") else { return MASK.to_owned() };
-        let value = secret.as_str();
+    fn replacement(&self, found: &Match) -> String {
+        let Some((before, value, after)) = found.around("secret") else { return MASK.to_owned() };
         if value.contains(MASK) || is_harmless(value) || entropy(value) < self.entropy {
-            return whole.to_owned();
+            return found.as_str().to_owned();
         }
-        let start = found.get(0).map_or(0, |it| it.start());
-        let before = whole.get(..secret.start() - start).unwrap_or_default();
-        let after = whole.get(secret.end() - start..).unwrap_or_default();
         format!("{before}{MASK}{after}")
     }
 }

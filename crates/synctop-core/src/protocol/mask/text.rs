@@ -1,8 +1,9 @@
 //! Secrets in a text: general shapes here, those of issuers in `rules.rs`.
 
-use super::rules::{self, MASK};
+use super::pattern::{MASK, Match, Pattern};
+use super::rules;
 use crate::protocol::clean;
-use regex::{Captures, Regex};
+use regex::Regex;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -10,26 +11,25 @@ use std::sync::LazyLock;
 /// Pattern of API keys and webhook secrets, bearer and basic credentials, credentials in URLs,
 /// private keys, and values of fields with secret-like names in JSON, `key=value` or header text
 /// (also with escaped quotes, as in a log that quotes JSON).
-static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(concat!(
+static SECRET: LazyLock<Option<Pattern>> = LazyLock::new(|| {
+    Pattern::new(concat!(
         // A connector's configuration is masked completely, to the end of the text.
-        r"(?P<whole>(?i:connectorConfig)[\x22'\\]*\s*[:=({\[])(?s:.+)",
+        r"(?P<whole>(?i:connectorConfig)[\x22'\\]*(?u:\s)*[:=({\[])(?s:.+)",
         r"|(?P<key>(?i:(?:sk|rk|ek)[_-](?:live|test)[_-]|whsec_)|\b(?:sk|rk)_)(?P<body>[A-Za-z0-9_*+/=-]+)",
         r"|(?P<shape>\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|xox[abprs]-[\w-]{10,}",
         r"|eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*))",
         r"|(?P<pem>-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----)(?s:.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\z))",
-        r"|(?P<header>(?i:\b(?:authorization|cookie)\s*[:=]\s*))[^\s\x22'\\][^\r\n]*",
-        r"|(?P<bearer>(?i:\b(?:bearer|basic)[\s:]+))[\x22']?(?P<credential>[A-Za-z0-9._~+/-]{6,}=*)",
+        r"|(?P<header>(?i:\b(?:authorization|cookie)(?u:\s)*[:=](?u:\s)*))[^\s\x22'\\][^\r\n]*",
+        r"|(?P<bearer>(?i:\b(?:bearer|basic)(?:(?u:\s)|:)+))[\x22']?(?P<credential>[A-Za-z0-9._~+/-]{6,}=*)",
         r"|(?P<url>://[^\s/:@\x22'<>]*:)(?:[^\s\x22<>]+@|[^\s/@\x22'<>]*[^\s/@\x22'<>0-9][^\s/@\x22'<>]*\z)",
         r"|(?P<user>://)[A-Za-z0-9._~%+-]{16,}@",
         r"|(?P<field>(?i:(?:\\*[\x22'])?[a-z0-9_.-]*(?:api[ _-]?key|password|passwd|passphrase|pwd|secret|token|private[_-]?key",
         r"|access[_-]?key|credentials?|authorization|cookie|[?&;](?:key|sig|signature|auth|pass))(?:[_-][a-z0-9_-]+|s)?",
-        r"(?:\\*[\x22'])?\s*(?:=>|->|[:=>＝：]|%3d)\s*))",
-        r"(?P<value>(?i:(?:bearer|basic|token|digest|negotiate)\s+)?(?:\\\x22(?:[^\x22\\]|\\\\\\\x22|\\[^\x22\\])*\\\x22",
+        r"(?:\\*[\x22'])?(?u:\s)*(?:=>|->|[:=>]|＝|：|%3d)(?u:\s)*))",
+        r"(?P<value>(?i:(?:bearer|basic|token|digest|negotiate)(?u:\s)+)?(?:\\\x22(?:[^\x22\\]|\\\\\\\x22|\\[^\x22\\])*\\\x22",
         r"|\\+\x22(?:[^\x22\\]|\\[^\x22])*\\+\x22|\x22(?:[^\x22\\]|\\.)*(?:\x22|\z)|'(?:[^'\\]|\\.)*(?:'|\z)",
         r"|\[[^\]]*(?:\]|\z)|\{[^}]*(?:\}|\z)|[^\s\x22',;&})\]<]+))",
     ))
-    .ok()
 });
 
 /// Pattern of substrings, of which every secret has one. Most texts have none and skip [`SECRET`].
@@ -41,7 +41,7 @@ static HINT: LazyLock<Option<Regex>> = LazyLock::new(|| {
         concat!(
             r"(?i-u:key|passw|pwd|passphrase|secret|token|credential|authoriz|cookie|sk_|rk_|ek_|sk-|rk-|ek-|whsec|bearer",
             r"|basic|connectorconfig|://|gh[pousr]_|github_pat|xox|eyj|[?&;](?:sig|auth|pass|key)|\\\\u00)",
-            r"|\b(?:SK|AC)[0-9a-f]{32}",
+            r"|(?-u:\b)(?:SK|AC)[0-9a-f]{32}",
         ),
         keywords.join("|"),
         encoded.join("|")
@@ -102,8 +102,8 @@ fn without_escapes(text: &str) -> Option<String> {
 }
 
 /// Names of fields that may hold a list or an object of secrets, in front of it.
-static NESTED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r#"(?i:"[a-z0-9_-]*(?:secrets?|tokens?|passwords?|credentials?|api_?keys)"\s*:\s*)[\[{]"#).ok()
+static NESTED: LazyLock<Option<Pattern>> = LazyLock::new(|| {
+    Pattern::new(r#"(?i:"[a-z0-9_-]*(?:secrets?|tokens?|passwords?|credentials?|api_?keys)"\s*:\s*)[\[{]"#)
 });
 
 /// Masks a whole list or object in a secret field, with all that is nested in it.
@@ -111,7 +111,7 @@ fn nested(text: &str) -> Option<String> {
     let starts = NESTED.as_ref()?;
     let (mut out, mut from) = (String::new(), 0);
     while let Some(found) = starts.find_at(text, from) {
-        let open = found.end() - 1;
+        let open = found.end - 1;
         let end = end_of_value(text, open);
         out.push_str(text.get(from..open)?);
         out.push_str(MASK);
@@ -190,8 +190,8 @@ fn encoded(text: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 /// Returns the masked text of a match of [`SECRET`].
-fn replacement(found: &Captures) -> String {
-    let part = |name| found.name(name).map(|part| part.as_str());
+fn replacement(found: &Match) -> String {
+    let part = |name| found.group(name);
     if let (Some(key), Some(body)) = (part("key"), part("body")) {
         // The engine has masked the key already. The few characters left identify it.
         let stars = body.bytes().filter(|byte| *byte == b'*').count();
@@ -204,7 +204,7 @@ fn replacement(found: &Captures) -> String {
         return MASK.to_owned();
     }
     if let Some(header) = part("header") {
-        let whole = found.get(0).map_or("", |whole| whole.as_str());
+        let whole = found.as_str();
         let value = whole.get(header.len()..).unwrap_or_default();
         return if rules::is_harmless(value) { whole.to_owned() } else { format!("{header}{MASK}") };
     }
@@ -215,7 +215,7 @@ fn replacement(found: &Captures) -> String {
         let credential = part("credential").unwrap_or_default();
         // A word of the language is no credential.
         let is_word = credential.chars().all(|c| c.is_ascii_lowercase() || !c.is_ascii_alphanumeric());
-        let whole = found.get(0).map_or("", |whole| whole.as_str());
+        let whole = found.as_str();
         return if is_word { whole.to_owned() } else { format!("{bearer}{MASK}") };
     }
     if let Some(url) = part("url").or(part("user")) {
