@@ -298,12 +298,18 @@ impl BackfillState {
 fn unparsed_position<'a>(cursor: &LineCursor<'a>, start: usize) -> Option<Position<'a>> {
     let json = cursor.text_since(start)?;
     let bytes = json.as_bytes();
+    // Without an early exit, many bytes are compared at once.
+    #[expect(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch for each byte")]
+    let may_differ = bytes.iter().zip(bytes.get(1..)?).fold(false, |found, (before, byte)| {
+        found | (*byte == b'\\') | (before.is_ascii_digit() & ((byte | 0x20) == b'e'))
+    });
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    let has_large_exponent = memchr::memchr2_iter(b'e', b'E', bytes).any(|at| {
+    let has_large_exponent = |at: usize| {
         let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
         at > 0 && is_digit(at - 1) && (1..=3).all(|digit| is_digit(at + sign + digit))
-    });
-    let is_plain = memchr::memchr(b'\\', bytes).is_none() && !has_large_exponent;
+    };
+    let is_plain = !may_differ
+        || (memchr::memchr(b'\\', bytes).is_none() && !memchr::memchr2_iter(b'e', b'E', bytes).any(has_large_exponent));
     is_plain.then_some(Position::Unparsed(json, parse_position))
 }
 
