@@ -24,7 +24,7 @@ use synctop::views::{Look, RunFrame, RunInput, RunModel, RunUi, draw};
 use synctop_core::fleet::{Fleet, Inbox, ListEntry};
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::history::History;
-use synctop_core::reduce::{Digest, EncodedSnapshot, Link, Progress, Reducer};
+use synctop_core::reduce::{Digest, EncodedSnapshot, Link, Progress, Reducer, SnapshotBase};
 use synctop_core::report::Assessment;
 
 const AREA: Rect = Rect { x: 0, y: 0, width: 200, height: 50 };
@@ -243,8 +243,9 @@ fn live(streams: usize, part: Part) -> Duration {
         }
         if part == Part::Encode {
             let base = encoded.take().or_else(|| EncodedSnapshot::new(&before, None)).unwrap();
+            let base = SnapshotBase::new(&before, base);
             let start = Instant::now();
-            encoded = EncodedSnapshot::new(&snapshot, Some((&before, &base)));
+            encoded = EncodedSnapshot::new(&snapshot, Some(&base));
             took = start.elapsed();
         }
         drop(before);

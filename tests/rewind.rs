@@ -219,8 +219,7 @@ fn history_memory_is_bounded() {
         }
         if history.due(&progress) {
             let base = history.base();
-            let packed =
-                EncodedSnapshot::new(&progress, base.as_ref().map(|(progress, packed)| (progress, packed))).unwrap();
+            let packed = EncodedSnapshot::new(&progress, base.as_ref()).unwrap();
             history.keep(&progress, packed, 0);
         }
     }

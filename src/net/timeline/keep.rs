@@ -13,8 +13,7 @@ pub type SharedHistory = Arc<Mutex<History>>;
 /// holding the lock.
 pub(crate) fn keep_snapshot(history: &Mutex<History>, progress: &Progress, sides: usize) {
     let base = history.lock().base();
-    let base = base.as_ref().map(|(progress, packed)| (progress, packed));
-    if let Some(packed) = EncodedSnapshot::new(progress, base) {
+    if let Some(packed) = EncodedSnapshot::new(progress, base.as_ref()) {
         history.lock().keep(progress, packed, sides);
     }
 }

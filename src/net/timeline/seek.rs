@@ -246,7 +246,7 @@ impl Seeker {
                 let why = "the earlier part is not stored any more";
                 short = key.ok_or_else(|| io::Error::other(why))?.at.bytes > bytes;
             }
-            (key.cloned(), history.newest().cloned())
+            (key.cloned(), history.newest_lookup().cloned())
         };
         self.short |= short;
         (self.progress, self.sides) = match key.zip(latest) {

@@ -41,7 +41,7 @@ pub use outcome::{open, outcome, standing};
 pub use past::axis::{Axis, Target};
 pub use past::history;
 pub use past::lead_up;
-pub use past::pack::EncodedSnapshot;
+pub use past::pack::{EncodedSnapshot, SnapshotBase};
 pub use past::target::{TargetError, place, target};
 pub use reducer::Reducer;
 pub use rules::batch::Batch;

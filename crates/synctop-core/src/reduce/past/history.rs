@@ -6,9 +6,10 @@
 //! snapshot.
 
 use crate::protocol::Millis;
-use crate::reduce::past::pack::EncodedSnapshot;
+use crate::reduce::past::pack::{EncodedSnapshot, SnapshotBase};
 use crate::reduce::past::series::Series;
 use crate::reduce::state::input::Exit;
+use crate::reduce::state::lookup::StreamLookup;
 use crate::reduce::state::progress::Progress;
 use strum::VariantArray as _;
 
@@ -113,9 +114,9 @@ pub struct Keyframe {
 }
 
 impl Keyframe {
-    /// Decodes the snapshot. `latest` is a later progress of the same log.
+    /// Decodes the snapshot. `latest` is the lookup of a later progress of the same log.
     #[must_use]
-    pub fn open(&self, latest: &Progress) -> Option<Progress> {
+    pub fn open(&self, latest: &StreamLookup) -> Option<Progress> {
         self.packed.unpack(latest)
     }
 }
@@ -138,8 +139,8 @@ pub struct History {
     expected: u64,
     /// Size of the snapshots in bytes.
     size: usize,
-    /// Progress of the newest snapshot, as it was encoded. It contains every stream.
-    newest: Option<Progress>,
+    /// Newest snapshot, and its lookup, which contains every stream.
+    newest: Option<(SnapshotBase, StreamLookup)>,
     bins: Vec<Bin>,
     bin_width: u64,
     gaps: Vec<Gap>,
@@ -263,15 +264,15 @@ impl History {
     /// Returns the base of the next snapshot: the newest one and its encoding. Encoding is slow and
     /// happens elsewhere.
     #[must_use]
-    pub fn base(&self) -> Option<(Progress, EncodedSnapshot)> {
-        self.newest.clone().zip(self.keys.last().map(|key| key.packed.clone()))
+    pub fn base(&self) -> Option<SnapshotBase> {
+        self.newest.as_ref().map(|(base, _)| base.clone())
     }
 
     /// Adds a snapshot that includes this number of side events.
     pub fn keep(&mut self, progress: &Progress, packed: EncodedSnapshot, sides: usize) {
         self.size += packed.size(self.keys.last().map(|key| &key.packed));
+        self.newest = Some((SnapshotBase::new(progress, packed.clone()), progress.lookup.clone()));
         self.keys.push(Keyframe { at: LogPosition::of(progress), sides, packed });
-        self.newest = Some(progress.clone());
         self.widen_spacing();
         while self.keys.len() > 2 && (self.keys.len() > MAX_SNAPSHOTS || self.size > MAX_SNAPSHOT_BYTES) {
             self.thin();
@@ -340,10 +341,10 @@ impl History {
         self.size + fixed + self.series.size()
     }
 
-    /// Returns the progress with which encoded snapshots are decoded.
+    /// Returns the lookup with which encoded snapshots are decoded.
     #[must_use]
-    pub fn newest(&self) -> Option<&Progress> {
-        self.newest.as_ref()
+    pub fn newest_lookup(&self) -> Option<&StreamLookup> {
+        self.newest.as_ref().map(|(_, lookup)| lookup)
     }
 
     /// Returns the sections of the log in order of position.

@@ -7,9 +7,10 @@
 use crate::protocol::Dialect;
 use crate::reduce::state::errors::{ErrorGroup, Errors};
 use crate::reduce::state::feed::{Feed, FeedLine};
+use crate::reduce::state::lookup::StreamLookup;
 use crate::reduce::state::progress::Progress;
 use crate::reduce::state::stream::Stream;
-use crate::reduce::state::streams::StreamPage;
+use crate::reduce::state::streams::{PageIdentity, StreamPage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -37,6 +38,25 @@ pub struct EncodedSnapshot {
     feed: FeedPages,
 }
 
+/// Snapshot with its encoding, as far as the next one needs it to find the parts that are unchanged.
+/// It keeps no stream that has changed since.
+#[derive(Debug, Clone)]
+pub struct SnapshotBase {
+    packed: EncodedSnapshot,
+    pages: Vec<PageIdentity>,
+    errors: Errors,
+    feed: Feed,
+}
+
+impl SnapshotBase {
+    /// Creates the base of the snapshots after this one.
+    #[must_use]
+    pub fn new(progress: &Progress, packed: EncodedSnapshot) -> Self {
+        let pages = progress.streams.pages().iter().map(StreamPage::identity).collect();
+        Self { packed, pages, errors: progress.errors.clone(), feed: progress.feed.clone() }
+    }
+}
+
 /// Encoded feed. Its lines are in pages by their number among all lines, so that a full page is
 /// encoded once.
 #[derive(Debug, Clone)]
@@ -48,25 +68,23 @@ struct FeedPages {
 }
 
 impl EncodedSnapshot {
-    /// Encodes a snapshot. `before` is an earlier snapshot of the same log with its encoding.
+    /// Encodes a snapshot. `before` is the base of an earlier snapshot of the same log.
     /// Returns `None` if encoding fails.
     #[must_use]
-    pub fn new(progress: &Progress, before: Option<(&Progress, &EncodedSnapshot)>) -> Option<Self> {
-        let same = |a: &StreamPage, b: &StreamPage| {
-            Arc::ptr_eq(a, b) || (a.len() == b.len() && a.iter().zip(&**b).all(|(a, b)| Arc::ptr_eq(a, b)))
-        };
+    pub fn new(progress: &Progress, before: Option<&SnapshotBase>) -> Option<Self> {
         let mut pages = Vec::with_capacity(progress.streams.pages().len().div_ceil(PAGES_TOGETHER));
-        let mut old = before.map(|(old, packed)| old.streams.pages().chunks(PAGES_TOGETHER).zip(&packed.pages));
+        let mut old = before.map(|old| old.pages.chunks(PAGES_TOGETHER).zip(&old.packed.pages));
         for page in progress.streams.pages().chunks(PAGES_TOGETHER) {
-            let is_same = |old: &[StreamPage]| old.len() == page.len() && old.iter().zip(page).all(|(a, b)| same(a, b));
+            let is_same =
+                |old: &[PageIdentity]| old.len() == page.len() && old.iter().zip(page).all(|(old, page)| page.is(old));
             let unchanged = old.as_mut().and_then(Iterator::next).filter(|(old, _)| is_same(old));
             pages.push(match unchanged {
                 Some((_, packed)) => Arc::clone(packed),
-                None => encode(&page.iter().flat_map(|page| page.iter()).collect::<Vec<_>>())?,
+                None => encode(&page.iter().flat_map(StreamPage::streams).collect::<Vec<_>>())?,
             });
         }
-        let errors = before.filter(|(old, _)| old.errors.same(&progress.errors)).map(|(_, packed)| &packed.errors);
-        let old_feed = before.map(|(old, packed)| (&old.feed, &packed.feed));
+        let errors = before.filter(|old| old.errors.same(&progress.errors)).map(|old| &old.packed.errors);
+        let old_feed = before.map(|old| (&old.feed, &old.packed.feed));
         Some(Self {
             dialect: progress.dialect,
             core: encode(progress)?,
@@ -76,10 +94,10 @@ impl EncodedSnapshot {
         })
     }
 
-    /// Decodes the snapshot. `latest` is a later progress of the same log: streams are only ever
-    /// added.
+    /// Decodes the snapshot. `latest` is the lookup of a later progress of the same log: streams are
+    /// only ever added.
     #[must_use]
-    pub fn unpack(&self, latest: &Progress) -> Option<Progress> {
+    pub fn unpack(&self, latest: &StreamLookup) -> Option<Progress> {
         let mut progress: Progress = decode(&self.core)?;
         progress.dialect = self.dialect;
         for page in &self.pages {
@@ -87,7 +105,7 @@ impl EncodedSnapshot {
         }
         progress.errors = decode(&self.errors)?;
         progress.feed = self.feed.unpack()?;
-        progress.lookup.share(&latest.lookup);
+        progress.lookup.share(latest);
         Some(progress)
     }
 

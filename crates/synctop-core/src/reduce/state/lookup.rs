@@ -23,7 +23,7 @@ const NAME_START: usize = 512;
 
 /// Indexes of the streams.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub(crate) struct StreamLookup {
+pub struct StreamLookup {
     #[serde(skip)]
     names: Arc<Names>,
     #[serde(skip)]
