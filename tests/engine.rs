@@ -506,7 +506,7 @@ fn rate_limited_stream_does_not_delay_the_others() {
     let mut kept = CollectingOutlet::default();
     call(&api, Call { begin: begin(), ..Call::default() }, &mut kept).unwrap();
     let progress = reduced(&kept.out);
-    let done = |name: &str| progress.stream(name).unwrap().changed_at.unwrap() - begin();
+    let done = |name: &str| progress.stream(name).unwrap().changed_at.get().unwrap() - begin();
     assert!(done("charge") < 50_000 && done("refund") < 50_000, "{} {}", done("charge"), done("refund"));
     assert!(done("customer") >= 60_000);
 }

@@ -29,7 +29,7 @@ fn figures(progress: &Progress) -> Figures {
     add("+ATTEMPT".into(), progress.attempt_records().map(|count| count as f64));
     add("coverage".into(), progress.coverage());
     for stream in &progress.streams {
-        add(format!("{}: +ATTEMPT", stream.label), stream.records.attempt.map(|count| count as f64));
+        add(format!("{}: +ATTEMPT", stream.label), stream.records.attempt.get().map(|count| count as f64));
         add(format!("{}: share", stream.label), progress.share(stream));
     }
     let ranged = progress.streams.iter().filter(|stream| stream.coverage().is_some()).count();

@@ -49,7 +49,7 @@ fn error_text(model: &RunModel, id: u64) -> Option<String> {
 
 fn stream_text(model: &RunModel, key: &str) -> Option<String> {
     let stream = model.progress.stream(key)?;
-    let records = synctop_core::format::known(stream.records.cumulative);
+    let records = synctop_core::format::known(stream.records.cumulative.get());
     let message = stream.details.message.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
     Some(format!("{} {} {records} records{message}", stream.label, stream.status.as_str()))
 }

@@ -164,9 +164,9 @@ fn snapshot(progress: &Progress) -> String {
         name: &stream.name,
         status: stream.status,
         states: stream.details.checkpoints,
-        records: stream.records.cumulative.unwrap_or(0),
+        records: stream.records.cumulative.get().unwrap_or(0),
         total: stream.details.total_range,
-        ranges: &stream.details.ranges,
+        ranges: &stream.details.covered.completed,
         errors: &[],
         reason: stream.details.message.as_deref(),
     });

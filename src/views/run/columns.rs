@@ -54,7 +54,7 @@ impl StreamColumns {
         let guessed = !any(&|s| s.coverage().is_some());
         let number = |sort, title, width| Some(Spec::number(sort, title, width));
         let shown = |wanted: bool, spec: Option<Spec<Column>>| spec.filter(|_| wanted);
-        let records = wide(&|s| s.records.cumulative);
+        let records = wide(&|s| s.records.cumulative.get());
         let moving = running && any(&|s| s.rate.per_second(ONE_MINUTE, now).is_some());
         let ranges = if guessed { "ESTIMATED" } else { "RANGES" };
         let specs = [
@@ -65,16 +65,19 @@ impl StreamColumns {
                 widths: (ids.min(10), ids, ids),
                 vital: true,
             }),
-            shown(any(&|s| s.records.cumulative.is_some()), number(Some(Column::Records), "RECORDS", records))
+            shown(any(&|s| s.records.cumulative.get().is_some()), number(Some(Column::Records), "RECORDS", records))
                 .map(Spec::vital),
-            shown(any(&|s| s.details.committed.is_some()), number(None, "COMMITTED", wide(&|s| s.details.committed))),
             shown(
-                screen.progress.attempts > 1 && any(&|s| s.records.attempt.is_some()),
-                number(Some(Column::Attempt), "+ATTEMPT", wide(&|s| s.records.attempt) + 1),
+                any(&|s| s.details.committed.get().is_some()),
+                number(None, "COMMITTED", wide(&|s| s.details.committed.get())),
+            ),
+            shown(
+                screen.progress.attempts > 1 && any(&|s| s.records.attempt.get().is_some()),
+                number(Some(Column::Attempt), "+ATTEMPT", wide(&|s| s.records.attempt.get()) + 1),
             ),
             shown(moving, number(Some(Column::Rate), "RATE", 7)),
             shown(
-                running && any(&|s| s.details.last_checkpoint_at.is_some()),
+                running && any(&|s| s.details.last_checkpoint_at.get().is_some()),
                 number(Some(Column::Checkpoint), "LAST CKPT", 9),
             ),
             shown(

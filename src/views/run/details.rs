@@ -82,7 +82,7 @@ fn cause(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let now = screen.now.or(screen.progress.last_at);
     let group = group_of(stream, screen);
     let (glyph, style) = crate::views::run::streams::mark(group, screen);
-    let since = stream.changed_at.map(|at| format!(" since {}", clock(at, now))).unwrap_or_default();
+    let since = stream.changed_at.get().map(|at| format!(" since {}", clock(at, now))).unwrap_or_default();
     let settling = if stream.settling { ", final counts pending" } else { "" };
     // An error that the engine overwrote with a completion still stands.
     let is_overwritten = group == StreamGroup::Errored && stream.status == Status::Completed;
@@ -125,7 +125,7 @@ fn facts(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let now = screen.now.or(screen.progress.last_at);
     let dash = look.glyphs.dash;
     let number = |value: Option<u64>| value.map_or_else(|| dash.to_owned(), count);
-    let last = stream.details.last_checkpoint_at.map(|at| match screen.stall_clock() {
+    let last = stream.details.last_checkpoint_at.get().map(|at| match screen.stall_clock() {
         Some(now) => format!(", last {} ago", age(now - at)),
         None => format!(", last {}", clock(at, now)),
     });
@@ -133,9 +133,9 @@ fn facts(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
     let checkpoints =
         format!("{}{}{}", count(stream.details.checkpoints), last.unwrap_or_default(), usual.unwrap_or_default());
     sheet.fact("checkpoints", checkpoints, look.plain());
-    sheet.fact("records", number(stream.records.cumulative), look.strong());
+    sheet.fact("records", number(stream.records.cumulative.get()), look.strong());
     if screen.progress.attempts > 1 {
-        sheet.fact("this attempt", format!("+{}", number(stream.records.attempt)), look.good());
+        sheet.fact("this attempt", format!("+{}", number(stream.records.attempt.get())), look.good());
     }
     let at = now.unwrap_or(0);
     let window = |ms| stream.rate.per_second(ms, at).map_or_else(|| dash.to_owned(), rate);
@@ -185,7 +185,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
             if agree { look.plain() } else { look.doubt() },
         );
     }
-    if let Some(committed) = stream.details.committed {
+    if let Some(committed) = stream.details.committed.get() {
         sheet.fact("committed", format!("{} confirmed by the destination", count(committed)), look.plain());
     }
     if let Some((rows, bytes)) = stream.details.estimate {
@@ -215,9 +215,9 @@ fn mean_rate(stream: &Stream, progress: &Progress) -> Option<f64> {
     // between attempts: the earlier start counts.
     let reported_start = last - i64::try_from(progress.run_elapsed()?).ok()?;
     let start = progress.first_at.map_or(reported_start, |first| first.min(reported_start));
-    let until = if stream.status == Status::Started { last } else { stream.changed_at? };
+    let until = if stream.status == Status::Started { last } else { stream.changed_at.get()? };
     let millis = until - start;
-    (millis >= SHORTEST_MS).then_some(stream.records.cumulative? as f64 * 1000.0 / millis as f64)
+    (millis >= SHORTEST_MS).then_some(stream.records.cumulative.get()? as f64 * 1000.0 / millis as f64)
 }
 
 fn stream_errors(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
@@ -259,7 +259,7 @@ fn ranges(sheet: &mut StreamSheet, stream: &Stream) {
     sheet.fact("total", dates(total), look.plain());
     sheet.fact("completed", stream.coverage().map_or_else(|| look.glyphs.dash.to_owned(), percent), look.strong());
     sheet.picture(Picture::Coverage);
-    let list = stream.details.ranges.list();
+    let list = stream.details.covered.completed.list();
     for range in list.iter().take(RANGES_LISTED) {
         sheet.parts(vec![(format!("{} ", look.glyphs.good), look.good()), (dates(*range), look.plain())]);
     }

@@ -55,7 +55,7 @@ pub fn draw(pen: &mut Pen, row: u16, screen: &RunFrame) {
     if let (Some(last), Some(now)) = (progress.counters.last_checkpoint_at, screen.stall_clock()) {
         column = pen.put(column, row, &format!(", last {} ago", age(now - last)), look.dim());
     }
-    if let Some(requests) = progress.known_requests(progress.counters.requests.cumulative).filter(|n| *n > 0) {
+    if let Some(requests) = progress.known_requests(progress.counters.requests.cumulative.get()).filter(|n| *n > 0) {
         column = pen.put(column + 3, row, "requests ", look.dim());
         column = pen.put(column, row, &count(requests), look.plain());
     }

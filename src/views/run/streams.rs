@@ -148,7 +148,7 @@ fn stream_row(pen: &mut Pen, stream: &Stream, group: StreamGroup, columns: &Stre
             pen.put_right(slot.end(), 0, &text, style);
         }
     };
-    number(pen, StreamColumn::Records, stream.records.cumulative.map(count), strong);
+    number(pen, StreamColumn::Records, stream.records.cumulative.get().map(count), strong);
     let instead = match group {
         StreamGroup::Errored => return cause(pen, stream, columns, screen),
         StreamGroup::Skipped if stream.details.message.is_some() && columns.width >= NARROW => {
@@ -163,10 +163,11 @@ fn stream_row(pen: &mut Pen, stream: &Stream, group: StreamGroup, columns: &Stre
         return;
     }
     // Green once the destination has confirmed all records.
-    let all = stream.details.committed.is_some() && stream.details.committed == stream.records.cumulative;
+    let all =
+        stream.details.committed.get().is_some() && stream.details.committed.get() == stream.records.cumulative.get();
     let committed = if all { look.good() } else { look.plain() };
-    number(pen, StreamColumn::Committed, stream.details.committed.map(count), committed);
-    let attempt = stream.records.attempt.filter(|number| *number > 0).map(|number| format!("+{}", count(number)));
+    number(pen, StreamColumn::Committed, stream.details.committed.get().map(count), committed);
+    let attempt = stream.records.attempt.get().filter(|number| *number > 0).map(|number| format!("+{}", count(number)));
     number(pen, StreamColumn::Attempt, attempt, look.good());
     if stream.settling {
         let words = if screen.running() { "final counts pending" } else { "no final counts" };
@@ -180,7 +181,7 @@ fn stream_row(pen: &mut Pen, stream: &Stream, group: StreamGroup, columns: &Stre
     let style = if moving && fresh.is_some() { look.plain() } else { look.dim() };
     number(pen, StreamColumn::Rate, value.map(rate), style);
     let style = if group == StreamGroup::Stalled { look.warn().patch(look.strong()) } else { look.dim() };
-    let checkpoint = stream.details.last_checkpoint_at.filter(|_| moving).map(|at| age(now - at));
+    let checkpoint = stream.details.last_checkpoint_at.get().filter(|_| moving).map(|at| age(now - at));
     number(pen, StreamColumn::Checkpoint, checkpoint, style);
     number(pen, StreamColumn::Checkpoints, Some(count(stream.details.checkpoints)), look.dim());
     number(pen, StreamColumn::Percent, shown_share(stream, screen).map(percent), strong);
@@ -233,7 +234,7 @@ pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: 
         return pen.fill(begin, row, width, glyphs.bar, look.good());
     }
     let part = |cell: u16| gte + (lt - gte) / Millis::from(width.max(1)) * Millis::from(cell);
-    let mut ranges = stream.details.ranges.list().iter().peekable();
+    let mut ranges = stream.details.covered.completed.list().iter().peekable();
     let mut cells: Vec<(u16, Millis)> = Vec::with_capacity(width.into());
     for cell in 0..width {
         let (from, to) = (part(cell), if cell + 1 == width { lt } else { part(cell + 1) });

@@ -83,7 +83,7 @@ impl StreamState {
     fn of(stream: &Stream) -> Self {
         let details = &stream.details;
         let has_range = details.total_range.is_some();
-        let is_undelivered = stream.seen > 0 && details.committed.unwrap_or(0) < stream.marked;
+        let is_undelivered = stream.seen > 0 && details.committed.get().unwrap_or(0) < stream.marked;
         let differs = |count: Option<u64>| count.is_some_and(|count| count != stream.counted) && stream.counted > 0;
         let is_asked = stream.asked && stream.status == Status::NotStarted;
         let is_started = stream.status == Status::Started;
@@ -92,11 +92,14 @@ impl StreamState {
             has_failed: details.failed_in.is_some(),
             is_retrying: details.retry.is_some() && is_started,
             is_held_by_retry: is_started
-                && details.retry.as_ref().is_some_and(|retry| stream.last_sign_at.is_none_or(|at| at <= retry.last_at)),
+                && details
+                    .retry
+                    .as_ref()
+                    .is_some_and(|retry| stream.last_sign_at.get().is_none_or(|at| at <= retry.last_at)),
             has_open_range: stream.has_ranges_left() || (has_range && (details.failed_in.is_some() || is_started)),
             has_estimate: details.estimate.is_some(),
             may_have_doubt: stream.overwritten || details.miscounted.is_some() || stream.may_count_twice(),
-            may_have_doubt_at_end: (stream.reported && differs(stream.records.attempt))
+            may_have_doubt_at_end: (stream.reported && differs(stream.records.attempt.get()))
                 || differs(details.metered)
                 || is_undelivered
                 || is_asked,
@@ -104,7 +107,7 @@ impl StreamState {
             is_first_start: stream.is_new_since(Millis::MIN),
             stalled_after: stall::due(stream),
             waits_until: stall::waits_until(stream),
-            started_at: stream.started_at.unwrap_or(Millis::MIN),
+            started_at: stream.started_at.get().unwrap_or(Millis::MIN),
             coverage: stream.coverage().unwrap_or(f64::NAN),
             coverage_before: if has_range { stream.coverage_before() } else { 0.0 },
         }
@@ -122,11 +125,11 @@ impl StreamFigures {
         let number = |count: Option<u64>| count.map_or(-1, |count| i64::try_from(count).unwrap_or(i64::MAX));
         let reported_at = stream.rate.last_at().unwrap_or(Millis::MIN);
         Self {
-            records: number(stream.records.cumulative),
-            attempt: number(stream.records.attempt),
-            committed: number(stream.details.committed),
+            records: number(stream.records.cumulative.get()),
+            attempt: number(stream.records.attempt.get()),
+            committed: number(stream.details.committed.get()),
             errors: number(Some(stream.details.errors)),
-            last_checkpoint_at: stream.details.last_checkpoint_at.unwrap_or(-1),
+            last_checkpoint_at: stream.details.last_checkpoint_at.get().unwrap_or(-1),
             failed_group: stream.details.failed_group,
             // The rate of a window that ends with the last report does not depend on the time.
             rate: stream.rate.per_second(ONE_MINUTE, reported_at).unwrap_or(-1.0),

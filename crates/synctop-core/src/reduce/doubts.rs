@@ -281,7 +281,7 @@ fn add_stream_doubts(progress: &Progress, stream: &Stream, all: &mut Doubts) {
     if stream.overwritten {
         doubt(Finding::ErrorOverwritten);
     }
-    let reported = stream.records.attempt.filter(|reported| *reported != stream.counted);
+    let reported = stream.records.attempt.get().filter(|reported| *reported != stream.counted);
     if let Some(reported) = reported.filter(|_| ended && stream.reported && stream.counted > 0) {
         doubt(Finding::ReportedCount { reported, counted: stream.counted });
     }
@@ -293,7 +293,7 @@ fn add_stream_doubts(progress: &Progress, stream: &Stream, all: &mut Doubts) {
         doubt(Finding::MetricsCount { metered, counted: stream.counted });
     }
     if ended && !progress.is_delivered(stream) {
-        doubt(Finding::CommittedCount { emitted: stream.seen, committed: stream.details.committed.unwrap_or(0) });
+        doubt(Finding::CommittedCount { emitted: stream.seen, committed: stream.details.committed.get().unwrap_or(0) });
     }
     if progress.closed && end.is_none() && stream.asked && stream.status == Status::NotStarted {
         doubt(Finding::NeverMentioned);

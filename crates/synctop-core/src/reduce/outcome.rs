@@ -116,7 +116,7 @@ pub(crate) fn has_unreported_ending(progress: &Progress) -> bool {
         && !progress.input.truncated_line
         && progress.streams.iter().all(|stream| {
             // Records that only metrics count have no checkpoint behind them.
-            let is_metered = stream.seen == 0 && stream.records.cumulative.unwrap_or(0) > 0;
+            let is_metered = stream.seen == 0 && stream.records.cumulative.get().unwrap_or(0) > 0;
             stream.status != Status::Started || (stream.seen == stream.marked && !is_metered)
         })
 }

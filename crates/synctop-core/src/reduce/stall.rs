@@ -35,7 +35,7 @@ pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
     }
     let retry = stream.details.retry.as_ref()?;
     let left_ms = retry.until.saturating_sub(now);
-    let alive_since = stream.last_sign_at.is_some_and(|at| at > retry.last_at);
+    let alive_since = stream.last_sign_at.get().is_some_and(|at| at > retry.last_at);
     (stream.status == Status::Started && left_ms > 0 && !alive_since).then_some(Waiting {
         rate_limited: retry.status == Some(429),
         left_ms: Some(left_ms),
@@ -48,7 +48,7 @@ pub fn waiting(stream: &Stream, now: Millis) -> Option<Waiting> {
 #[must_use]
 pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
     // Most streams moved a moment ago: their other details need no look.
-    let sign = stream.last_sign_at.max(stream.started_at)?;
+    let sign = stream.last_sign_at.get().max(stream.started_at.get())?;
     if now.saturating_sub(sign) <= FLOOR_MS || now <= due(stream) {
         return None;
     }
@@ -59,7 +59,7 @@ pub fn verdict(stream: &Stream, now: Millis) -> Option<Stall> {
 /// maximum if it never is.
 #[must_use]
 pub(crate) fn due(stream: &Stream) -> Millis {
-    let sign = stream.last_sign_at.max(stream.started_at);
+    let sign = stream.last_sign_at.get().max(stream.started_at.get());
     let Some(sign) = sign.filter(|_| stream.status == Status::Started && stream.details.limited.is_none()) else {
         return Millis::MAX;
     };
@@ -74,7 +74,7 @@ pub(crate) fn waits_until(stream: &Stream) -> Millis {
     match &stream.details.retry {
         _ if stream.status != Status::Started => Millis::MIN,
         _ if stream.details.limited.is_some() => Millis::MAX,
-        Some(retry) if stream.last_sign_at.is_none_or(|at| at <= retry.last_at) => retry.until,
+        Some(retry) if stream.last_sign_at.get().is_none_or(|at| at <= retry.last_at) => retry.until,
         Some(_) | None => Millis::MIN,
     }
 }

@@ -118,7 +118,7 @@ impl Changes {
             let streams: Vec<_> = places.iter().filter_map(|at| progress.streams.get(*at)).collect();
             let named: Vec<_> = streams.iter().map(|stream| stream.label.as_ref()).collect();
             let detail = match streams.as_slice() {
-                [one] if word == "completed" => format!("  {} records", known(one.records.cumulative)),
+                [one] if word == "completed" => format!("  {} records", known(one.records.cumulative.get())),
                 [one] if word == "retrying" && one.details.limited.is_some() => "  rate limited".into(),
                 [one] if word == "retrying" => one.details.retry.as_ref().map_or_else(String::new, |retry| {
                     let status =

@@ -53,7 +53,7 @@ impl Headline {
         Self {
             outcome,
             notes,
-            elapsed_ms: progress.counters.elapsed.cumulative.filter(|elapsed| *elapsed > 0),
+            elapsed_ms: progress.counters.elapsed.cumulative.get().filter(|elapsed| *elapsed > 0),
             reason: end.and_then(|end| end.reason.as_deref()).map(|reason| clean::line(reason).into_owned()),
             exit: progress.exit,
         }

@@ -159,7 +159,7 @@ fn write_totals(progress: &Progress, out: &mut String) -> std::fmt::Result {
     if let Some(committed) = progress.committed() {
         write!(out, "   committed {}", count(committed))?;
     }
-    if let Some(requests) = progress.known_requests(progress.counters.requests.cumulative) {
+    if let Some(requests) = progress.known_requests(progress.counters.requests.cumulative.get()) {
         write!(out, "   requests {}", count(requests))?;
     }
     if progress.counters.retries > 0 {
@@ -197,10 +197,10 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
     let width = rows.iter().take(STREAMS_LISTED).map(|s| s.label.chars().count()).max().unwrap_or(0).min(40);
     for stream in rows.iter().take(STREAMS_LISTED) {
         let mark = if stream.details.failed_in.is_some() { 'x' } else { glyph(stream.status) };
-        let records = known(stream.records.cumulative);
+        let records = known(stream.records.cumulative.get());
         let name = clean::line(&stream.label);
         write!(out, "  {mark} {name:<width$}  {:<11} {records:>13}", stream.status.as_str())?;
-        if let Some(committed) = stream.details.committed {
+        if let Some(committed) = stream.details.committed.get() {
             write!(out, "  committed {}", count(committed))?;
         }
         if let Some(deletions) = stream.deletions() {

@@ -230,7 +230,7 @@ fn missing(progress: &Progress) -> String {
 /// Formats a stream as `orders (137,249 records)`.
 fn named(stream: &Stream) -> String {
     let name = clean::line(&stream.label).into_owned();
-    match stream.records.cumulative.filter(|count| *count > 0) {
+    match stream.records.cumulative.get().filter(|count| *count > 0) {
         Some(number) => format!("{name} ({})", plural(usize::try_from(number).unwrap_or(usize::MAX), "record")),
         None => name,
     }

@@ -250,7 +250,7 @@ impl LeadUpObserver {
             let mut tracked = Tracked { status: Status::NotStarted.as_str(), ..Tracked::default() };
             tracked.found.stream = Arc::clone(&stream.label);
             if base {
-                let records = stream.records.cumulative.unwrap_or(0);
+                let records = stream.records.cumulative.get().unwrap_or(0);
                 (tracked.base_records, tracked.half_records, tracked.records) = (records, records, records);
                 tracked.retries = stream.retries();
                 (tracked.base_checkpoints, tracked.checkpoints) =
@@ -258,7 +258,7 @@ impl LeadUpObserver {
                 (tracked.base_limits, tracked.limits) = (stream.details.limits.0, stream.details.limits.0);
                 tracked.status = status_of(stream);
                 tracked.found.last_checkpoint =
-                    stream.details.last_checkpoint_at.map(|at| LogInstant { line: None, at: Some(at) });
+                    stream.details.last_checkpoint_at.get().map(|at| LogInstant { line: None, at: Some(at) });
             }
             self.streams.push(tracked);
         }
@@ -268,7 +268,7 @@ impl LeadUpObserver {
     pub fn middle(&mut self, progress: &Progress) {
         self.track_new(progress, false);
         for (tracked, stream) in self.streams.iter_mut().zip(&progress.streams) {
-            tracked.half_records = stream.records.cumulative.unwrap_or(0).max(tracked.base_records);
+            tracked.half_records = stream.records.cumulative.get().unwrap_or(0).max(tracked.base_records);
         }
     }
 
@@ -352,7 +352,7 @@ impl LeadUpObserver {
             if stream.label != *subject {
                 continue;
             }
-            let records = stream.records.cumulative.unwrap_or(0);
+            let records = stream.records.cumulative.get().unwrap_or(0);
             if records > tracked.records {
                 tracked.found.last_records = Some(here);
             }
@@ -418,7 +418,7 @@ impl LeadUpObserver {
             .into_iter()
             .zip(&progress.streams)
             .map(|(tracked, stream)| {
-                let records = stream.records.cumulative.unwrap_or(0).max(tracked.half_records);
+                let records = stream.records.cumulative.get().unwrap_or(0).max(tracked.half_records);
                 let mut found = tracked.found;
                 let half = |records, covered_ms| is_counted.then_some(HalfRecords { records, covered_ms });
                 found.records = is_counted.then(|| records - tracked.base_records.min(records));
@@ -428,7 +428,7 @@ impl LeadUpObserver {
                 found.rate_limits = stream.details.limits.0.saturating_sub(tracked.base_limits);
                 found.status = status_of(stream);
                 if found.last_checkpoint.is_none() || subject.as_ref() != Some(&stream.label) {
-                    let last = stream.details.last_checkpoint_at;
+                    let last = stream.details.last_checkpoint_at.get();
                     found.last_checkpoint = last.map(|at| LogInstant { line: None, at: Some(at) });
                 }
                 found

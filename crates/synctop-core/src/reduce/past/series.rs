@@ -106,7 +106,7 @@ impl Series {
             self.streams.resize_with(streams, Amounts::default);
         }
         for (amounts, stream) in self.streams.iter_mut().zip(&progress.streams) {
-            amounts.sample(stream.records.cumulative.unwrap_or(0), span, self.step_ms);
+            amounts.sample(stream.records.cumulative.get().unwrap_or(0), span, self.step_ms);
         }
     }
 
@@ -152,7 +152,7 @@ mod tests {
         let mut progress = Progress::default();
         for at in times {
             progress.last_at = Some(at);
-            progress.counters.reported.cumulative = Some(u64::try_from(at).unwrap() / 1000 * rate);
+            progress.counters.reported.cumulative.set(u64::try_from(at).unwrap() / 1000 * rate);
             series.note(&progress);
         }
         series
@@ -176,10 +176,10 @@ mod tests {
     fn a_count_that_falls_is_no_rate() {
         let mut series = series((0..=10_000).step_by(1_000), 10);
         let mut progress = Progress { last_at: Some(12_000), ..Progress::default() };
-        progress.counters.reported.cumulative = Some(3);
+        progress.counters.reported.cumulative.set(3);
         series.note(&progress);
         progress.last_at = Some(14_000);
-        progress.counters.reported.cumulative = Some(23);
+        progress.counters.reported.cumulative.set(23);
         series.note(&progress);
         assert!(series.rate(10_000, 12_000).unwrap().abs() < 0.1);
         assert!((series.rate(12_000, 14_000).unwrap() - 10.0).abs() < 1.5);

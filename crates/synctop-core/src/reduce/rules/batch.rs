@@ -357,10 +357,10 @@ impl Counters {
             self.sums.moved(&before, &stream.records);
         }
         let Some(now) = now else { return };
-        if let Some(count) = stream.records.cumulative {
+        if let Some(count) = stream.records.cumulative.get() {
             stream.rate.report(now, count);
         }
-        if let Some(count) = self.reported.cumulative.max(self.sums.cumulative()) {
+        if let Some(count) = self.reported.cumulative.get().max(self.sums.cumulative()) {
             self.rate.report(now, count);
         }
     }

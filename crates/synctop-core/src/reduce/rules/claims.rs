@@ -2,7 +2,7 @@
 
 use crate::protocol::catalog::Catalog;
 use crate::protocol::{
-    Activity, Checkpoint, Counts, ErrorLevel, Failure, Level, Line, Metered, Millis, Name, ProgressReport,
+    Activity, Checkpoint, Counts, ErrorLevel, Failure, Level, Line, Metered, Millis, Name, Position, ProgressReport,
     ProtocolTraits, State, Status, StreamClaim, StreamReport, mask,
 };
 use crate::reduce::rules::failures::{SILENT_ERROR, UNAVAILABLE};
@@ -96,7 +96,8 @@ impl Progress {
         let now = self.last_at;
         self.change(at, |stream| {
             if loaded {
-                stream.details.committed = Some(stream.details.committed.unwrap_or(0).saturating_add(records));
+                let committed = stream.details.committed.get().unwrap_or(0).saturating_add(records);
+                stream.details.committed.set(committed);
                 return;
             }
             stream.details.metered = Some(stream.details.metered.unwrap_or(0).saturating_add(records));
@@ -193,7 +194,9 @@ impl Progress {
                     let now = self.last_at;
                     self.change(at, |stream| {
                         stream.details.checkpoints += 1;
-                        stream.details.last_checkpoint_at = now.or(stream.details.last_checkpoint_at);
+                        if let Some(now) = now {
+                            stream.details.last_checkpoint_at.set(now);
+                        }
                     });
                 }
             }
@@ -213,11 +216,15 @@ impl Progress {
             {
                 stream.compare_with_earlier_end(before, &state);
             }
-            stream.details.checkpoint.assign(&state.position);
+            if !matches!(state.position, Position::Unknown) || stream.details.checkpoint.stored().is_some() {
+                stream.details.checkpoint.assign(&state.position);
+            }
             stream.checkpoint_here = true;
             stream.checkpoint_uncounted = true;
             stream.details.checkpoints += 1;
-            stream.details.last_checkpoint_at = now.or(stream.details.last_checkpoint_at);
+            if let Some(now) = now {
+                stream.details.last_checkpoint_at.set(now);
+            }
             let after_complete = stream.complete_reported && !stream.early && !late;
             let before_start = !stream.started_here() && !stream.complete_reported;
             if before_start {
@@ -308,7 +315,7 @@ impl Progress {
             let doubled = claimed_status(stream, &claim, stands, resumed, traits, now);
             // The stream takes part, so that an absent count is 0, not unknown.
             let starts_now = claim.status == Some(Status::Started) || (claim.activity.is_some() && !beside);
-            if traits.ends_with_process && !traits.reports_end && starts_now && stream.records.attempt.is_none() {
+            if traits.ends_with_process && !traits.reports_end && starts_now && stream.records.attempt.get().is_none() {
                 stream.records.report(Counts { attempt: Some(stream.count_here()), ..Counts::default() });
             }
             stream.terminal |= matches!(claim.status, Some(Status::Completed | Status::Skipped | Status::Errored));
@@ -419,8 +426,9 @@ impl Progress {
         // A log that starts in the middle of a run with several attempts reports their counts
         // before any sign of life.
         let theirs = report.checkpoints.filter(|count| *count > 0);
-        let before =
-            self.counters.checkpoints == 0 && self.counters.reported.cumulative.is_none() && !self.attempt.catalog;
+        let before = self.counters.checkpoints == 0
+            && self.counters.reported.cumulative.get().is_none()
+            && !self.attempt.catalog;
         let resumed = self.attempts == 1 && before && theirs.is_some();
         if resumed {
             self.counters.reported.resumed(report.records);
@@ -435,7 +443,7 @@ impl Progress {
         if report.requests.attempt.is_none() {
             // Neither reported nor derived from a total: an engine that does not count requests
             // reports 0 forever.
-            self.counters.requests.attempt = None;
+            self.counters.requests.attempt.set(None);
         }
         self.counters.elapsed.report(report.elapsed);
         if !report.streams.is_empty() {
@@ -535,20 +543,18 @@ impl Progress {
                 None => self.silent_failure(identity, SILENT_ERROR, line),
             }
         }
-        let differs = self.streams.get(at).is_some_and(|stream| {
-            report.total.is_some_and(|total| stream.details.total_range != Some(total))
-                || report.completed.as_ref().is_some_and(|list| list.as_slice() != stream.details.ranges.list())
-        });
+        let differs = self.streams.get(at).is_some_and(|stream| ranges_differ(stream, &report));
         if differs {
             self.change(at, |stream| {
                 let details = &mut *stream.details;
                 details.total_range = report.total.or(details.total_range);
                 if let Some(completed) = report.completed {
-                    details.ranges.assign(&completed);
+                    details.covered.completed.assign(&completed);
                     // A resumed stream keeps the ranges of earlier attempts.
-                    let before = if stream.resumed { details.ranges_before.list() } else { &[] };
+                    let covered = &mut *details.covered;
+                    let before = if stream.resumed { covered.completed_before.list() } else { &[] };
                     for range in before {
-                        details.ranges.add(*range);
+                        covered.completed.add(*range);
                     }
                 }
             });
@@ -595,4 +601,11 @@ fn claimed_status(
         Some(status) => drop(stream.set_status(status, now)),
     }
     false
+}
+
+/// True if a report lists other ranges than those that the stream has.
+fn ranges_differ(stream: &Stream, report: &StreamReport) -> bool {
+    let details = &stream.details;
+    report.total.is_some_and(|total| details.total_range != Some(total))
+        || report.completed.as_ref().is_some_and(|list| list.as_slice() != details.covered.completed.list())
 }

@@ -48,7 +48,8 @@ impl Progress {
             if let (Some(name), Some(records)) = (stream, reported_count) {
                 let at = self.place(name);
                 self.change(at, |stream| {
-                    stream.details.committed = Some(stream.details.committed.unwrap_or(0).saturating_add(records));
+                    let committed = stream.details.committed.get().unwrap_or(0).saturating_add(records);
+                    stream.details.committed.set(committed);
                 });
             }
             return StateDirection::Alone;
@@ -99,7 +100,8 @@ impl Progress {
             self.commits.marks -= sent.marks.len();
             for (slot, seen) in sent.marks {
                 self.change(slot as usize, |stream| {
-                    stream.details.committed = stream.details.committed.max(Some(seen));
+                    let committed = &mut stream.details.committed;
+                    committed.set(committed.get().max(Some(seen)));
                 });
             }
         }
@@ -143,7 +145,7 @@ impl Progress {
     /// Returns the records confirmed by a destination, if one in the feed reports them.
     #[must_use]
     pub fn committed(&self) -> Option<u64> {
-        let known = self.streams.iter().filter_map(|stream| stream.details.committed);
+        let known = self.streams.iter().filter_map(|stream| stream.details.committed.get());
         known.reduce(u64::saturating_add)
     }
 
@@ -151,6 +153,8 @@ impl Progress {
     /// destination is observed.
     #[must_use]
     pub fn is_delivered(&self, stream: &crate::reduce::state::stream::Stream) -> bool {
-        !self.commits.has_destination || stream.seen == 0 || stream.details.committed.unwrap_or(0) >= stream.marked
+        !self.commits.has_destination
+            || stream.seen == 0
+            || stream.details.committed.get().unwrap_or(0) >= stream.marked
     }
 }

@@ -46,7 +46,7 @@ impl Progress {
         match stream.status {
             Status::Completed => Some(1.0),
             Status::NotStarted => None,
-            _ => of(stream.records.attempt, rows).or_else(|| of(stream.details.measure, units)),
+            _ => of(stream.records.attempt.get(), rows).or_else(|| of(stream.details.measure, units)),
         }
     }
 
@@ -77,7 +77,7 @@ impl Progress {
             let Some(guessed) = stream.details.estimate.and_then(|(rows, _)| rows).map(|rows| rows as f64) else {
                 continue;
             };
-            let there = stream.records.attempt.unwrap_or(0) as f64;
+            let there = stream.records.attempt.get().unwrap_or(0) as f64;
             sum = match stream.status {
                 Status::Completed => (sum.0 + there, sum.1 + there),
                 _ => (sum.0 + there.min(guessed), sum.1 + guessed),

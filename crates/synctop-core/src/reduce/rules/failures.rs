@@ -165,7 +165,7 @@ impl Progress {
     /// True if the error was already reported: with the same text under another level or type, or,
     /// for a stream without a start, in an earlier attempt.
     fn already_reported(&self, name: &Name, message: &str) -> bool {
-        let untouched = self.stream(&name.key()).is_some_and(|stream| stream.started_at.is_none());
+        let untouched = self.stream(&name.key()).is_some_and(|stream| stream.started_at.get().is_none());
         let stream = &self.label_of_errors(name);
         self.errors.has_text(stream, self.attempts, message)
             || untouched && self.errors.has_standing_text(stream, message)

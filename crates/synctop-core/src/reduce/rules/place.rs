@@ -88,7 +88,7 @@ impl Progress {
     pub(crate) fn count_stream(&mut self, at: usize) {
         let now = self.last_at;
         if let Some(stream) = self.streams.get_mut(at).map(Arc::make_mut)
-            && let (Some(at), Some(count)) = (now, stream.records.cumulative)
+            && let (Some(at), Some(count)) = (now, stream.records.cumulative.get())
         {
             stream.rate.report(at, count);
         }

@@ -115,7 +115,7 @@ impl Progress {
                 let now = self.last_at;
                 for at in open {
                     self.change(*at, |stream| {
-                        if stream.records.cumulative.unwrap_or(0) > 0 {
+                        if stream.records.cumulative.get().unwrap_or(0) > 0 {
                             stream.set_status(Status::Completed, now);
                         }
                     });

@@ -177,7 +177,9 @@ impl Progress {
                 let failure = Failure::of(ErrorLevel::Stream, Some(name), text.to_string().into());
                 self.record_failure(failure, &NO_LINE);
             }
-            Status::Completed if stream.records.cumulative.unwrap_or(0) == 0 && stream.details.message.is_none() => {
+            Status::Completed
+                if stream.records.cumulative.get().unwrap_or(0) == 0 && stream.details.message.is_none() =>
+            {
                 self.change(at, |stream| stream.details.message = Some(text.clone()));
             }
             _ => {}

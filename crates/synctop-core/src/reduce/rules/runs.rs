@@ -10,6 +10,7 @@ use crate::protocol::{Counts, ProcessEvent, ProgressReport, State, Status};
 use crate::reduce::outcome::outcome;
 use crate::reduce::state::position::Remainder;
 use crate::reduce::state::progress::Progress;
+use crate::reduce::state::ranges::Ranges;
 use crate::reduce::state::rare::Rare;
 use crate::reduce::state::runs::{Closing, IDS_KEPT, PastRun, RunMark};
 use crate::reduce::state::stream::{Ahead, Stream};
@@ -39,7 +40,7 @@ impl Progress {
             checkpoints: self.counters.checkpoints,
             engine_checkpoints: self.counters.engine_checkpoints,
             commits: self.commits.count,
-            elapsed: self.counters.elapsed.cumulative,
+            elapsed: self.counters.elapsed.cumulative.get(),
             retries: self.counters.retries,
             asked: self.requested.asked.len(),
             logged: self.evidence.logged.len(),
@@ -128,7 +129,7 @@ impl Progress {
     /// run. Without a report there is no evidence, unless a reporting engine died before its first
     /// one.
     pub(crate) fn settle_run(&mut self) {
-        let died = self.closed && self.attempt.open && self.counters.reported.cumulative.is_some();
+        let died = self.closed && self.attempt.open && self.counters.reported.cumulative.get().is_some();
         if self.run.mark.undecided && (self.run.mark.mixed || died) {
             self.start_run();
         }
@@ -340,18 +341,25 @@ impl Stream {
         }
         details.retry = details.retry.take().filter(|retry| retry.count > 0);
         if details.checkpoints == 0 {
-            (details.last_checkpoint_at, details.remainder) = (None, Remainder::Unreported);
+            details.last_checkpoint_at.set(None);
         }
-        if details.ranges == details.ranges_before {
-            details.ranges = crate::reduce::state::ranges::Ranges::default();
+        let has_checkpoints = details.checkpoints > 0;
+        if let Some(covered) = details.covered.stored() {
+            if !has_checkpoints {
+                covered.remainder = Remainder::Unreported;
+            }
+            if covered.completed == covered.completed_before {
+                covered.completed = Ranges::default();
+            }
+            covered.completed_before = Ranges::default();
         }
         details.total_range = details.total_range.filter(|_| self.total_reported);
         (self.completed_before, self.left_out) = (false, false);
-        details.ranges_before = crate::reduce::state::ranges::Ranges::default();
         (self.resumed, self.open_before, self.unfinished_before, self.recounted) = (false, false, false, false);
         details.ahead_before = ahead;
         (details.ahead, self.cut_open, self.resumed_after_cut) = (None, false, false);
-        (details.unwritten, details.committed) = (None, None);
+        details.unwritten = None;
+        details.committed.set(None);
         if details.failed_in != Some(attempt) {
             (details.failed_in, details.failed_group, details.message) = (None, None, None);
         }

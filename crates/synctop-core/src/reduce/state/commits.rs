@@ -77,8 +77,8 @@ impl Commits {
         self.count -= self.alone;
         self.alone = 0;
         self.has_destination = self.count > 0;
-        for stream in streams.iter_mut().filter(|stream| stream.details.committed.is_some()) {
-            Arc::make_mut(stream).details.committed = None;
+        for stream in streams.iter_mut().filter(|stream| stream.details.committed.get().is_some()) {
+            Arc::make_mut(stream).details.committed.set(None);
         }
     }
 }

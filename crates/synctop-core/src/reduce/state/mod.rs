@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod clock;
 pub mod commits;
+pub mod compact;
 pub mod errors;
 pub mod estimate;
 pub mod feed;

@@ -2,8 +2,9 @@
 //! demand, because most checkpoints are soon replaced.
 
 use crate::protocol::{KnownPosition, Millis, ParsePosition, Position};
+use crate::reduce::state::rare::SharedDefault;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 /// Maximum bytes of a state that is stored unparsed; a longer one is parsed at once.
 pub(crate) const UNREAD_MAX: usize = 64 * 1024;
@@ -50,6 +51,13 @@ impl KeptPosition {
 
     pub(crate) fn known(&self) -> Option<KnownPosition> {
         *self.known.get_or_init(|| self.parse.and_then(|parse| parse(&self.unread)))
+    }
+}
+
+impl SharedDefault for KeptPosition {
+    fn shared() -> &'static Self {
+        static DEFAULT: LazyLock<KeptPosition> = LazyLock::new(KeptPosition::default);
+        &DEFAULT
     }
 }
 

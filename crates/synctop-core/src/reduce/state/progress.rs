@@ -301,13 +301,13 @@ impl Progress {
     /// the streams.
     #[must_use]
     pub fn attempt_records(&self) -> Option<u64> {
-        self.counters.reported.attempt.max(self.counters.sums.attempt())
+        self.counters.reported.attempt.get().max(self.counters.sums.attempt())
     }
 
     /// Returns the records of all attempts.
     #[must_use]
     pub fn cumulative_records(&self) -> Option<u64> {
-        self.counters.reported.cumulative.max(self.counters.sums.cumulative())
+        self.counters.reported.cumulative.get().max(self.counters.sums.cumulative())
     }
 
     /// Returns the request count. A count of 0 despite records is unknown: the engine does not
@@ -380,7 +380,7 @@ impl Progress {
     #[must_use]
     pub fn run_elapsed(&self) -> Option<u64> {
         let by_time = self.first_at.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
-        self.counters.elapsed.cumulative.filter(|elapsed| *elapsed > 0).or(by_time)
+        self.counters.elapsed.cumulative.get().filter(|elapsed| *elapsed > 0).or(by_time)
     }
 
     /// Returns the mean records per second of the run; `None` if it took less than a second.
@@ -397,7 +397,7 @@ impl Progress {
     pub fn attempt_elapsed(&self) -> Option<u64> {
         let since = self.attempt.started_at.or(self.first_at.filter(|_| self.attempts == 1));
         let by_time = since.zip(self.last_at).and_then(|(from, to)| u64::try_from(to - from).ok());
-        self.counters.elapsed.attempt.filter(|elapsed| *elapsed > 0).or(by_time)
+        self.counters.elapsed.attempt.get().filter(|elapsed| *elapsed > 0).or(by_time)
     }
 
     /// True if the log has times.

@@ -59,11 +59,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rare<T> {
     }
 }
 
-/// Ring buffer of numbers, most of which are 0 in most rings.
+/// Ring buffer of numbers, most of which are 0 or small in most rings.
 #[derive(Debug, Clone)]
 pub(crate) enum Ring<const N: usize> {
     /// Slots with other numbers than 0, in no order.
     Few(Vec<(u8, u32)>),
+    Small(Box<[u16; N]>),
     All(Box<[u32; N]>),
 }
 
@@ -75,12 +76,13 @@ impl<const N: usize> Default for Ring<N> {
 
 impl<const N: usize> Ring<N> {
     /// Number of slots from which on all are stored: they take as much memory as these.
-    const MANY: usize = N / 2;
+    const MANY: usize = N / 4;
 
     /// Returns the number of a slot; 0 beyond the last one.
     pub(crate) fn get(&self, slot: usize) -> u32 {
         match self {
             Self::Few(few) => few.iter().find(|(at, _)| usize::from(*at) == slot).map_or(0, |(_, value)| *value),
+            Self::Small(all) => all.get(slot).copied().unwrap_or(0).into(),
             Self::All(all) => all.get(slot).copied().unwrap_or(0),
         }
     }
@@ -92,21 +94,38 @@ impl<const N: usize> Ring<N> {
                 if let Some(place) = all.get_mut(slot) {
                     *place = value;
                 }
+                return;
             }
-            Self::Few(few) => match few.iter().position(|(at, _)| usize::from(*at) == slot) {
-                Some(place) if value == 0 => drop(few.swap_remove(place)),
-                Some(place) => few.get_mut(place).into_iter().for_each(|(_, number)| *number = value),
-                None if value == 0 || slot >= N => {}
-                None if few.len() + 1 < Self::MANY => few.push((u8::try_from(slot).unwrap_or(u8::MAX), value)),
-                None => {
-                    let mut all = self.to_array();
+            Self::Small(all) => {
+                if let Ok(value) = u16::try_from(value) {
                     if let Some(place) = all.get_mut(slot) {
                         *place = value;
                     }
-                    *self = Self::All(Box::new(all));
+                    return;
                 }
+            }
+            Self::Few(few) => match few.iter().position(|(at, _)| usize::from(*at) == slot) {
+                Some(place) if value == 0 => {
+                    few.swap_remove(place);
+                    return;
+                }
+                Some(place) => return few.get_mut(place).into_iter().for_each(|(_, number)| *number = value),
+                None if value == 0 || slot >= N => return,
+                None if few.len() + 1 < Self::MANY => {
+                    return few.push((u8::try_from(slot).unwrap_or(u8::MAX), value));
+                }
+                None => {}
             },
         }
+        let mut all = self.to_array();
+        if let Some(place) = all.get_mut(slot) {
+            *place = value;
+        }
+        *self = if all.iter().all(|value| u16::try_from(*value).is_ok()) {
+            Self::Small(Box::new(all.map(|value| u16::try_from(value).unwrap_or(u16::MAX))))
+        } else {
+            Self::All(Box::new(all))
+        };
     }
 
     /// Sets all numbers to 0.
@@ -118,6 +137,7 @@ impl<const N: usize> Ring<N> {
     pub(crate) fn to_array(&self) -> [u32; N] {
         match self {
             Self::All(all) => **all,
+            Self::Small(all) => all.map(u32::from),
             Self::Few(few) => {
                 let mut all = [0; N];
                 for (at, value) in few {
@@ -155,5 +175,24 @@ impl<'de, const N: usize> Deserialize<'de> for Ring<N> {
             ring.set(slot, value);
         }
         Ok(ring)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_ring_has_the_numbers_that_were_set(sets in prop::collection::vec((0_usize..66, prop_oneof![Just(0), 0_u32..300, any::<u32>()]), 0..90)) {
+            let (mut ring, mut plain) = (Ring::<64>::default(), [0; 64]);
+            for (slot, value) in sets {
+                ring.set(slot, value);
+                plain.get_mut(slot).into_iter().for_each(|place| *place = value);
+                prop_assert_eq!(ring.to_array(), plain);
+                prop_assert_eq!(ring.get(slot), plain.get(slot).copied().unwrap_or(0));
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Rates: count differences spread over the time between two reports.
 
 use crate::protocol::Millis;
+use crate::reduce::state::compact::CompactOption;
 use crate::reduce::state::rare::{Ring, SharedDefault};
 use std::sync::LazyLock;
 
@@ -30,8 +31,11 @@ pub struct Rates {
     buckets: Ring<BUCKETS>,
     /// Number of the newest bucket (its start divided by the width).
     pub(crate) newest: Millis,
-    pub(crate) first_at: Option<Millis>,
-    pub(crate) last: Option<(Millis, u64)>,
+    /// Time of the first report.
+    first_at: CompactOption<Millis>,
+    last_at: CompactOption<Millis>,
+    /// Count of the last report.
+    last: u64,
 }
 
 impl SharedDefault for Rates {
@@ -45,20 +49,24 @@ impl Rates {
     /// Applies a reported count. A first report, a count that fell and a new attempt (`mark`) only
     /// set the base.
     pub fn report(&mut self, at: Millis, count: u64) {
-        let Some((before_at, before)) = self.last else { return self.mark(at, count) };
+        let (Some(before_at), before) = (self.last_at.get(), self.last) else { return self.mark(at, count) };
         if count < before || at < before_at {
             return self.mark(at, count);
         }
         if count > before {
             self.spread(before_at, at, count - before);
         }
-        self.last = Some((at, count));
+        self.last_at.set(at);
+        self.last = count;
     }
 
     /// Restarts the counting: the difference to the previous count is no rate.
     pub fn mark(&mut self, at: Millis, count: u64) {
-        self.first_at.get_or_insert(at);
-        self.last = Some((at, count));
+        if self.first_at.get().is_none() {
+            self.first_at.set(at);
+        }
+        self.last_at.set(at);
+        self.last = count;
     }
 
     pub(crate) fn spread(&mut self, from: Millis, to: Millis, amount: u64) {
@@ -115,7 +123,7 @@ impl Rates {
     /// Returns the time of the last report.
     #[must_use]
     pub fn last_at(&self) -> Option<Millis> {
-        self.last.map(|(at, _)| at)
+        self.last_at.get()
     }
 
     /// Returns units per second over the window that ends with the last report; `None` once that
@@ -123,8 +131,7 @@ impl Rates {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate is a picture, not an account")]
     pub fn per_second(&self, window: Millis, now: Millis) -> Option<f64> {
-        let (last_at, _) = self.last?;
-        let first_at = self.first_at?;
+        let (first_at, last_at) = (self.first_at.get()?, self.last_at.get()?);
         if now - last_at > window || last_at - first_at < SHORTEST_MS {
             return None;
         }
@@ -145,8 +152,11 @@ impl Rates {
     #[expect(clippy::cast_precision_loss, reason = "a constant of four digits")]
     pub fn history(&self, buckets: usize, now: Millis) -> Vec<Option<f64>> {
         let newest = now.div_euclid(BUCKET_MS);
-        let known =
-            self.first_at.map(|at| at.div_euclid(BUCKET_MS)).zip(self.last_at().map(|at| at.div_euclid(BUCKET_MS)));
+        let known = self
+            .first_at
+            .get()
+            .map(|at| at.div_euclid(BUCKET_MS))
+            .zip(self.last_at().map(|at| at.div_euclid(BUCKET_MS)));
         let count = buckets.min(BUCKETS) as Millis;
         (newest - count + 1..=newest)
             .map(|bucket| {

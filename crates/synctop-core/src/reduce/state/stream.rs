@@ -1,6 +1,7 @@
 //! State of one stream.
 
 use crate::protocol::{Activity, Millis, Position, Range, State, Status};
+use crate::reduce::state::compact::CompactOption;
 use crate::reduce::state::gaps::Gaps;
 use crate::reduce::state::position::{KeptPosition, Remainder, StateOrigin};
 use crate::reduce::state::ranges::Ranges;
@@ -40,11 +41,11 @@ pub struct Stream {
     /// True if it has records in files, which only the engine's own counts include.
     pub hidden: bool,
     /// Time of the last checkpoint or record.
-    pub last_sign_at: Option<Millis>,
+    pub last_sign_at: CompactOption<Millis>,
     /// Time of the start in this attempt.
-    pub started_at: Option<Millis>,
+    pub started_at: CompactOption<Millis>,
     /// Time of the last status change.
-    pub changed_at: Option<Millis>,
+    pub changed_at: CompactOption<Millis>,
     /// True if it started in this attempt or an earlier one.
     pub ever_started: bool,
     /// True if completion is assumed from the end of the process and the last checkpoint.
@@ -114,27 +115,34 @@ pub struct Stream {
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StreamDetails {
     /// Records that a destination has confirmed.
-    pub committed: Option<u64>,
+    pub committed: CompactOption<u64>,
     /// Number of its checkpoints in this run, as counted by synctop.
     pub checkpoints: u64,
     /// Time of its last checkpoint; `None` without a checkpoint or without times.
-    pub last_checkpoint_at: Option<Millis>,
+    pub last_checkpoint_at: CompactOption<Millis>,
     /// Latest error, reason or other text beside its status, secrets masked; `None` without one.
     pub message: Option<Arc<str>>,
     /// Time range to read; `None` if neither the engine nor a source state reports one.
     pub total_range: Option<Range>,
-    pub(crate) remainder: Remainder,
-    /// Completed ranges, merged, including those of earlier attempts.
-    pub ranges: Ranges,
-    /// Ranges completed in earlier attempts.
-    pub(crate) ranges_before: Ranges,
+    /// Parts of it that are read, or left.
+    pub covered: Rare<CoveredRanges>,
     /// Latest gaps between its checkpoints and records.
     pub gaps: Gaps,
-    pub(crate) checkpoint: KeptPosition,
+    pub(crate) checkpoint: Rare<KeptPosition>,
     /// Count in the first report after its last checkpoint. Rows counted later may not be written.
-    pub(crate) count_at_checkpoint: Option<u64>,
+    pub(crate) count_at_checkpoint: CompactOption<u64>,
     /// Facts that few streams have.
     pub(crate) rare: Rare<RareDetails>,
+}
+
+/// Parts of a stream's total range.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CoveredRanges {
+    /// Completed ranges, merged, including those of earlier attempts.
+    pub completed: Ranges,
+    /// Ranges completed in earlier attempts.
+    pub(crate) completed_before: Ranges,
+    pub(crate) remainder: Remainder,
 }
 
 /// Part of [`StreamDetails`] that few streams have: errors, retries, estimates, counts of
@@ -211,6 +219,13 @@ impl SharedDefault for StreamDetails {
     }
 }
 
+impl SharedDefault for CoveredRanges {
+    fn shared() -> &'static Self {
+        static DEFAULT: LazyLock<CoveredRanges> = LazyLock::new(CoveredRanges::default);
+        &DEFAULT
+    }
+}
+
 impl SharedDefault for RareDetails {
     fn shared() -> &'static Self {
         static DEFAULT: LazyLock<RareDetails> = LazyLock::new(RareDetails::default);
@@ -270,17 +285,18 @@ impl Stream {
     /// until it starts again. `finished`: the attempt before ended complete.
     pub(crate) fn begin_attempt(&mut self, at: Option<Millis>, finished: bool) {
         self.recounted = self.may_count_twice();
-        let attempt = self.records.attempt.unwrap_or(0);
-        self.counted_ahead = self.details.count_at_checkpoint.map_or(attempt > 0, |at| attempt > at);
+        let attempt = self.records.attempt.get().unwrap_or(0);
+        self.counted_ahead = self.details.count_at_checkpoint.get().map_or(attempt > 0, |at| attempt > at);
         self.open_before = self.status == Status::Started;
         self.unfinished_before = self.open_before || self.status == Status::Errored || self.details.failed_in.is_some();
-        self.completed_before = !finished && self.status == Status::Completed && self.records.cumulative > Some(0);
+        self.completed_before =
+            !finished && self.status == Status::Completed && self.records.cumulative.get() > Some(0);
         (self.left_out, self.total_reported) = (false, false);
         if self.open_before {
             self.status = Status::NotStarted;
         }
         self.records.begin_attempt();
-        if let (Some(at), Some(count)) = (at, self.records.cumulative) {
+        if let (Some(at), Some(count)) = (at, self.records.cumulative.get()) {
             self.rate.mark(at, count);
         }
         self.resumed_after_cut |= std::mem::take(&mut self.cut_open);
@@ -289,7 +305,7 @@ impl Stream {
         self.destination_failed = false;
         self.set_mark();
         self.counted = 0;
-        self.started_at = None;
+        self.started_at.set(None);
         self.settling = false;
         // Rows that an earlier attempt read after its last checkpoint are not part of this one.
         self.marked = self.seen;
@@ -304,7 +320,7 @@ impl Stream {
         self.complete_reported = false;
         self.overwritten = false;
         self.resumed = false;
-        self.last_sign_at = None;
+        self.last_sign_at.set(None);
     }
 
     /// Stores the totals at the start of an attempt, and resets the details of the attempt before.
@@ -315,8 +331,10 @@ impl Stream {
         }
         let retries = self.retries();
         let Some(details) = self.details.stored() else { return };
-        details.ranges_before.clone_from(&details.ranges);
-        details.count_at_checkpoint = None;
+        if let Some(covered) = details.covered.stored() {
+            covered.completed_before.clone_from(&covered.completed);
+        }
+        details.count_at_checkpoint.set(None);
         let checkpoints = details.checkpoints;
         if checkpoints == 0 && details.rare.stored().is_none() {
             return;
@@ -344,7 +362,7 @@ impl Stream {
     /// Sets the status. Returns true if it changed.
     pub(crate) fn set_status(&mut self, status: Status, at: Option<Millis>) -> bool {
         if status == Status::Started {
-            self.started_at = self.started_at.or(at);
+            self.started_at.set(self.started_at.get().or(at));
             self.ever_started = true;
         }
         if self.status == status {
@@ -355,7 +373,7 @@ impl Stream {
         self.errored_here |= status == Status::Errored;
         self.overwritten |= self.errored_here && status == Status::Completed;
         self.status = status;
-        self.changed_at = at;
+        self.changed_at = at.into();
         true
     }
 
@@ -444,25 +462,27 @@ impl Stream {
 
     /// Notes a checkpoint or a record, and its gap to the one before.
     pub(crate) fn sign_of_life(&mut self, at: Option<Millis>) {
-        if let (Some(before), Some(at)) = (self.last_sign_at, at)
+        if let (Some(before), Some(at)) = (self.last_sign_at.get(), at)
             && at > before
         {
             self.details.gaps.add(at - before);
         }
-        self.last_sign_at = at.or(self.last_sign_at);
+        if let Some(at) = at {
+            self.last_sign_at.set(at);
+        }
     }
 
     /// True if rows may be counted twice, because it resumed from a position of an earlier attempt.
     #[must_use]
     pub fn may_count_twice(&self) -> bool {
-        let both = self.records.before() > 0 && self.records.attempt.unwrap_or(0) > 0;
+        let both = self.records.before() > 0 && self.records.attempt.get().unwrap_or(0) > 0;
         let again = self.completed_before && self.start_reported;
         self.recounted || (both && (again || (self.resumed && self.counted_ahead)))
     }
 
     /// True if the feed shows a start in this attempt.
     pub(crate) fn started_here(&self) -> bool {
-        self.start_reported || self.started_at.is_some() || self.moved || self.status == Status::Started
+        self.start_reported || self.started_at.get().is_some() || self.moved || self.status == Status::Started
     }
 
     /// True if it took part in this attempt without an error, after errors in earlier ones.
@@ -483,14 +503,14 @@ impl Stream {
         self.start_reported
             || self.moved
             || self.counted > 0
-            || self.last_sign_at.is_some()
+            || self.last_sign_at.get().is_some()
             || self.status == Status::Started
     }
 
     /// True if it started after this time, and for the first time.
     pub(crate) fn is_new_since(&self, time: Millis) -> bool {
         let before = self.open_before || self.unfinished_before || self.completed_before || self.records.before() > 0;
-        !before && self.started_at.is_some_and(|at| at > time)
+        !before && self.started_at.get().is_some_and(|at| at > time)
     }
 
     /// True if ranges were left at an end that claimed completion.
@@ -507,7 +527,7 @@ impl Stream {
     /// Returns the share that earlier attempts completed.
     #[must_use]
     pub fn coverage_before(&self) -> f64 {
-        self.details.total_range.and_then(|total| self.details.ranges_before.coverage(total)).unwrap_or(0.0)
+        self.details.total_range.and_then(|total| self.details.covered.completed_before.coverage(total)).unwrap_or(0.0)
     }
 
     /// Returns the retries of its requests in this run, as the source logged them.
@@ -529,7 +549,7 @@ impl Stream {
             self.details.total_range = total;
         }
         if let Some(range) = completed {
-            self.details.ranges.add(range);
+            self.details.covered.completed.add(range);
         }
     }
 
@@ -540,26 +560,26 @@ impl Stream {
             self.details.total_range = state.total;
         }
         if state.completed.is_some() {
-            self.details.remainder = Remainder::Unreported;
+            self.details.covered.remainder = Remainder::Unreported;
         }
         match (of, &state.position) {
             (_, Position::Unknown) => {}
-            (StateOrigin::Checkpoint, _) => self.details.remainder = Remainder::AtCheckpoint,
+            (StateOrigin::Checkpoint, _) => self.details.covered.remainder = Remainder::AtCheckpoint,
             (StateOrigin::End, position) => {
                 if let Some(left) = position.known().and_then(|position| position.remaining) {
-                    self.details.remainder = Remainder::FromEnd(left);
+                    self.details.covered.remainder = Remainder::FromEnd(left);
                 }
             }
         }
         if let Some(completed) = state.completed {
-            self.details.ranges.assign(&completed);
+            self.details.covered.completed.assign(&completed);
         }
     }
 
     /// Returns the milliseconds of the total range that the source's state lists as unread, if it
     /// lists any; the inner value is `None` with an open end.
     pub(crate) fn left_ms(&self) -> Option<Option<Millis>> {
-        match self.details.remainder {
+        match self.details.covered.remainder {
             Remainder::Unreported => None,
             Remainder::AtCheckpoint => self.details.checkpoint.known()?.remaining,
             Remainder::FromEnd(left) => Some(left),
@@ -577,7 +597,7 @@ impl Stream {
         let listed = self.left_ms();
         let share = match listed.flatten().zip(total) {
             Some((left, total)) => (1.0 - left as f64 / total as f64).max(0.0),
-            None => self.details.ranges.coverage(range)?,
+            None => self.details.covered.completed.coverage(range)?,
         };
         let whole = listed.is_none_or(|left| left == Some(0) && self.status == Status::Completed);
         // `round` is a call of the C library.
@@ -590,16 +610,16 @@ impl Stream {
     /// written.
     pub(crate) fn destination_failed(&mut self) {
         self.destination_failed = true;
-        let counted = self.records.attempt.unwrap_or(0);
+        let counted = self.records.attempt.get().unwrap_or(0);
         let none_yet = (self.details.checkpoints == self.details.mark.checkpoints).then_some(0);
-        let written = self.details.count_at_checkpoint.or(none_yet);
+        let written = self.details.count_at_checkpoint.get().or(none_yet);
         self.details.unwritten = written.map(|written| counted.saturating_sub(written)).or(self.details.unwritten);
     }
 
     /// Applies a reported count. The first one after a checkpoint is the checkpoint's count.
     pub(crate) fn count_reported(&mut self) {
         if std::mem::take(&mut self.checkpoint_uncounted) {
-            self.details.count_at_checkpoint = self.records.attempt;
+            self.details.count_at_checkpoint.set(self.records.attempt);
         }
         if self.destination_failed {
             self.destination_failed();

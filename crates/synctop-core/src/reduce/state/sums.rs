@@ -19,8 +19,8 @@ impl Sums {
                 sum.saturating_add(now.unwrap_or(0)).saturating_sub(before.unwrap_or(0))
             };
             self.known = true;
-            self.attempt = step(self.attempt, before.attempt, now.attempt);
-            self.cumulative = step(self.cumulative, before.cumulative, now.cumulative);
+            self.attempt = step(self.attempt, before.attempt.get(), now.attempt.get());
+            self.cumulative = step(self.cumulative, before.cumulative.get(), now.cumulative.get());
         }
     }
 

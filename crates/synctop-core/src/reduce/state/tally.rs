@@ -1,6 +1,7 @@
 //! Count in its two scopes, `attempt` and `cumulative`, computed from an engine's claims.
 
 use crate::protocol::Counts;
+use crate::reduce::state::compact::CompactOption;
 
 /// Count of an engine; the last report wins. A counter that restarts in a new attempt is added to
 /// the previous count, as in a Prometheus counter reset; a counter that continues is used
@@ -8,35 +9,36 @@ use crate::protocol::Counts;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     /// Count of the last attempt; `None` if unknown.
-    pub attempt: Option<u64>,
+    pub attempt: CompactOption<u64>,
     /// Count of all attempts of the run; `None` if unknown.
-    pub cumulative: Option<u64>,
+    pub cumulative: CompactOption<u64>,
     /// Count at the start of the attempt.
     pub(crate) base: u64,
     /// Offset added to a restarted counter.
     pub(crate) offset: u64,
     /// The engine's own counter as last reported.
-    pub(crate) running: Option<u64>,
+    pub(crate) running: CompactOption<u64>,
     /// True if a count was reported in this attempt.
     pub(crate) was_reported: bool,
     /// First count of a feed that was joined in the middle of this attempt.
-    pub(crate) joined: Option<u64>,
+    pub(crate) joined: CompactOption<u64>,
 }
 
 impl Tally {
     /// Starts a new attempt, of which nothing is known yet.
     pub fn begin_attempt(&mut self) {
-        self.base = self.cumulative.unwrap_or(0);
-        self.attempt = self.cumulative.map(|_| 0);
+        let cumulative = self.cumulative.get();
+        self.base = cumulative.unwrap_or(0);
+        self.attempt.set(cumulative.map(|_| 0));
         self.was_reported = false;
-        self.joined = None;
+        self.joined.set(None);
     }
 
     /// True if the engine's counter fell below its last value, so that it restarted.
     #[must_use]
     pub fn fell(&self, counts: Counts) -> bool {
         // For an engine without a counter, the counted records are the reference.
-        let before = self.running.or(self.cumulative);
+        let before = self.running.get().or(self.cumulative.get());
         matches!((counts.running, before), (Some(now), Some(before)) if now < before)
     }
 
@@ -49,22 +51,22 @@ impl Tally {
     /// baseline, until the attempt's own count is reported.
     pub fn resumed(&mut self, counts: Counts) {
         if let Some(value) = counts.running
-            && self.cumulative.is_none()
+            && self.cumulative.get().is_none()
         {
             self.base = value;
-            self.joined = Some(value).filter(|value| *value > 0);
+            self.joined.set(Some(value).filter(|value| *value > 0));
         }
     }
 
     /// Returns the count at which the feed was joined.
     #[must_use]
     pub fn joined(&self) -> Option<u64> {
-        self.joined
+        self.joined.get()
     }
 
     /// Drops the counts of earlier attempts: this attempt is the first one of another run.
     pub(crate) fn start_run(&mut self) {
-        self.attempt = self.attempt.filter(|_| self.was_reported);
+        self.attempt.set(self.attempt.get().filter(|_| self.was_reported));
         self.cumulative = self.attempt;
         (self.base, self.offset) = (0, 0);
     }
@@ -73,25 +75,26 @@ impl Tally {
     pub fn report(&mut self, counts: Counts) {
         self.was_reported |= counts.said();
         if let Some(value) = counts.running {
-            self.running = Some(value);
+            self.running.set(value);
             let cumulative = self.offset.saturating_add(value);
-            self.cumulative = Some(cumulative);
-            self.attempt = Some(cumulative.saturating_sub(self.base));
+            self.cumulative.set(cumulative);
+            self.attempt.set(cumulative.saturating_sub(self.base));
         }
         match (counts.attempt, counts.cumulative) {
             (Some(attempt), Some(cumulative)) => {
-                (self.attempt, self.cumulative) = (Some(attempt), Some(cumulative));
+                self.attempt.set(attempt);
+                self.cumulative.set(cumulative);
                 self.base = cumulative.saturating_sub(attempt);
             }
             (Some(attempt), None) => {
-                self.attempt = Some(attempt);
+                self.attempt.set(attempt);
                 if counts.running.is_none() {
-                    self.cumulative = Some(self.base.saturating_add(attempt));
+                    self.cumulative.set(self.base.saturating_add(attempt));
                 }
             }
             (None, Some(cumulative)) => {
-                self.cumulative = Some(cumulative);
-                self.attempt = Some(cumulative.saturating_sub(self.base));
+                self.cumulative.set(cumulative);
+                self.attempt.set(cumulative.saturating_sub(self.base));
             }
             (None, None) => {}
         }
@@ -101,22 +104,25 @@ impl Tally {
     /// despite an earlier count mean that the counter restarted.
     pub fn report_attempt(&mut self, attempt: u64) {
         self.was_reported = true;
-        if self.joined.is_some() {
-            let cumulative = self.cumulative.unwrap_or(0).max(attempt);
-            (self.cumulative, self.attempt, self.base) = (Some(cumulative), Some(attempt), cumulative - attempt);
+        if let Some(joined) = self.joined.get() {
+            let cumulative = self.cumulative.get().unwrap_or(0).max(attempt);
+            self.cumulative.set(cumulative);
+            self.attempt.set(attempt);
+            self.base = cumulative - attempt;
             // Counts of earlier attempts are not missing.
-            self.joined = self.joined.map(|at| at.saturating_sub(self.base)).filter(|at| *at > 0);
+            self.joined.set(Some(joined.saturating_sub(self.base)).filter(|at| *at > 0));
             return;
         }
-        if self.running.is_none() || (self.running == Some(attempt) && self.base > 0) {
+        let running = self.running.get();
+        if running.is_none() || (running == Some(attempt) && self.base > 0) {
             self.offset = self.base;
-            self.cumulative = Some(self.base.saturating_add(attempt));
+            self.cumulative.set(self.base.saturating_add(attempt));
         }
-        self.attempt = Some(attempt);
+        self.attempt.set(attempt);
         // The attempt's count is newer than the last counter.
-        let cumulative = self.cumulative.unwrap_or(0);
+        let cumulative = self.cumulative.get().unwrap_or(0);
         if attempt > cumulative.saturating_sub(self.base) && self.base <= cumulative {
-            self.cumulative = Some(self.base.saturating_add(attempt));
+            self.cumulative.set(self.base.saturating_add(attempt));
         }
     }
 
@@ -139,11 +145,11 @@ mod tests {
         assert!(tally.fell(Counts::running(Some(0))));
         tally.restart();
         tally.report(Counts::running(Some(30)));
-        assert_eq!((tally.attempt, tally.cumulative), (Some(30), Some(130)));
+        assert_eq!((tally.attempt.get(), tally.cumulative.get()), (Some(30), Some(130)));
         tally.begin_attempt();
         assert!(!tally.fell(Counts::running(Some(30))));
         tally.report(Counts::running(Some(45)));
-        assert_eq!((tally.attempt, tally.cumulative), (Some(15), Some(145)));
+        assert_eq!((tally.attempt.get(), tally.cumulative.get()), (Some(15), Some(145)));
     }
 
     #[test]
@@ -153,11 +159,11 @@ mod tests {
         tally.begin_attempt();
         tally.report(Counts::running(Some(7)));
         tally.report_attempt(7);
-        assert_eq!((tally.attempt, tally.cumulative), (Some(7), Some(12)));
+        assert_eq!((tally.attempt.get(), tally.cumulative.get()), (Some(7), Some(12)));
         tally.begin_attempt();
         tally.report(Counts::running(Some(20)));
         tally.report_attempt(8);
-        assert_eq!((tally.attempt, tally.cumulative), (Some(8), Some(25)));
+        assert_eq!((tally.attempt.get(), tally.cumulative.get()), (Some(8), Some(25)));
     }
 
     #[test]
@@ -166,17 +172,17 @@ mod tests {
         tally.resumed(Counts::running(Some(40)));
         tally.report(Counts::running(Some(40)));
         tally.report(Counts::running(Some(100)));
-        assert_eq!((tally.attempt, tally.cumulative, tally.joined()), (Some(60), Some(100), Some(40)));
+        assert_eq!((tally.attempt.get(), tally.cumulative.get(), tally.joined()), (Some(60), Some(100), Some(40)));
         tally.report_attempt(100);
-        assert_eq!((tally.attempt, tally.cumulative, tally.before()), (Some(100), Some(100), 0));
+        assert_eq!((tally.attempt.get(), tally.cumulative.get(), tally.before()), (Some(100), Some(100), 0));
     }
 
     #[test]
     pub(crate) fn scopes_that_are_said_stand() {
         let mut tally = Tally::default();
         tally.report(Counts { attempt: Some(0), cumulative: Some(2832), running: None, is_negative: false });
-        assert_eq!((tally.attempt, tally.cumulative, tally.before()), (Some(0), Some(2832), 2832));
+        assert_eq!((tally.attempt.get(), tally.cumulative.get(), tally.before()), (Some(0), Some(2832), 2832));
         tally.report(Counts { attempt: Some(5), cumulative: None, running: None, is_negative: false });
-        assert_eq!(tally.cumulative, Some(2837));
+        assert_eq!(tally.cumulative.get(), Some(2837));
     }
 }
