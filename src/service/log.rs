@@ -66,9 +66,13 @@ impl Segment {
 #[derive(Debug, Default)]
 struct Inner {
     segments: Vec<Segment>,
-    /// File of the last segment, while it is written.
-    open: Option<File>,
+    /// True if further lines belong to the last segment.
+    is_open: bool,
+    /// File of the open segment, during a run. Between runs it is opened for each line: a service has
+    /// more pipelines than a process may have open files.
+    file: Option<File>,
     run: u64,
+    is_running: bool,
     /// True once the pipeline is deleted: later lines are discarded.
     finished: bool,
 }
@@ -170,7 +174,7 @@ impl PipelineLog {
             tail = damaged.unwrap_or(0).max(floor) + LINES_BEHIND_RUN;
         }
         let plain: Vec<u64> = segments.iter().filter(|it| !it.packed && it.length > 0).map(|it| it.begin).collect();
-        let inner = Mutex::new(Inner { segments, open: None, run, finished: false });
+        let inner = Mutex::new(Inner { segments, run, ..Inner::default() });
         let log = Arc::new(Self { folder, keep, inner, tail: watch::channel(tail).0, compressor });
         for begin in plain {
             let _ = log.compressor.try_send((Arc::clone(&log), begin));
@@ -208,16 +212,20 @@ impl PipelineLog {
             self.close(&mut inner);
             inner.run = run;
         }
+        inner.is_running = true;
     }
 
     /// Closes the last segment of a run.
     pub fn end_run(self: &Arc<Self>) {
-        self.close(&mut lock(&self.inner));
+        let mut inner = lock(&self.inner);
+        self.close(&mut inner);
+        inner.is_running = false;
     }
 
     /// Closes the open segment and queues it for compression.
     fn close(self: &Arc<Self>, inner: &mut Inner) {
-        if inner.open.take().is_some()
+        inner.file = None;
+        if std::mem::take(&mut inner.is_open)
             && let Some(segment) = inner.segments.last()
         {
             let _ = self.compressor.try_send((Arc::clone(self), segment.begin));
@@ -236,20 +244,23 @@ impl PipelineLog {
         if inner.segments.last().is_some_and(|segment| segment.length >= self.keep.segment) {
             self.close(&mut inner);
         }
-        if inner.open.is_none() {
+        if !inner.is_open {
             let segment = Segment { begin: self.end(), length: 0, run: inner.run, packed: false };
-            let path = self.folder.join(segment.name());
-            let file = File::options().create(true).write(true).truncate(true).mode(0o600).open(path)?;
             inner.segments.push(segment);
-            inner.open = Some(file);
+            inner.is_open = true;
         }
         let length = inner.segments.last().map_or(0, |segment| segment.length);
-        let Some(file) = &mut inner.open else { return Ok(self.end()) };
-        if let Err(error) = file.write_all_at(lines, length) {
-            let _ = file.set_len(length);
+        if let Err(error) = self.write_at(&mut inner, length, lines) {
+            if length > 0 && error.kind() == io::ErrorKind::NotFound {
+                // Something else has removed the file: its lines are gone, these are not.
+                inner.is_open = false;
+                inner.segments.pop();
+                drop(inner);
+                return self.append(lines);
+            }
             if length == 0 {
                 // An empty segment is not kept.
-                inner.open = None;
+                (inner.is_open, inner.file) = (false, None);
                 if let Some(segment) = inner.segments.pop() {
                     let _ = std::fs::remove_file(self.folder.join(segment.name()));
                 }
@@ -264,12 +275,30 @@ impl PipelineLog {
         Ok(self.end())
     }
 
+    /// Writes lines to the open segment, behind its first `length` bytes.
+    fn write_at(&self, inner: &mut Inner, length: u64, lines: &[u8]) -> io::Result<()> {
+        let file = match (inner.file.take(), inner.segments.last()) {
+            (Some(file), _) => file,
+            (None, None) => return Err(io::ErrorKind::NotFound.into()),
+            (None, Some(segment)) => {
+                let path = self.folder.join(segment.name());
+                File::options().create(length == 0).write(true).truncate(length == 0).mode(0o600).open(path)?
+            }
+        };
+        let written = file.write_all_at(lines, length);
+        if written.is_err() {
+            let _ = file.set_len(length);
+        }
+        inner.file = inner.is_running.then_some(file);
+        written
+    }
+
     /// Compresses a closed segment. The compressed file is on disk before the plain one is removed.
     fn compress(&self, begin: u64) -> io::Result<()> {
         let found = {
             let inner = lock(&self.inner);
             // The open segment is always the last one.
-            let written = inner.open.as_ref().and(inner.segments.last()).map(|it| it.begin);
+            let written = inner.segments.last().filter(|_| inner.is_open).map(|it| it.begin);
             let found = inner.segments.iter().find(|it| it.begin == begin && !it.packed);
             found.filter(|_| written != Some(begin)).cloned()
         };
@@ -526,6 +555,38 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("never packed: {:?}", lock(&log.inner).segments);
+    }
+
+    #[test]
+    fn between_runs_a_log_has_one_segment_and_no_open_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
+        let open_files = || {
+            let files = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+            files
+                .filter_map(|file| std::fs::read_link(file.path()).ok())
+                .filter(|to| to.starts_with(&log.folder))
+                .count()
+        };
+        for line in ["created\n", "paused\n"] {
+            log.append(line.as_bytes()).unwrap();
+            assert_eq!((lock(&log.inner).segments.len(), open_files()), (1, 0));
+        }
+        assert_eq!(all(&log, 0), "created\npaused\n");
+        log.begin_run(1);
+        log.append(b"started\n").unwrap();
+        assert_eq!((lock(&log.inner).segments.len(), open_files()), (2, usize::from(cfg!(target_os = "linux"))));
+        log.end_run();
+        let last = lock(&log.inner).segments.last().map(Segment::name).unwrap();
+        settle(&log, 2);
+        assert_eq!(open_files(), 0);
+        log.append(b"completed\n").unwrap();
+        assert_eq!(all(&log, 0), "created\npaused\nstarted\ncompleted\n");
+        assert_ne!(lock(&log.inner).segments.last().map(Segment::name).unwrap(), last);
+        // A file that something else removed does not keep the log from going on.
+        std::fs::remove_file(log.folder.join(lock(&log.inner).segments.last().unwrap().name())).unwrap();
+        log.append(b"resumed\n").unwrap();
+        assert!(all(&log, log.end() - 8).ends_with("resumed\n"));
     }
 
     #[test]
