@@ -84,11 +84,12 @@ fn lines(item: &InboxItem, screen: &FleetFrame, width: u16) -> Paragraphs {
         lines.add(&format!("acknowledged by {who} {when} ago{note}"), look.warn());
     }
     let open = item.state().open();
-    let names: Vec<_> = item.hits.iter().filter(|(_, hit)| hit.open() == open).map(|(id, _)| id.as_ref()).collect();
-    if names.len() > 1 {
-        let more = names.len().saturating_sub(12);
+    let named = if open { item.hits.open() } else { item.hits.len() };
+    if named > 1 {
+        let more = named.saturating_sub(12);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let shown: Vec<_> = names.into_iter().take(12).collect();
+        let names = item.hits.iter().filter(|(_, hit)| hit.open() == open).map(|(id, _)| id.as_ref());
+        let shown: Vec<_> = names.take(12).collect();
         lines.add(&format!("{}{more}", shown.join(", ")), look.dim());
     }
     lines

@@ -51,7 +51,7 @@ pub struct FleetRows<'a> {
     pub kept_of: [usize; 7],
     pub kept: usize,
     /// Pipelines that the filter keeps with their groups, also those of folded groups.
-    pub kept_in: Vec<(PipelineGroup, Arc<str>)>,
+    pub kept_in: Vec<(PipelineGroup, &'a Arc<str>)>,
     /// Recent actions with a result, by pipeline.
     pub actions: HashMap<&'a str, &'a ActionRecord>,
 }
@@ -124,7 +124,7 @@ pub fn rows<'a>(screen: &FleetInput<'a>, ui: &FleetUi) -> FleetRows<'a> {
         if matches!(group, PipelineGroup::Parked | PipelineGroup::Failing) {
             join_causes(&mut list);
         }
-        kept_in.extend(list.iter().map(|watched| (group, Arc::clone(&watched.pipeline.id))));
+        kept_in.extend(list.iter().map(|watched| (group, &watched.pipeline.id)));
         rows.push(FleetRow::Head(group));
         if ui.folded(group) && !filter.active() {
             continue;
@@ -156,14 +156,18 @@ fn is_kept(filter: &Filter, watched: &Watched, group: PipelineGroup) -> bool {
 /// True if a row has a note: contradictions and doubts below each pipeline, the next step below the
 /// last of several pipelines with the same error.
 fn has_note(watched: &Watched, next: Option<&Arc<Watched>>, group: PipelineGroup, screen: &FleetInput) -> bool {
-    let first = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
     let to_do = watched.pipeline.faults.first().is_some_and(|fault| fault.next.is_some());
     if watched.note(screen.now).is_some() || (!to_do && !watched.pipeline.found.doubts.is_empty()) {
         return true;
     }
     matches!(group, PipelineGroup::Parked | PipelineGroup::Failing)
         && to_do
-        && next.is_none_or(|next| first(next) != first(watched))
+        && next.is_none_or(|next| cause(next) != cause(watched))
+}
+
+/// Returns the fingerprint of the first error of a pipeline.
+fn cause(watched: &Watched) -> Option<&Arc<str>> {
+    watched.pipeline.faults.first().map(|fault| &fault.fingerprint)
 }
 
 /// Returns the group that a filter names, and true if it keeps that group: `!ready` drops the group
@@ -179,19 +183,15 @@ fn filtered_group(filter: &Filter) -> Option<(PipelineGroup, bool)> {
 
 /// Moves pipelines with the same error next to the first of them, so that one next step stands
 /// below all of them.
-fn join_causes(list: &mut [&Arc<Watched>]) {
-    let cause = |it: &Watched| it.pipeline.faults.first().map(|fault| Arc::clone(&fault.fingerprint));
-    let mut first: HashMap<Arc<str>, usize> = HashMap::new();
-    for (place, watched) in list.iter().enumerate() {
-        if let Some(cause) = cause(watched) {
-            first.entry(cause).or_insert(place);
-        }
-    }
-    let own: HashMap<Arc<str>, usize> = list.iter().map(|it| Arc::clone(&it.pipeline.id)).zip(0..).collect();
-    list.sort_by_cached_key(|watched| {
-        let place = own.get(&watched.pipeline.id).copied().unwrap_or(0);
-        (cause(watched).and_then(|cause| first.get(&cause).copied()).unwrap_or(place), place)
-    });
+fn join_causes(list: &mut Vec<&Arc<Watched>>) {
+    let mut first = HashMap::new();
+    let placed = list
+        .iter()
+        .enumerate()
+        .map(|(place, watched)| (cause(watched).map_or(place, |cause| *first.entry(cause).or_insert(place)), *watched));
+    let mut placed: Vec<_> = placed.collect();
+    placed.sort_by_key(|(place, _)| *place);
+    *list = placed.into_iter().map(|(_, watched)| watched).collect();
 }
 
 fn sort(list: &mut [&Arc<Watched>], screen: &FleetInput, ui: &FleetUi) {

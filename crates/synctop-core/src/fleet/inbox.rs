@@ -2,6 +2,7 @@
 //! occurrence, acknowledgment and end. An error of a pipeline ends only with a later success of
 //! that pipeline; an error that returns is marked.
 
+use super::inbox_hits::{InboxHit, InboxHits};
 use super::pipeline::PipelineFault;
 use super::watched::Watched;
 use crate::protocol::Millis;
@@ -14,36 +15,6 @@ const MAX_TIMES: usize = 500;
 
 /// Period of the trend: one day, in milliseconds.
 const DAY_MS: Millis = 86_400_000;
-
-/// Occurrences of an item's error in one pipeline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct InboxHit {
-    /// Time of the first occurrence.
-    pub first_at: Millis,
-    /// Time of the latest occurrence.
-    pub last_at: Millis,
-    /// Start of the present series of occurrences, without a success in between.
-    #[serde(default)]
-    pub since: Millis,
-    /// Number of runs that ended with the error.
-    pub count: u64,
-    /// Key of the last run with the error.
-    run: Arc<str>,
-    /// Time of the success that ended the error.
-    pub fixed_at: Option<Millis>,
-    /// Number of times that the error returned after a success.
-    pub regressed: u32,
-    /// True if the pipeline does not exist any more.
-    pub gone: bool,
-}
-
-impl InboxHit {
-    /// True if the pipeline still has the error.
-    #[must_use]
-    pub fn open(&self) -> bool {
-        self.fixed_at.is_none() && !self.gone
-    }
-}
 
 /// One error in all pipelines.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +32,7 @@ pub struct InboxItem {
     /// Time of the latest occurrence in any pipeline.
     pub last_at: Millis,
     /// Occurrences by pipeline id.
-    pub hits: BTreeMap<Arc<str>, InboxHit>,
+    pub hits: InboxHits,
     /// Acknowledgment: person and time.
     pub acked: Option<(Arc<str>, Millis)>,
     /// Note of the acknowledgment.
@@ -110,7 +81,7 @@ impl InboxItem {
             next: fault.next.clone(),
             first_at: at,
             last_at: at,
-            hits: BTreeMap::new(),
+            hits: InboxHits::default(),
             acked: None,
             note: None,
             times: VecDeque::new(),
@@ -120,25 +91,19 @@ impl InboxItem {
     /// Returns the state over all pipelines with the error.
     #[must_use]
     pub fn state(&self) -> InboxState {
-        let open = || self.hits.values().filter(|hit| hit.open());
-        match () {
-            () if open().any(|hit| hit.regressed > 0) && self.acked.is_none() => InboxState::Regressed,
-            () if open().next().is_some() => {
-                if self.acked.is_some() {
-                    InboxState::Acked
-                } else {
-                    InboxState::New
-                }
-            }
-            () if self.hits.values().any(|hit| hit.fixed_at.is_some()) => InboxState::Fixed,
-            () => InboxState::Gone,
+        match (self.hits.open(), &self.acked) {
+            (1.., None) if self.hits.open_again() > 0 => InboxState::Regressed,
+            (1.., None) => InboxState::New,
+            (1.., Some(_)) => InboxState::Acked,
+            (0, _) if self.hits.fixed() > 0 => InboxState::Fixed,
+            (0, _) => InboxState::Gone,
         }
     }
 
     /// Number of pipelines that still have the error.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.hits.values().filter(|hit| hit.open()).count()
+        self.hits.open()
     }
 
     /// Number of times that the error returned after a success, over all pipelines.
@@ -214,13 +179,14 @@ impl Inbox {
                 regressed: 0,
                 gone: false,
             };
-            let hit = item.hits.entry(Arc::clone(&it.id)).or_insert(new_hit);
-            (hit.last_at, hit.count) = (now, hit.count + 1);
-            if again {
-                hit.since = seen;
-            }
-            hit.regressed += u32::from(again && hit.fixed_at.is_some());
-            (hit.fixed_at, hit.gone, hit.run) = (None, false, Arc::clone(&run));
+            item.hits.change(&it.id, Some(new_hit), |hit| {
+                (hit.last_at, hit.count) = (now, hit.count + 1);
+                if again {
+                    hit.since = seen;
+                }
+                hit.regressed += u32::from(again && hit.fixed_at.is_some());
+                (hit.fixed_at, hit.gone, hit.run) = (None, false, Arc::clone(&run));
+            });
             if again {
                 // The acknowledgment was given before the error returned.
                 (item.acked, item.note) = (None, None);
@@ -250,9 +216,9 @@ impl Inbox {
             };
             let over: Vec<_> = item.hits.iter().filter_map(over).collect();
             for (id, fixed) in &over {
-                if let Some(hit) = Arc::make_mut(item).hits.get_mut(id) {
-                    (hit.fixed_at, hit.gone) = (fixed.then_some(now), !fixed);
-                }
+                Arc::make_mut(item)
+                    .hits
+                    .change(id, None, |hit| (hit.fixed_at, hit.gone) = (fixed.then_some(now), !fixed));
             }
             if !over.is_empty() {
                 changed.push(Arc::clone(&item.fingerprint));

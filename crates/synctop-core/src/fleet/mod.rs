@@ -15,6 +15,7 @@ pub mod bulk;
 pub mod condition;
 mod group;
 pub mod inbox;
+mod inbox_hits;
 mod pipeline;
 pub mod requests;
 pub mod task;
