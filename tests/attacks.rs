@@ -7,9 +7,10 @@ mod serve;
 
 use serde_json::{Value, json};
 use serve::{Server, folder, on, script, service, simulated};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Runs SQL on the database of a stopped service.
@@ -364,12 +365,22 @@ fn h3_and_m3_lines_without_an_end_are_passed_over() {
     }
     let peak = peak_mb(server.child.id());
     assert!(peak < 400, "{peak} MB");
-    // The progress stage has the same bound: 300 MB in one line, with less memory than that.
-    let output = Command::new("bash")
-        .args(["-c", "ulimit -v 250000; head -c 300000000 /dev/zero | tr '\\0' x | $SYNCTOP track"])
-        .env("SYNCTOP", env!("CARGO_BIN_EXE_synctop"))
-        .output()
+    // The progress stage has the same bound: 300 MB in one line.
+    let mut track = Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .arg("track")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
+    let mut input = track.stdin.take().unwrap();
+    for _ in 0..300 {
+        input.write_all(&vec![b'x'; 1_000_000]).unwrap();
+    }
+    let peak = peak_mb(track.id());
+    assert!(peak < 160, "{peak} MB");
+    drop(input);
+    let output = track.wait_with_output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(words.contains("1 line of more than 32 MiB"), "{words}");
 }
