@@ -1,8 +1,10 @@
 //! The service under load, in a separate process: `cargo bench --bench service [-- SECONDS]`.
 //! Prints the figures of the README.
 //!
-//! 1. A thousand waits woken by one change, ten times: from sending the change to each answer.
-//! 2. A hundred pipelines on simulated engines for two minutes, each with a reader (ten of them
+//! 1. A thousand waits woken by one change, ten times: from sending the change to each answer; memory
+//!    of an open wait.
+//! 2. Five thousand pipelines: creation with 64 requests at a time, memory, list, restart.
+//! 3. A hundred pipelines on simulated engines for two minutes, each with a reader (ten of them
 //!    slow): every run is complete; memory use.
 #![allow(
     clippy::unwrap_used,
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 fn main() {
     let seconds = std::env::args().find_map(|it| it.parse().ok()).unwrap_or(120);
     waits();
+    pipelines(5_000);
     fleet(Duration::from_secs(seconds));
 }
 
@@ -65,7 +68,9 @@ fn waits() {
     client.post("/pipelines", &quick("pipe_many")).is(201);
     client.wait("pipe_many", "ready");
     let mut all = Vec::new();
+    let mut wait_memory = None;
     for _ in 0..10 {
+        let closed = memory(server.child.id()).1;
         let request = format!(
             "GET /pipelines/pipe_many/wait?for=paused&timeout=2m HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
             server.address
@@ -79,6 +84,7 @@ fn waits() {
             })
             .collect();
         client.until("/health", |it| it["waits"] == 1_000);
+        wait_memory.get_or_insert(memory(server.child.id()).1 - closed);
         for (at, stream) in open.iter().enumerate() {
             epoll::add(&looked_at, stream, epoll::EventData::new_u64(at as u64), epoll::EventFlags::IN).unwrap();
         }
@@ -109,12 +115,81 @@ fn waits() {
     let at = |share: usize| all[(all.len() - 1) * share / 1000].as_secs_f64() * 1e3;
     let (peak, _) = memory(server.child.id());
     println!(
-        "1000 waits woken by one change (10 times): p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; peak {peak:.0} MB",
+        "1000 waits woken by one change (10 times): p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; an open wait {:.1} KB; peak {peak:.0} MB",
         at(500),
         at(990),
-        at(1000)
+        at(1000),
+        wait_memory.unwrap_or_default() * 1024.0 / 1_000.0
     );
     println!("changes seen only by the poll: {}", client.get("/health").json()["missed_changes"]);
+}
+
+/// Sends requests over 64 connections, one at a time on each. Returns the time until all are answered.
+fn send_all(server: SocketAddr, requests: &[String], status: &str) -> Duration {
+    let began = Instant::now();
+    let ready = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let mut waiting = requests.iter();
+    let mut connections: Vec<TcpStream> = (1..=64).map(|number| connect_from(number, server)).collect();
+    for (at, (connection, request)) in connections.iter_mut().zip(&mut waiting).enumerate() {
+        connection.write_all(request.as_bytes()).unwrap();
+        epoll::add(&ready, connection, epoll::EventData::new_u64(at as u64), epoll::EventFlags::IN).unwrap();
+    }
+    let (mut answered, mut bytes, mut events) = (0, [0; 16 * 1024], Vec::with_capacity(64));
+    while answered < requests.len() {
+        events.clear();
+        epoll::wait(&ready, spare_capacity(&mut events), None).unwrap();
+        for event in &events {
+            let connection = &mut connections[usize::try_from(event.data.u64()).unwrap()];
+            let length = connection.read(&mut bytes).unwrap();
+            let answer = String::from_utf8_lossy(&bytes[..length]);
+            assert!(answer.starts_with(status) && answer.ends_with('}'), "{answer}");
+            answered += 1;
+            if let Some(request) = waiting.next() {
+                connection.write_all(request.as_bytes()).unwrap();
+            }
+        }
+    }
+    began.elapsed()
+}
+
+fn pipelines(count: u32) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, "[limits]\nrequests_per_second = 100000\npipelines = 20000\n").unwrap();
+    let arguments = ["--config", config.to_str().unwrap(), "--quiet"];
+    let mut server = Server::with(folder.path(), &arguments, &[]);
+    let body = |number: u32| {
+        let mut body = quick(&format!("pipe_{number:05}"));
+        body["desired_status"] = json!("paused");
+        body.to_string()
+    };
+    let requests: Vec<String> = (0..count)
+        .map(|number| {
+            let (body, address) = (body(number), server.address);
+            let head = format!("POST /pipelines HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json");
+            format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        })
+        .collect();
+    let before = memory(server.child.id()).1;
+    let took = send_all(server.address, &requests, "HTTP/1.1 201");
+    let each = (memory(server.child.id()).1 - before) * 1024.0 / f64::from(count);
+    println!(
+        "{count} pipelines created, 64 at a time: {:.2} s, {:.0}/s; {each:.1} KB each",
+        took.as_secs_f64(),
+        f64::from(count) / took.as_secs_f64()
+    );
+    let list = |server: &Server| {
+        let began = Instant::now();
+        let length = server.client().get("/pipelines").is(200)["data"].as_array().unwrap().len();
+        assert_eq!(length, count as usize);
+        began.elapsed().as_secs_f64() * 1e3
+    };
+    println!("first list {:.0} ms, second {:.0} ms", list(&server), list(&server));
+    server.end();
+    let began = Instant::now();
+    let server = Server::with(folder.path(), &arguments, &[]);
+    println!("started again in {:.0} ms", began.elapsed().as_secs_f64() * 1e3);
+    println!("first list {:.0} ms; {:.0} MB", list(&server), memory(server.child.id()).1);
 }
 
 /// Scenarios with their total number of records (0: taken from the first pipeline) and speed.
