@@ -4,6 +4,7 @@
 use crate::engine::failure_type::REFUSALS;
 use crate::engine::simulator::rng::{SeededRng, body};
 use crate::engine::simulator::scenario::{Fault, FaultKind, Scenario};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -50,7 +51,8 @@ pub struct Page {
 /// Simulated list API of one scenario.
 pub struct Api {
     scenario: Scenario,
-    bodies: Vec<String>,
+    /// Bodies of objects, created for the first object: most stored pipelines rest.
+    bodies: OnceCell<Vec<String>>,
     /// Returned records of each stream.
     returned_records: Vec<u64>,
     /// Strikes of each fault.
@@ -69,10 +71,8 @@ const UNREACHABLE: &str = "connect ECONNREFUSED 127.0.0.1:5432";
 impl Api {
     #[must_use]
     pub fn new(scenario: Scenario) -> Self {
-        let mut rng = SeededRng::new(scenario.seed);
-        let bodies = (0..BODIES).map(|_| body(&mut rng, scenario.record_size)).collect();
         Self {
-            bodies,
+            bodies: OnceCell::new(),
             returned_records: vec![0; scenario.streams.len()],
             struck: vec![0; scenario.faults.len()],
             tries: HashMap::new(),
@@ -151,7 +151,11 @@ impl Api {
         out.push_str("{\"id\":\"");
         out.push_str(&self.id(stream, number));
         out.push_str(&format!("\",\"created\":{}", self.created(stream, number)));
-        if let Some(body) = self.bodies.get(body) {
+        let bodies = self.bodies.get_or_init(|| {
+            let mut rng = SeededRng::new(self.scenario.seed);
+            (0..BODIES).map(|_| self::body(&mut rng, self.scenario.record_size)).collect()
+        });
+        if let Some(body) = bodies.get(body) {
             out.push(',');
             out.push_str(body);
         }
