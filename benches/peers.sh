@@ -112,7 +112,7 @@ def table(title, file, peers, base, *wanted):
         if peer in taken:
             at = ["wall", "CPU"].index(measure)
             found = statistics.median(a[at] / max(b[at], 1e-3) for a, b in zip(taken["synctop"], taken[peer]))
-            goals.append((found <= bound, f"{title}: {measure} {found:.2f} of {peer}, goal {bound}"))
+            goals.append((found <= bound, f"{title}: {measure} {found:.2f} of {peer}, goal {bound:.3g}"))
 
 summary = ["synctop", [synctop, "summary", "-q", "FILE"]]
 earlier = [["synctop before", [before, "summary", "-q", "FILE"]]] if before else []

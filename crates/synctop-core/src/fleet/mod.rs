@@ -4,7 +4,7 @@
 //! ```text
 //! JSON of a service --wire.rs, pipeline.rs--> Pipeline --watched.rs--> Fleet { Watched: times of observation and movement }
 //!                                                  |- group.rs      group and reason: claim against evidence
-//!                                                  |- inbox.rs      errors by fingerprint, with a memory
+//!                                                  |- inbox.rs      errors by fingerprint, with a memory   inbox_hits.rs  their pipelines, counted
 //!                                                  |- condition.rs  conditions of `wait`
 //!                                                  '- verify.rs     result of an action   bulk.rs  canary   action_record.rs
 //! requests.rs  bodies of requests     task.rs  task of another API
