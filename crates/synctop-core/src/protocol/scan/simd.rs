@@ -2,18 +2,20 @@
 //!
 //! Every byte of a block sets a bit in the mask of its class, and the grammar is checked by a few
 //! operations on masks. Engines print no spaces, so the successor of a token is always the next
-//! byte (`{` is followed by a quote or `}`). Only brackets, escapes and numbers that are not plain
-//! digits are examined one by one. The masks are those of Langdale and Lemire, "Parsing Gigabytes
-//! of JSON per Second" (2019): strings by carry-less multiplication of the quotes, escapes by an
-//! addition with carry.
+//! byte (`{` is followed by a quote or `}`). Only brackets, words, escapes and numbers that are not
+//! plain integers are examined one by one. The masks are those of Langdale and Lemire, "Parsing
+//! Gigabytes of JSON per Second" (2019): strings by carry-less multiplication of the quotes, escapes
+//! by an addition with carry. Branches that depend on the data cost more than the masks, so a bracket
+//! is passed without one.
 //!
-//! Measured (`cargo bench --bench reduce`, records): decoding takes three quarters of the time of
-//! the bytewise path. The bytewise path serves other processors, and is the reference of a test and
-//! of the fuzzer in `fuzz/`.
+//! Measured (`cargo bench --bench reduce`, records): decoding takes less than three quarters of the
+//! time of the bytewise path. That one serves other processors, and is the reference of a test and of
+//! the fuzzer in `fuzz/`.
 //!
 //! # Safety
-//! There are two kinds of `unsafe`: a call of a function whose processor features were just
-//! detected, and an unaligned load that lies within an array of 64 bytes.
+//! There are three kinds of `unsafe`: a call of a function whose processor features were just
+//! detected, an unaligned load that lies within an array of 64 bytes, and a masked load that reads
+//! the bytes of a slice only.
 #![allow(unsafe_code)]
 #![expect(clippy::cast_ptr_alignment, reason = "these loads need no alignment")]
 #![expect(clippy::too_many_lines, reason = "one pass over a block, whose masks all depend on each other")]
@@ -42,12 +44,18 @@ pub(super) fn container(bytes: &[u8], at: usize) -> Option<Option<usize>> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use crate::protocol::scan::token::{MAX_DEPTH, escape, scalar};
+    use crate::protocol::scan::token::{escape, scalar};
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
-        _mm256_loadu_si256, _mm256_max_epu8, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_set1_epi8,
-        _mm512_cmpeq_epi8_mask, _mm512_cmpge_epu8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_si512, _mm512_set1_epi8,
+        __m256i, __m512i, _bzhi_u64, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
+        _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_max_epu8, _mm256_movemask_epi8, _mm256_or_si256,
+        _mm256_set1_epi8, _mm256_slli_epi16, _mm256_sub_epi8, _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask,
+        _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_or_si512, _mm512_set1_epi8, _mm512_sub_epi8,
+        _mm512_test_epi8_mask,
     };
+    use std::hint::select_unpredictable;
+
+    /// Bit by which `{` and `}` differ from `[` and `]`.
+    const CURLY: i8 = 0x20;
 
     /// Block of 64 bytes in two AVX2 registers. Methods return one bit per byte.
     struct Avx2Block {
@@ -72,6 +80,22 @@ mod x86 {
             mask(_mm256_cmpeq_epi8(self.low, wanted), _mm256_cmpeq_epi8(self.high, wanted))
         }
 
+        /// Returns the mask of the bytes that equal `byte`, a brace, or the square bracket beside it.
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn bracket_like(&self, byte: u8) -> u64 {
+            let curly = _mm256_set1_epi8(CURLY);
+            Self { low: _mm256_or_si256(self.low, curly), high: _mm256_or_si256(self.high, curly) }.equal_to(byte)
+        }
+
+        /// Returns the mask of the bytes that are curly, if they are brackets.
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn curly(&self) -> u64 {
+            // Moves bit 5 to the top bit.
+            mask(_mm256_slli_epi16::<2>(self.low), _mm256_slli_epi16::<2>(self.high))
+        }
+
         /// Returns the mask of the bytes that are at most `byte`.
         #[inline]
         #[target_feature(enable = "avx2")]
@@ -81,13 +105,22 @@ mod x86 {
             mask(_mm256_cmpeq_epi8(low, bound), _mm256_cmpeq_epi8(high, bound))
         }
 
-        /// Returns the mask of the bytes that are at least `byte`.
         #[inline]
         #[target_feature(enable = "avx2")]
-        fn at_least(&self, byte: u8) -> u64 {
-            let bound = _mm256_set1_epi8(byte.cast_signed());
-            let (low, high) = (_mm256_min_epu8(self.low, bound), _mm256_min_epu8(self.high, bound));
-            mask(_mm256_cmpeq_epi8(low, bound), _mm256_cmpeq_epi8(high, bound))
+        fn digit(&self) -> u64 {
+            let zero = _mm256_set1_epi8(b'0'.cast_signed());
+            Self { low: _mm256_sub_epi8(self.low, zero), high: _mm256_sub_epi8(self.high, zero) }.at_most(9)
+        }
+
+        /// Loads fewer than 64 bytes, followed by zeros.
+        #[inline]
+        #[target_feature(enable = "avx2")]
+        fn load_rest(rest: &[u8]) -> Self {
+            let mut padded = [0; 64];
+            for (to, from) in padded.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            Self::load(&padded)
         }
     }
 
@@ -109,12 +142,36 @@ mod x86 {
             Self(unsafe { _mm512_loadu_si512(bytes.as_ptr().cast::<__m512i>()) })
         }
 
+        /// Loads fewer than 64 bytes, followed by zeros.
+        #[inline]
+        #[target_feature(enable = "avx512bw,bmi2")]
+        fn load_rest(rest: &[u8]) -> Self {
+            let present = _bzhi_u64(u64::MAX, u32::try_from(rest.len()).unwrap_or(64));
+            // SAFETY: the mask covers the bytes of the slice only; other bytes are not read.
+            Self(unsafe { _mm512_maskz_loadu_epi8(present, rest.as_ptr().cast::<i8>()) })
+        }
+
         #[inline]
         #[target_feature(enable = "avx512bw")]
         fn equal_to(&self, byte: u8) -> u64 {
             _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte.cast_signed()))
         }
 
+        /// Returns the mask of the bytes that equal `byte`, a brace, or the square bracket beside it.
+        #[inline]
+        #[target_feature(enable = "avx512bw")]
+        fn bracket_like(&self, byte: u8) -> u64 {
+            Self(_mm512_or_si512(self.0, _mm512_set1_epi8(CURLY))).equal_to(byte)
+        }
+
+        /// Returns the mask of the bytes that are curly, if they are brackets.
+        #[inline]
+        #[target_feature(enable = "avx512bw")]
+        fn curly(&self) -> u64 {
+            _mm512_test_epi8_mask(self.0, _mm512_set1_epi8(CURLY))
+        }
+
+        /// Returns the mask of the bytes that are at most `byte`.
         #[inline]
         #[target_feature(enable = "avx512bw")]
         fn at_most(&self, byte: u8) -> u64 {
@@ -123,8 +180,8 @@ mod x86 {
 
         #[inline]
         #[target_feature(enable = "avx512bw")]
-        fn at_least(&self, byte: u8) -> u64 {
-            _mm512_cmpge_epu8_mask(self.0, _mm512_set1_epi8(byte.cast_signed()))
+        fn digit(&self) -> u64 {
+            Self(_mm512_sub_epi8(self.0, _mm512_set1_epi8(b'0'.cast_signed()))).at_most(9)
         }
     }
 
@@ -140,14 +197,14 @@ mod x86 {
     /// byte of the block.
     #[derive(Default)]
     struct Carry {
-        value_due: u64,
+        /// Colon or comma.
+        due: u64,
+        opens: u64,
         key_due: u64,
-        array_begun: u64,
-        object_begun: u64,
-        value_ended: u64,
-        scalar: u64,
-        zero: u64,
         key_ended: u64,
+        scalar: u64,
+        minus: u64,
+        zero: u64,
         /// All ones if the block ends inside a string.
         string: u64,
         key: u64,
@@ -175,6 +232,51 @@ mod x86 {
         (EVEN ^ (even_runs << 1)) & follows
     }
 
+    /// Open containers, the innermost in the lowest bit: set for an object. The highest set bit is
+    /// above them.
+    #[derive(Clone, Copy, PartialEq)]
+    struct Nesting(u64);
+
+    impl Nesting {
+        const NONE: Self = Self(1);
+
+        /// Returns all ones inside an object.
+        #[inline]
+        fn in_object(self) -> u64 {
+            (self.0 & 1).wrapping_neg()
+        }
+
+        /// Passes one bracket, or none if `is_any` is false. Returns the nesting after it, and other
+        /// than zero for a bracket that does not fit or is nested too deeply.
+        #[inline]
+        fn pass(self, is_any: bool, is_open: bool, is_object: bool) -> (Self, u64) {
+            let (open, any, object) = (self.0, u64::from(is_any), u64::from(is_object));
+            let after = select_unpredictable(is_open, open << 1 | object, open >> any);
+            let wrong = select_unpredictable(is_open, open >> 63, ((open & 1) ^ object) & any);
+            (Self(after), wrong)
+        }
+    }
+
+    /// Returns true if the text from `at` begins with the word `true`, `false` or `null`, which is
+    /// `length` bytes long.
+    #[inline]
+    #[target_feature(enable = "bmi2")]
+    fn is_word(bytes: &[u8], at: usize, length: u32) -> bool {
+        const TRUE: u64 = u64::from_le_bytes(*b"true\0\0\0\0");
+        const FALSE: u64 = u64::from_le_bytes(*b"false\0\0\0");
+        const NULL: u64 = u64::from_le_bytes(*b"null\0\0\0\0");
+        let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { return false };
+        matches!(_bzhi_u64(u64::from_le_bytes(*eight), length * 8), TRUE | FALSE | NULL)
+    }
+
+    /// Checks the number or word of which `at` is a byte.
+    #[inline(never)]
+    fn check_scalar(bytes: &[u8], at: usize) -> Option<()> {
+        let before = bytes.get(..at)?.iter().rposition(|byte| matches!(byte, b',' | b':' | b'['))?;
+        let end = scalar(bytes, before + 1)?;
+        matches!(bytes.get(end), Some(b',' | b'}' | b']')).then_some(())
+    }
+
     /// Defines `container` in a module for one block type and its processor features.
     macro_rules! scanner {
         ($name:ident, $block:ident, $features:literal) => {
@@ -183,142 +285,127 @@ mod x86 {
 
                 #[target_feature(enable = $features)]
                 pub(in crate::protocol) fn container(bytes: &[u8], at: usize) -> Option<usize> {
-                    // The first byte has to be a value: the container.
-                    let mut carry = Carry { value_due: 1, ..Carry::default() };
-                    let mut open: u64 = 0;
-                    let mut depth: u32 = 0;
+                    if !matches!(bytes.get(at), Some(b'{' | b'[')) {
+                        return None;
+                    }
+                    let mut carry = Carry { due: 1, ..Carry::default() };
+                    let mut nesting = Nesting::NONE;
                     let mut base = at;
-                    let mut number_from = at;
                     loop {
                         let rest = bytes.get(base..)?;
                         let block = match rest.first_chunk::<64>() {
                             Some(block) => $block::load(block),
                             None if rest.is_empty() => return None,
-                            None => {
-                                let mut padded = [b' '; 64];
-                                padded.get_mut(..rest.len())?.copy_from_slice(rest);
-                                $block::load(&padded)
-                            }
+                            None => $block::load_rest(rest),
                         };
 
                         let backslash = block.equal_to(b'\\');
                         let escaped =
                             if backslash | carry.escape == 0 { 0 } else { escaped(backslash, &mut carry.escape) };
-                        let quote = block.equal_to(b'"') & !escaped;
+                        let quotes = block.equal_to(b'"');
+                        let quote = quotes & !escaped;
                         let string = parity(quote) ^ carry.string;
                         carry.string = (string.cast_signed() >> 63).cast_unsigned();
                         let (opened, closed) = (quote & string, quote & !string);
                         let outside = !(string | quote);
 
-                        let object = block.equal_to(b'{') & outside;
-                        let object_end = block.equal_to(b'}') & outside;
-                        let array = block.equal_to(b'[') & outside;
-                        let array_end = block.equal_to(b']') & outside;
+                        let opens = block.bracket_like(b'{') & outside;
+                        let closes = block.bracket_like(b'}') & outside;
+                        let curly = block.curly();
                         let colon = block.equal_to(b':') & outside;
                         let comma = block.equal_to(b',') & outside;
-                        let plain = outside & !(object | object_end | array | array_end | colon | comma);
+                        let plain = outside & !(opens | closes | colon | comma);
 
                         // Finds the commas in objects, and the end of the outermost container. An
                         // empty container has neither, unless it is the outermost one.
-                        let empty = (object & object_end >> 1) | (array & array_end >> 1);
-                        let mut brackets = (object | object_end | array | array_end) & !(empty | empty << 1);
-                        if depth == 0 {
-                            brackets = object | object_end | array | array_end;
+                        let empty = opens & closes >> 1 & !(curly ^ curly >> 1);
+                        let mut brackets = opens | closes;
+                        if nesting != Nesting::NONE {
+                            brackets &= !(empty | empty << 1);
                         }
                         let mut in_object: u64 = 0;
                         let mut since: u64 = u64::MAX;
-                        let mut inside = (open & 1).wrapping_neg();
+                        let mut unfit: u64 = 0;
                         let mut end = 64;
-                        while brackets != 0 {
+                        // Most blocks have a bracket: the first is passed without a branch.
+                        loop {
                             let bit = brackets & brackets.wrapping_neg();
-                            in_object |= inside & since & (bit - 1);
-                            since = !(bit - 1);
-                            if bit & (object | array) != 0 {
-                                if depth >= MAX_DEPTH {
-                                    return None;
-                                }
-                                depth += 1;
-                                open = open << 1 | u64::from(bit & object != 0);
-                            } else {
-                                if (open & 1 == 1) != (bit & object_end != 0) || depth == 0 {
-                                    return None;
-                                }
-                                depth -= 1;
-                                open >>= 1;
-                                if depth == 0 {
-                                    end = bit.trailing_zeros();
-                                    break;
-                                }
+                            in_object |= nesting.in_object() & since & bit.wrapping_sub(1);
+                            since = bit.wrapping_neg();
+                            let (after, wrong) = nesting.pass(bit != 0, bit & opens != 0, bit & curly != 0);
+                            nesting = after;
+                            unfit |= wrong;
+                            if nesting == Nesting::NONE {
+                                end = bit.trailing_zeros();
+                                break;
                             }
-                            inside = (open & 1).wrapping_neg();
-                            brackets &= brackets - 1;
+                            brackets &= brackets.wrapping_sub(1);
+                            if brackets == 0 {
+                                break;
+                            }
                         }
-                        in_object |= inside & since;
+                        if unfit != 0 {
+                            return None;
+                        }
+                        in_object |= nesting.in_object() & since;
                         let next_key = comma & in_object;
 
                         // A key is a string after `{` or after a comma of an object. The addition
                         // carries its opening quote through its bytes to its closing quote.
-                        let key_due = following(object | next_key, &mut carry.key_due);
+                        let key_due = following((opens & curly) | next_key, &mut carry.key_due);
                         let (through, one) = string.overflowing_add(opened & key_due);
                         let (through, two) = through.overflowing_add(carry.key);
                         carry.key = u64::from(one | two);
                         let key_end = through & !string & closed;
 
-                        // Checks the successor of each token.
-                        let ends = comma | object_end | array_end;
-                        let object_begun = following(object, &mut carry.object_begun);
-                        let array_begun = following(array, &mut carry.array_begun);
-                        let value_due = following(array | colon | (comma & !next_key), &mut carry.value_due);
-                        let value_ended =
-                            following((closed & !key_end) | object_end | array_end, &mut carry.value_ended);
+                        // A value or key begins after each bracket that opens, colon and comma, and
+                        // nowhere else; only an empty container has none. A key is a string, and a
+                        // colon follows it and nothing else.
+                        let begun = following(opens, &mut carry.opens);
+                        let due = begun | following(colon | comma, &mut carry.due);
                         let after_plain = following(plain, &mut carry.scalar);
                         let first = plain & !after_plain;
-                        let mut wrong = value_due & !(opened | object | array | first | (array_end & array_begun));
-                        wrong |= key_due & !(opened | (object_end & object_begun));
-                        wrong |= value_ended & !ends;
-                        wrong |= after_plain & !(plain | ends);
+                        let mut wrong = (due ^ (opened | opens | first)) & !(closes & begun);
+                        wrong |= key_due & !(opened | closes);
                         wrong |= following(key_end, &mut carry.key_ended) ^ colon;
                         wrong |= block.at_most(0x1f) & string;
 
-                        // Plain digits are a valid number unless they start with a zero. Other
-                        // numbers and words are read one by one.
-                        let digit = block.at_least(b'0') & block.at_most(b'9') & plain;
-                        let zero = first & block.equal_to(b'0');
+                        // Digits, also after a minus sign, are a valid number unless more of them
+                        // follow a leading zero. Other numbers and words are read one by one.
+                        let digit = block.digit() & plain;
+                        let minus = block.equal_to(b'-') & first;
+                        let after_minus = following(minus, &mut carry.minus);
+                        let zero = (first | after_minus) & block.equal_to(b'0');
+                        wrong |= after_minus & !digit;
                         wrong |= following(zero, &mut carry.zero) & digit;
 
                         let within = if end == 64 { u64::MAX } else { (2u64 << end).wrapping_sub(1) };
                         if wrong & within != 0 {
                             return None;
                         }
-                        let mut odd = plain & !digit & within;
+                        let mut odd = plain & !(digit | minus) & within;
                         while odd != 0 {
                             let bit = odd & odd.wrapping_neg();
-                            let before = first & (bit | (bit - 1));
-                            let from =
-                                if before == 0 { number_from } else { base + 63 - before.leading_zeros() as usize };
-                            let to = scalar(bytes, from)?;
-                            if !matches!(bytes.get(to), Some(b',' | b'}' | b']')) {
-                                return None;
+                            let place = bit.trailing_zeros();
+                            // Bit after this scalar, if the block has it.
+                            let after_it = plain.wrapping_add(bit) & !plain & bit.wrapping_neg();
+                            let is_whole = bit & first != 0 && after_it != 0;
+                            let length = after_it.trailing_zeros().wrapping_sub(place);
+                            if !(is_whole && is_word(rest, place as usize, length)) {
+                                check_scalar(bytes, base + place as usize)?;
                             }
-                            // Clears the remaining bits of this scalar.
-                            let after_it = plain.wrapping_add(bit) & !plain & !(bit - 1);
                             odd &= !after_it.wrapping_sub(1);
                         }
-                        if first != 0 {
-                            number_from = base + 63 - first.leading_zeros() as usize;
-                        }
-                        let mut letters = escaped & string & within;
+                        let mut letters = escaped & string & within & !quotes;
                         if letters != 0 {
                             // Every escape but \u is one letter.
-                            let letter = block.equal_to(b'n')
-                                | block.equal_to(b'"')
-                                | block.equal_to(b'\\')
+                            letters &= !(backslash
+                                | block.equal_to(b'n')
                                 | block.equal_to(b'/')
                                 | block.equal_to(b't')
                                 | block.equal_to(b'r')
                                 | block.equal_to(b'b')
-                                | block.equal_to(b'f');
-                            letters &= !letter;
+                                | block.equal_to(b'f'));
                         }
                         while letters != 0 {
                             escape(bytes, base + letters.trailing_zeros() as usize)?;
@@ -413,6 +500,19 @@ mod tests {
             "[true]",
             "[tru]",
             "[truex]",
+            "[tRue]",
+            "[1true]",
+            "[true1]",
+            "[true,false,null,-1,-0.5e3,1.25]",
+            "[-true]",
+            "[nulls,1]",
+            "[fals,e]",
+            "[-1]",
+            "[-01]",
+            "[-00]",
+            "[1.5.5]",
+            "[1-]",
+            "{\"a\":-7,\"b\":-0,\"c\":false}",
             "[true,false,null]",
             "{\"a\":1]",
             "[1}",
