@@ -68,7 +68,7 @@ pub struct Record<'a> {
     /// unknown.
     pub partial: bool,
     /// Number of `NaN`, `Infinity` and `-Infinity` in the line, which are no JSON.
-    pub not_numbers: u64,
+    pub not_numbers: u32,
 }
 
 /// Estimated total of a stream, or of the whole sync if `stream` is `None`.

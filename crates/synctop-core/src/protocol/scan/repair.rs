@@ -9,7 +9,7 @@ const NOT_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Repaired {
     pub(in crate::protocol) text: String,
-    pub(in crate::protocol) not_numbers: u64,
+    pub(in crate::protocol) not_numbers: u32,
 }
 
 /// True if a text may have values that are no JSON.

@@ -27,12 +27,24 @@ impl Progress {
 
     /// Applies one line, with the prepared feed text if it is a log line.
     pub(crate) fn apply_noted(&mut self, line: &Line, decoded: Decoded, note: Option<Note>, decoder: &Decoder) {
-        self.input.lines += 1;
-        self.input.bytes += line.length;
+        self.count_line(line);
         if let Decoded::Wrapped(opened) = decoded {
             return self.wrapped(*opened, line.end, decoder);
         }
         self.classified(line, decoded, note);
+    }
+
+    /// Applies a line with nothing but a message, with the prepared feed text if it is a log line.
+    #[inline]
+    pub(crate) fn apply_message(&mut self, line: &Line, message: Message, note: Option<Note>) {
+        self.count_line(line);
+        self.line_with_message(line, message, None, note);
+    }
+
+    #[inline]
+    fn count_line(&mut self, line: &Line) {
+        self.input.lines += 1;
+        self.input.bytes += line.length;
     }
 
     /// Counts a line in its class, and applies it.
@@ -40,35 +52,7 @@ impl Progress {
     pub(crate) fn classified(&mut self, line: &Line, decoded: Decoded, note: Option<Note>) {
         match decoded {
             Decoded::Wrapped(_) => {}
-            // A metric or a quoted message alone does not make a feed of a text log.
-            Decoded::Message { message, glued } if !self.dialect_firm && is_weak(&message, glued.as_deref()) => {
-                self.input.raw += 1;
-                let mut text = String::from_utf8_lossy(line.bytes);
-                if self.evidence.secret.covers(&text) {
-                    text = mask::MASK.into();
-                }
-                if message.origin == Origin::Log {
-                    self.stderr.parser.buffer_feed_line(&mask::secrets(cut(&text, TEXT_KEPT)));
-                }
-                let level = text_level(&text).unwrap_or_default();
-                self.note(level, FeedOrigin::Raw, None, None, &text);
-            }
-            Decoded::Message { message, .. }
-                if !self.accepts_dialect(message.dialect, message.origin == Origin::Protocol) =>
-            {
-                self.input.unknown += 1;
-                let other = message.dialect.map_or("", Dialect::as_str);
-                let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
-                self.note(Level::Info, FeedOrigin::Unknown, None, None, &text);
-            }
-            Decoded::Message { message, glued } => {
-                self.input.messages += 1;
-                self.evidence.raw_traceback = Traceback::None;
-                if let Some(text) = glued {
-                    self.note(Level::Info, FeedOrigin::Raw, None, None, text.trim_end());
-                }
-                self.message(message, line, note);
-            }
+            Decoded::Message { message, glued } => self.line_with_message(line, message, glued.as_deref(), note),
             Decoded::Raw(raw) if raw.of.is_some() && raw.of == self.dialect => {
                 self.input.messages += 1;
                 self.log(&Log { level: raw.level, message: raw.text, ..Log::default() }, None, None);
@@ -109,6 +93,46 @@ impl Progress {
                 self.note(Level::Warn, FeedOrigin::Malformed, None, None, &format!("{what}: {head}"));
             }
         }
+    }
+
+    /// Counts and applies a line that has a message, alone or after the text `glued`.
+    #[inline]
+    pub(crate) fn line_with_message(&mut self, line: &Line, message: Message, glued: Option<&str>, note: Option<Note>) {
+        // A metric or a quoted message alone does not make a feed of a text log.
+        if !self.dialect_firm && is_weak(&message, glued) {
+            return self.weak_message(line, &message);
+        }
+        if !self.accepts_dialect(message.dialect, message.origin == Origin::Protocol) {
+            return self.foreign_message(&message);
+        }
+        self.input.messages += 1;
+        self.evidence.raw_traceback = Traceback::None;
+        if let Some(text) = glued {
+            self.note(Level::Info, FeedOrigin::Raw, None, None, text.trim_end());
+        }
+        self.message(message, line, note);
+    }
+
+    /// Counts a line whose message does not show that the input is a feed.
+    fn weak_message(&mut self, line: &Line, message: &Message) {
+        self.input.raw += 1;
+        let mut text = String::from_utf8_lossy(line.bytes);
+        if self.evidence.secret.covers(&text) {
+            text = mask::MASK.into();
+        }
+        if message.origin == Origin::Log {
+            self.stderr.parser.buffer_feed_line(&mask::secrets(cut(&text, TEXT_KEPT)));
+        }
+        let level = text_level(&text).unwrap_or_default();
+        self.note(level, FeedOrigin::Raw, None, None, &text);
+    }
+
+    /// Counts a message of another protocol than that of the feed.
+    fn foreign_message(&mut self, message: &Message) {
+        self.input.unknown += 1;
+        let other = message.dialect.map_or("", Dialect::as_str);
+        let text = format!("a message of another protocol ({other}); --dialect {other} reads these");
+        self.note(Level::Info, FeedOrigin::Unknown, None, None, &text);
     }
 
     /// True if a message belongs to the protocol of this feed, which the first message decides.
@@ -195,7 +219,7 @@ impl Progress {
                 self.record(&record.stream, line.length, record.measure);
                 if record.not_numbers > 0 {
                     let stream = self.streams.get(self.lookup.last_stream).map(|stream| stream.label.clone());
-                    self.anomaly_times(Anomaly::NotJsonNumber, stream, record.not_numbers);
+                    self.anomaly_times(Anomaly::NotJsonNumber, stream, record.not_numbers.into());
                 }
             }
             Kind::Deletion(name) => self.deletion(&name),

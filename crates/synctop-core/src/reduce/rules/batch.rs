@@ -191,7 +191,7 @@ impl Progress {
                     run = records.count > 1;
                     let (mine, rest) = times.split_at_checked(records.count).unwrap_or_default();
                     times = rest;
-                    self.records(records, mine, decoder, &mut each);
+                    self.records(records, mine, &mut each);
                 }
                 Step::Raw(line, raw, times) => {
                     run = times > 1;
@@ -199,7 +199,7 @@ impl Progress {
                 }
                 Step::Message(line, message) => {
                     let note = if matches!(message.kind, Kind::Log(_)) { notes.next() } else { None };
-                    self.apply_noted(&line, Decoded::Message { message, glued: None }, note, decoder);
+                    self.apply_message(&line, message, note);
                 }
                 Step::Other(line, decoded) => {
                     let is_log =
@@ -255,13 +255,7 @@ impl Progress {
 
     /// Applies consecutive record lines of one stream. `each` sees the first one separately,
     /// because only the first can set a mark.
-    fn records(
-        &mut self,
-        records: Records,
-        times: &[Option<Millis>],
-        decoder: &Decoder,
-        each: &mut impl FnMut(&mut Self, bool),
-    ) {
+    fn records(&mut self, records: Records, times: &[Option<Millis>], each: &mut impl FnMut(&mut Self, bool)) {
         let Some((first, rest)) = times.split_first() else { return };
         let before = self.input.unknown;
         let (dialect, is_stamped) = records.kind;
@@ -274,7 +268,7 @@ impl Progress {
             is_stamped,
             kind: Kind::Record(record),
         };
-        self.apply_noted(&records.first, Decoded::Message { message, glued: None }, None, decoder);
+        self.apply_message(&records.first, message, None);
         if rest.is_empty() {
             return;
         }
