@@ -12,7 +12,7 @@ pub struct Checkpoint<'a> {
     /// State of the source in this stream (Stripe's `source_state.data`); empty in other protocols.
     pub state: State<'a>,
     /// Emitted state, for protocols whose destination returns states.
-    pub handed: Option<EmittedState<'a>>,
+    pub handed: Option<Box<EmittedState<'a>>>,
     /// Failures that the state reports: of its source, or of records that a target refused. Without
     /// a stream it is the one that was syncing.
     pub failures: Vec<Failure<'a>>,

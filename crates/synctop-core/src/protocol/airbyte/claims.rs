@@ -117,7 +117,7 @@ fn checkpoint(state: StateMessage) -> Checkpoint {
             streams.push(StreamCursor { stream, id: state.stream_state.0 });
         }
         let handed = EmittedState { streams, id: id.and(count).0, records, committed, ..EmittedState::default() };
-        return Checkpoint { handed: Some(handed), ..Checkpoint::default() };
+        return Checkpoint { handed: Some(handed.into()), ..Checkpoint::default() };
     }
     let (stream, id) = match state.stream.0 {
         Some(state) => (name(state.stream_descriptor), state.stream_state),
@@ -125,7 +125,7 @@ fn checkpoint(state: StateMessage) -> Checkpoint {
     };
     let of = stream.as_ref().map_or(2, |stream| Identity::of_text(&stream.key()).0);
     let handed = EmittedState { id: id.and(of).and(count).0, records, committed, ..EmittedState::default() };
-    Checkpoint { stream, handed: Some(handed), ..Checkpoint::default() }
+    Checkpoint { stream, handed: Some(handed.into()), ..Checkpoint::default() }
 }
 
 fn log(line: AirbyteLog) -> Log {

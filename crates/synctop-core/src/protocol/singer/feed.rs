@@ -50,7 +50,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         if envelope.bookmarks.0.is_none() && !envelope.currently_syncing.0 {
             return json_log(text);
         }
-        let (handed, failures) = (Some(handed(text, true)?), refused_records(text));
+        let (handed, failures) = (Some(handed(text, true)?.into()), refused_records(text));
         let kind = Kind::Checkpoint(Box::new(Checkpoint { handed, failures, ..Checkpoint::default() }));
         return Some(Message::new(None, None, kind));
     };
@@ -73,7 +73,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
         }
         "STATE" => {
             let handed = handed(envelope.value?.get(), false)?;
-            Kind::Checkpoint(Box::new(Checkpoint { handed: Some(handed), ..Checkpoint::default() }))
+            Kind::Checkpoint(Box::new(Checkpoint { handed: Some(handed.into()), ..Checkpoint::default() }))
         }
         _ => return None,
     };

@@ -95,7 +95,7 @@ fn own_kind(level: &str, text: &str, fields: &str, is_own: bool) -> Option<Kind<
         return Some(Kind::End(Box::new(End { has_more, ..End::of(word, "Run completed") })));
     }
     if text.starts_with("Incremental state has been updated") {
-        let handed = Some(EmittedState { committed: true, ..EmittedState::default() });
+        let handed = Some(EmittedState { committed: true, ..EmittedState::default() }.into());
         return Some(Kind::Checkpoint(Box::new(Checkpoint { handed, ..Checkpoint::default() })));
     }
     if text == TERMINATED {

@@ -156,7 +156,7 @@ pub(super) fn message(text: &str) -> Option<Message<'_>> {
     } else if event.starts_with("Incremental state has been updated") {
         // Meltano stored a state that the target printed on stdout.
         Kind::Checkpoint(Box::new(Checkpoint {
-            handed: Some(EmittedState { committed: true, ..EmittedState::default() }),
+            handed: Some(EmittedState { committed: true, ..EmittedState::default() }.into()),
             ..Checkpoint::default()
         }))
     } else if line.stdio.0.as_deref() == Some("stdout") {

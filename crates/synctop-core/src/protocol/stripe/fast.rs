@@ -9,7 +9,7 @@ use super::state::StateData;
 use super::wire::{Derived, LogData, LogLine, ProgressLine, ProgressStream, StreamStatus, TotalsLine};
 use crate::protocol::adapter::Message;
 use crate::protocol::lenient::{Entries, Flag, LenientInstant, LenientRanges, Logged, Maybe, Num, Seq, Text};
-use crate::protocol::message::{Checkpoint, Kind, Name, Record};
+use crate::protocol::message::{Checkpoint, Kind, Level, Log, Name, Record};
 use crate::protocol::scan::cursor::{LineCursor, set_once};
 use crate::protocol::time::Millis;
 use std::borrow::Cow;
@@ -67,7 +67,8 @@ pub(super) fn message(text: &str, only: Option<Generation>) -> Option<Message<'_
 /// Decodes the most frequent kinds of lines, with their fields in the usual order.
 fn in_usual_order(text: &str) -> Option<Message<'_>> {
     let mut cursor = LineCursor::new(text);
-    if cursor.literal("{\"type\":\"record\",\"record\":{\"stream\":").is_some() {
+    cursor.literal("{\"type\":\"")?;
+    if cursor.literal("record\",\"record\":{\"stream\":").is_some() {
         let stream = cursor.plain()?;
         cursor.literal(",\"data\":")?;
         cursor.skip()?;
@@ -83,25 +84,24 @@ fn in_usual_order(text: &str) -> Option<Message<'_>> {
         });
         return Some(Message::new(at.or(Some(emitted_at)), from, kind).stamped(at.is_some()));
     }
-    let mut kind = if cursor
-        .literal("{\"type\":\"source_state\",\"source_state\":{\"state_type\":\"stream\",\"stream\":")
-        .is_some()
+    let mut kind = if cursor.literal("source_state\",\"source_state\":{\"state_type\":\"stream\",\"stream\":").is_some()
     {
         let stream = Some(Name::plain(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"data\":")?;
         let state = StateData::usual(&mut cursor)?;
         cursor.byte(b'}')?;
         Kind::Checkpoint(Box::new(Checkpoint { stream, state, ..Checkpoint::default() }))
-    } else if cursor.literal("{\"type\":\"log\",\"log\":{\"level\":").is_some() {
-        let level = Text(Some(Cow::Borrowed(cursor.plain()?)));
+    } else if cursor.literal("log\",\"log\":{\"level\":").is_some() {
+        let level = Level::from(cursor.plain()?);
         cursor.literal(",\"message\":")?;
-        let message = Text(Some(cursor.string()?));
+        let message = cursor.string()?;
         // A log with data, which holds the logger's name, takes the general path.
         cursor.byte(b'}')?;
-        Kind::Log(Box::new(LogLine { level, message, ..LogLine::default() }.log()))
+        Kind::Log(Box::new(Log { level, message, ..Log::default() }))
     } else {
-        let prefix = "{\"type\":\"trace\",\"trace\":{\"trace_type\":\"stream_status\",\"stream_status\":{\"stream\":";
-        cursor.literal(prefix)?;
+        // In two parts, which are compared without a call.
+        cursor.literal("trace\",\"trace\":{\"trace_type\":\"stream_status\",")?;
+        cursor.literal("\"stream_status\":{\"stream\":")?;
         let stream = Text(Some(Cow::Borrowed(cursor.plain()?)));
         cursor.literal(",\"status\":")?;
         let status = Text(Some(Cow::Borrowed(cursor.plain()?)));

@@ -209,27 +209,10 @@ impl<'a> StateData<'a> {
 
     #[inline]
     fn with_position(self, position: Position<'a>) -> State<'a> {
-        let failure = self.status.0.as_ref().filter(|word| word.ends_with("_error")).map(|word| word.as_ref().into());
         let backfill = self.backfill.0.unwrap_or_default();
-        let by_status = self.status.0.as_deref().map(|word| matches!(word, "complete" | "completed"));
-        let by_ranges = self.remaining.map(|left| left.count == 0);
-        // Status and ranges may each report the end: either one is enough.
-        let done = by_status.max(by_ranges);
-        let in_flight = backfill.in_flight.0.unwrap_or_default();
-        let open = match self.status.0.as_deref() {
-            _ if done == Some(true) => 0,
-            // Ranges without a request so far are not listed.
-            Some("pending") => in_flight.count.max(1),
-            _ => in_flight.count,
-        };
-        State {
-            done,
-            left: self.remaining.map_or(open, |left| left.count),
-            failure,
-            total: backfill.range.range().or_else(|| self.accounted_range.range()),
-            completed: backfill.completed.0,
-            position,
-        }
+        let total = backfill.range.range().or_else(|| self.accounted_range.range());
+        let ranges = RangesLeft(self.remaining);
+        state(self.status.0.as_deref(), ranges, backfill.in_flight, total, backfill.completed.0, position)
     }
 
     /// Reads an object in engine format with fields in any order. The position is left unparsed.
@@ -263,19 +246,18 @@ impl<'a> StateData<'a> {
         cursor.literal("{\"page_cursor\":")?;
         cursor.skip()?;
         cursor.literal(",\"status\":")?;
-        let status = Text(Some(cursor.plain()?.into()));
+        let status = cursor.plain()?;
         cursor.literal(",\"backfill\":{\"range\":")?;
-        let range = Maybe(Some(span(cursor)?));
+        let range = span(cursor)?.range();
         cursor.literal(",\"num_segments\":")?;
         cursor.unsigned()?;
         cursor.literal(",\"completed\":")?;
-        let completed = LenientRanges(Some(spans(cursor)?));
+        let completed = Some(spans(cursor)?);
         cursor.literal(",\"in_flight\":")?;
         let in_flight = RangesLeft(Some(count_ranges(cursor)?));
         cursor.literal("}}")?;
         let position = unparsed_position(cursor, start)?;
-        let backfill = Maybe(Some(BackfillState { range, completed, in_flight }));
-        Some(Self { status, backfill, ..Self::default() }.with_position(position))
+        Some(state(Some(status), RangesLeft(None), in_flight, range, completed, position))
     }
 }
 
@@ -290,6 +272,31 @@ impl BackfillState {
         })?;
         Some(Self { range: Maybe(range), completed: LenientRanges(completed), in_flight: RangesLeft(in_flight) })
     }
+}
+
+/// Returns the state of a stream: `listed` are the ranges left, `in_flight` those that were requested.
+#[inline]
+fn state<'a>(
+    status: Option<&str>,
+    RangesLeft(listed): RangesLeft,
+    RangesLeft(in_flight): RangesLeft,
+    total: Option<Range>,
+    completed: Option<Vec<Range>>,
+    position: Position<'a>,
+) -> State<'a> {
+    let failure = status.filter(|word| word.ends_with("_error")).map(Into::into);
+    let by_status = status.map(|word| matches!(word, "complete" | "completed"));
+    let by_ranges = listed.map(|left| left.count == 0);
+    // Status and ranges may each report the end: either one is enough.
+    let done = by_status.max(by_ranges);
+    let in_flight = in_flight.map_or(0, |left| left.count);
+    let open = match status {
+        _ if done == Some(true) => 0,
+        // Ranges without a request so far are not listed.
+        Some("pending") => in_flight.max(1),
+        _ => in_flight,
+    };
+    State { done, left: listed.map_or(open, |left| left.count), failure, total, completed, position }
 }
 
 /// Returns the position as JSON, to be parsed on demand. Returns `None` if it has an escape or a

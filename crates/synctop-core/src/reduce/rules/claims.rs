@@ -163,7 +163,7 @@ impl Progress {
         }
     }
 
-    pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
+    pub(crate) fn checkpoint(&mut self, checkpoint: Box<Checkpoint>) {
         let mut alone = false;
         if let Some(handed) = &checkpoint.handed {
             if let Some(current) = &handed.current {
@@ -184,7 +184,7 @@ impl Progress {
         } else if let Some(handed) = checkpoint.handed {
             // A checkpoint of several streams starts none of them.
             let whole = handed.whole;
-            for name in self.advanced(handed) {
+            for name in self.advanced(*handed) {
                 let known =
                     self.stream(&name.key()).is_some_and(|stream| stream.started_here() || stream.complete_reported);
                 if whole || known || alone {
