@@ -3,24 +3,21 @@
 
 use super::envelope::Opened;
 use super::message::{Kind, ProcessEvent, Status};
-use super::{Decoded, Decoder, InPlace, Line, LineEnd};
+use super::{Decoded, Decoder, Line, LineEnd};
 
 /// True unless the first lines of a file continue a run of an earlier file. Lines without a message
 /// show neither.
 #[must_use]
 pub fn begins_run(head: &[u8], decoder: &Decoder) -> bool {
     let mut found = None;
-    decoder.each(head, |line, decoded| {
-        let mut scratch = String::new();
-        let decoded = match decoded {
-            InPlace::Message(message) => Decoded::Message { message, glued: None },
-            InPlace::Other(decoded) => decoded,
-            InPlace::NeedsRepair => decoder.decode(&line, &mut scratch),
-        };
-        found = match decoded {
-            Decoded::Message { message, .. } => kind_begins_run(&message.kind),
-            Decoded::Wrapped(opened) => opened_begins_run(&opened, decoder),
-            _ => None,
+    decoder.each(head, |line, message| {
+        found = match message {
+            Some(message) => kind_begins_run(&message.kind),
+            None => match decoder.decode(&line, &mut String::new()) {
+                Decoded::Message { message, .. } => kind_begins_run(&message.kind),
+                Decoded::Wrapped(opened) => opened_begins_run(&opened, decoder),
+                _ => None,
+            },
         };
         found.is_none()
     });

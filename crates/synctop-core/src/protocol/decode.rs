@@ -100,18 +100,6 @@ pub enum Decoded<'a> {
     },
 }
 
-/// Line that is decoded without a repair.
-#[derive(Debug)]
-pub enum InPlace<'a> {
-    /// Message alone on its line, from the fast path. It is apart from the others because most
-    /// lines are such messages, and moving a message takes time.
-    Message(Message<'a>),
-    /// Line of another class, or a message from the slow path.
-    Other(Decoded<'a>),
-    /// Line that [`Decoder::decode`] has to repair.
-    NeedsRepair,
-}
-
 /// Decoder for the lines of one input. It has no state, so that lines may be decoded in parallel.
 #[derive(Clone, Copy)]
 pub struct Decoder {
@@ -239,11 +227,11 @@ impl Decoder {
         self.decode_slowly(line)
     }
 
-    /// Classifies every line of `bytes` and passes it to `each`, until `each` returns false. Bytes
-    /// after the last newline are the last line of the input. Returns the number of bytes of the
-    /// passed lines.
+    /// Passes every line of `bytes` to `each`, until `each` returns false, with its message if the
+    /// fast path decodes it: other lines need [`Self::decode_slowly`]. Bytes after the last newline
+    /// are the last line of the input. Returns the number of bytes of the passed lines.
     #[inline]
-    pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, InPlace<'a>) -> bool) -> usize {
+    pub fn each<'a>(&self, bytes: &'a [u8], mut each: impl FnMut(Line<'a>, Option<Message<'a>>) -> bool) -> usize {
         // UTF-8 is checked for all lines at once, and line by line only if that fails.
         let valid_text = simdutf8::basic::from_utf8(bytes).ok();
         let mut start = 0;
@@ -259,11 +247,7 @@ impl Decoder {
                 None => simdutf8::basic::from_utf8(line.bytes).ok(),
             };
             start = stop + 1;
-            let decoded = match text.and_then(|text| self.fast(text)) {
-                Some(message) => InPlace::Message(message),
-                None => self.decode_slowly(&line).map_or(InPlace::NeedsRepair, InPlace::Other),
-            };
-            if !each(line, decoded) {
+            if !each(line, text.and_then(|text| self.fast(text))) {
                 return start.min(bytes.len());
             }
         }

@@ -48,7 +48,7 @@ pub(crate) mod values;
 
 pub use adapter::{Adapter, Dialect, Message, Origin, PlatformLog, Protocol, ProtocolTraits};
 pub use beginning::begins_run;
-pub use decode::{Decoded, Decoder, InPlace, MAX_STREAMS, ProtocolSelection, RawLine};
+pub use decode::{Decoded, Decoder, MAX_STREAMS, ProtocolSelection, RawLine};
 pub(crate) use failure::CAUSED_BY;
 pub use message::{
     Activity, AtRisk, Checkpoint, Counts, EmittedState, End, EndReason, ErrorLevel, Estimate, Failure, Kind,

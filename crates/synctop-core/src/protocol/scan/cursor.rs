@@ -35,7 +35,12 @@ impl<'a> LineCursor<'a> {
     /// Reads `literal`, if it comes next.
     #[inline]
     pub(in crate::protocol) fn literal(&mut self, literal: &str) -> Option<()> {
-        self.text.as_bytes().get(self.at..)?.starts_with(literal.as_bytes()).then(|| self.at += literal.len())
+        let read = self.text.as_bytes().get(self.at..self.at + literal.len())?;
+        let ((parts, rest), (wanted, last)) = (read.as_chunks(), literal.as_bytes().as_chunks());
+        // A comparison of more than 32 bytes would be a call.
+        let differ = |part: &[u8; 16], wanted: &[u8; 16]| u128::from_ne_bytes(*part) ^ u128::from_ne_bytes(*wanted);
+        let all = parts.iter().zip(wanted).fold(0, |found, (part, wanted)| found | differ(part, wanted));
+        (all == 0 && rest == last).then(|| self.at += literal.len())
     }
 
     /// Returns the number of bytes read.

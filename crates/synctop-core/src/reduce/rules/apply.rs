@@ -226,7 +226,7 @@ impl Progress {
             Kind::UncountedRecords(name) => self.hidden(&name),
             Kind::Checkpoint(mut checkpoint) => {
                 let failures = std::mem::take(&mut checkpoint.failures);
-                self.checkpoint(checkpoint);
+                self.checkpoint(*checkpoint);
                 self.failures_in_state(failures, line);
             }
             Kind::Estimate(estimate) => self.estimate(&estimate),

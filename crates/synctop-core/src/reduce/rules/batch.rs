@@ -3,9 +3,7 @@
 //! possibly on another thread; the rest when it is applied.
 
 use crate::protocol::python::Traceback;
-use crate::protocol::{
-    Counts, Decoded, Decoder, Dialect, InPlace, Kind, Line, Message, Millis, Name, Origin, RawLine, Record,
-};
+use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Origin, RawLine, Record};
 use crate::reduce::past::history::GAP_MS;
 use crate::reduce::rules::notes::{Note, log_note};
 use crate::reduce::state::input::Anomaly;
@@ -23,6 +21,10 @@ const MAX_STEPS: usize = 8_192;
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     steps: Vec<Step<'a>>,
+    /// Messages of the steps, in order. They are apart because steps are moved often.
+    messages: Vec<Message<'a>>,
+    /// Records of the steps, in order, and their times.
+    records: Vec<Records<'a>>,
     times: Vec<Option<Millis>>,
     /// Feed texts of the steps that are log lines, in order.
     notes: Vec<Note<'a>>,
@@ -32,9 +34,9 @@ pub struct Batch<'a> {
 
 #[derive(Debug)]
 enum Step<'a> {
-    Records(Records<'a>),
+    Records,
     /// A line with nothing but a message.
-    Message(Line<'a>, Message<'a>),
+    Message(Line<'a>),
     /// Another decoded line.
     Other(Line<'a>, Box<Decoded<'a>>),
     /// A line of text, and the number of consecutive lines with the same bytes.
@@ -71,8 +73,11 @@ impl<'a> Batch<'a> {
     /// Takes the first lines of `bytes` into an empty batch, as [`Self::take_lines`] does.
     #[must_use]
     pub fn take_more(mut self, decoder: &Decoder, bytes: &mut &'a [u8]) -> Self {
-        let taken = decoder.each(bytes, |line, decoded| {
-            self.take(line, decoded);
+        let taken = decoder.each(bytes, |line, message| {
+            match message {
+                Some(message) => self.message(line, message),
+                None => self.other(line, decoder.decode_slowly(&line)),
+            }
             self.steps.len() < MAX_STEPS
         });
         *bytes = bytes.get(taken..).unwrap_or_default();
@@ -82,11 +87,20 @@ impl<'a> Batch<'a> {
     /// Empties an applied batch, so that its memory serves for other bytes.
     #[must_use]
     pub fn recycle<'b>(self) -> Batch<'b> {
-        let Self { steps, mut times, notes, .. } = self;
-        times.clear();
         // Collecting nothing from a vector reuses its memory; only the lifetime differs.
-        let steps = steps.into_iter().map_while(|_| None).collect();
-        Batch { steps, times, notes: notes.into_iter().map_while(|_| None).collect(), clock: None }
+        fn emptied<T, U>(all: Vec<T>) -> Vec<U> {
+            all.into_iter().map_while(|_| None).collect()
+        }
+        let Self { steps, messages, records, mut times, notes, clock: _ } = self;
+        times.clear();
+        Batch {
+            steps: emptied(steps),
+            messages: emptied(messages),
+            records: emptied(records),
+            times,
+            notes: emptied(notes),
+            clock: None,
+        }
     }
 
     /// Returns the batches of every line of `bytes`.
@@ -98,28 +112,27 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn of_line(decoder: &Decoder, line: Line<'a>) -> Self {
         let mut batch = Self::default();
-        batch.take(line, decoder.decode_in_place(&line).map_or(InPlace::NeedsRepair, InPlace::Other));
+        batch.other(line, decoder.decode_in_place(&line));
         batch
     }
 
-    #[inline]
-    fn take(&mut self, line: Line<'a>, decoded: InPlace<'a>) {
+    /// Takes a line that the fast path does not decode; `None` if it needs a repair.
+    fn other(&mut self, line: Line<'a>, decoded: Option<Decoded<'a>>) {
         match decoded {
-            InPlace::Message(message) => self.message(line, message),
-            InPlace::Other(Decoded::Message { message, glued: None }) => self.message(line, message),
-            InPlace::Other(Decoded::Raw(raw)) => match self.steps.last_mut() {
+            Some(Decoded::Message { message, glued: None }) => self.message(line, message),
+            Some(Decoded::Raw(raw)) => match self.steps.last_mut() {
                 Some(Step::Raw(before, _, times)) if before.bytes == line.bytes && before.length == line.length => {
                     *times += 1;
                 }
                 _ => self.steps.push(Step::Raw(line, raw, 1)),
             },
-            InPlace::Other(decoded) => {
+            Some(decoded) => {
                 if let Decoded::Message { message: Message { kind: Kind::Log(log), .. }, .. } = &decoded {
                     self.notes.push(log_note(log));
                 }
                 self.steps.push(Step::Other(line, Box::new(decoded)));
             }
-            InPlace::NeedsRepair => self.steps.push(Step::Slow(line)),
+            None => self.steps.push(Step::Slow(line)),
         }
     }
 
@@ -135,7 +148,8 @@ impl<'a> Batch<'a> {
                 if let Kind::Log(log) = &message.kind {
                     self.notes.push(log_note(log));
                 }
-                self.steps.push(Step::Message(line, message));
+                self.steps.push(Step::Message(line));
+                self.messages.push(message);
             }
         }
     }
@@ -153,7 +167,8 @@ impl<'a> Batch<'a> {
         let silent = self.clock.zip(at).is_some_and(|(before, at)| at.saturating_sub(before) >= GAP_MS);
         self.clock = at.or(self.clock);
         self.times.push(at);
-        if let Some(Step::Records(run)) = self.steps.last_mut()
+        if let Some(Step::Records) = self.steps.last()
+            && let Some(run) = self.records.last_mut()
             && run.name == record.stream
             && run.from == from
             && run.kind == kind
@@ -168,7 +183,8 @@ impl<'a> Batch<'a> {
         } else {
             let (bytes, name, measure) = (line.length, record.stream, record.measure);
             let rest = measure.map(|_| 0);
-            self.steps.push(Step::Records(Records { name, from, kind, first: line, measure, bytes, rest, count: 1 }));
+            self.steps.push(Step::Records);
+            self.records.push(Records { name, from, kind, first: line, measure, bytes, rest, count: 1 });
         }
     }
 }
@@ -183,11 +199,13 @@ impl Progress {
     /// records without a silence between them.
     pub fn apply_batch_with(&mut self, batch: &mut Batch, decoder: &Decoder, mut each: impl FnMut(&mut Self, bool)) {
         let mut times = batch.times.as_slice();
+        let (mut messages, mut records) = (batch.messages.drain(..), batch.records.drain(..));
         let mut notes = batch.notes.drain(..);
         for step in batch.steps.drain(..) {
             let mut run = false;
             match step {
-                Step::Records(records) => {
+                Step::Records => {
+                    let Some(records) = records.next() else { continue };
                     run = records.count > 1;
                     let (mine, rest) = times.split_at_checked(records.count).unwrap_or_default();
                     times = rest;
@@ -197,7 +215,8 @@ impl Progress {
                     run = times > 1;
                     self.raw_lines(&line, &raw, times, decoder, &mut each);
                 }
-                Step::Message(line, message) => {
+                Step::Message(line) => {
+                    let Some(message) = messages.next() else { continue };
                     let note = if matches!(message.kind, Kind::Log(_)) { notes.next() } else { None };
                     self.apply_message(&line, message, note);
                 }

@@ -163,7 +163,7 @@ impl Progress {
         }
     }
 
-    pub(crate) fn checkpoint(&mut self, checkpoint: Box<Checkpoint>) {
+    pub(crate) fn checkpoint(&mut self, checkpoint: Checkpoint) {
         let mut alone = false;
         if let Some(handed) = &checkpoint.handed {
             if let Some(current) = &handed.current {
@@ -180,7 +180,7 @@ impl Progress {
         self.counters.checkpoints += 1;
         self.counters.last_checkpoint_at = self.last_at.or(self.counters.last_checkpoint_at);
         if let Some(name) = checkpoint.stream {
-            self.checkpoint_of(&name, checkpoint.state, alone, checkpoint.late);
+            self.checkpoint_of(&name, &checkpoint.state, alone, checkpoint.late);
         } else if let Some(handed) = checkpoint.handed {
             // A checkpoint of several streams starts none of them.
             let whole = handed.whole;
@@ -188,7 +188,7 @@ impl Progress {
                 let known =
                     self.stream(&name.key()).is_some_and(|stream| stream.started_here() || stream.complete_reported);
                 if whole || known || alone {
-                    self.checkpoint_of(&name, State::default(), alone, true);
+                    self.checkpoint_of(&name, &State::default(), alone, true);
                 } else {
                     let at = self.place(&name);
                     let now = self.last_at;
@@ -205,7 +205,7 @@ impl Progress {
 
     /// Applies a checkpoint of one stream. `alone`: the feed has only a destination, which does not
     /// report starts. `late`: the checkpoint may follow the stream's "complete".
-    fn checkpoint_of(&mut self, name: &Name, state: State, alone: bool, late: bool) {
+    fn checkpoint_of(&mut self, name: &Name, state: &State, alone: bool, late: bool) {
         self.stream_message();
         let at = self.place_of_message(name);
         let now = self.last_at;
@@ -214,7 +214,7 @@ impl Progress {
             if stream.details.ahead_before.is_some()
                 && let Some(before) = stream.details.ahead_before.take()
             {
-                stream.compare_with_earlier_end(before, &state);
+                stream.compare_with_earlier_end(before, state);
             }
             if !matches!(state.position, Position::Unknown) || stream.details.checkpoint.stored().is_some() {
                 stream.details.checkpoint.assign(&state.position);

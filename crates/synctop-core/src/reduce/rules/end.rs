@@ -198,7 +198,7 @@ impl Progress {
         {
             self.stream_failure(name, Some(failure_type), ONLY_IN_STATE, line);
         }
-        self.change(at, |stream| stream.state_ranges(state.clone(), StateOrigin::End));
+        self.change(at, |stream| stream.state_ranges(state, StateOrigin::End));
         if complete && state.left > 0 {
             self.change(at, |stream| stream.details.left = state.left as usize);
         }

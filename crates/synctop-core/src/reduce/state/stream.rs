@@ -554,7 +554,7 @@ impl Stream {
     }
 
     /// Applies the ranges of a source's state.
-    pub(crate) fn state_ranges(&mut self, state: State, of: StateOrigin) {
+    pub(crate) fn state_ranges(&mut self, state: &State, of: StateOrigin) {
         self.total_reported |= state.total.is_some();
         if state.total.is_some() {
             self.details.total_range = state.total;
@@ -571,8 +571,8 @@ impl Stream {
                 }
             }
         }
-        if let Some(completed) = state.completed {
-            self.details.covered.completed.assign(&completed);
+        if let Some(completed) = &state.completed {
+            self.details.covered.completed.assign(completed);
         }
     }
 
