@@ -8,7 +8,7 @@ mod serve;
 
 use serde_json::{Value, json};
 use serve::{Client, Server, WAIT_TIMEOUT, folder, quick, read_answer, simulated};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,60 @@ fn change_between_check_and_subscription_is_not_missed() {
         want(&client, "pipe_race", "active");
     }
     assert_eq!(client.get("/health").is(200)["missed_changes"], 0);
+}
+
+/// Reads one response of a connection that remains open: its status line, headers and body.
+fn read_one(connection: &mut TcpStream) -> (String, Value) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        connection.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).unwrap();
+    (head, serde_json::from_slice(&body).unwrap())
+}
+
+#[test]
+fn connection_of_a_wait_serves_the_requests_around_it() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let client = server.client();
+    ready(&client, "pipe_line");
+    let mut connection = TcpStream::connect(server.address).unwrap();
+    connection.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+    let request = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", server.address);
+    let pipeline = request("/pipelines/pipe_line", "");
+    let paused = "/pipelines/pipe_line/wait?for=paused&timeout=30s";
+    // The requests behind the wait arrive before its response, one together with it.
+    connection.write_all((pipeline.clone() + &request(paused, "") + &pipeline).as_bytes()).unwrap();
+    assert_eq!(read_one(&mut connection).1["status"], "ready");
+    client.until("/health", |it| it["waits"] == 1);
+    connection.write_all(request("/pipelines/pipe_none", "").as_bytes()).unwrap();
+    want(&client, "pipe_line", "paused");
+    let (head, body) = read_one(&mut connection);
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("\r\ncontent-type: application/json\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("\r\ndate: ") && !head.contains("connection"), "{head}");
+    assert_eq!((&body["reached"], &body["status"]), (&json!(true), &json!("paused")), "{body}");
+    assert_eq!(read_one(&mut connection).1["status"], "paused");
+    assert!(read_one(&mut connection).0.starts_with("HTTP/1.1 404 "));
+
+    // A wait that fails is a problem in JSON, and its connection ends where the client asked for it.
+    want(&client, "pipe_line", "active");
+    client.wait("pipe_line", "ready");
+    connection.write_all(request(paused, "Connection: Close\r\n").as_bytes()).unwrap();
+    client.until("/health", |it| it["waits"] == 1);
+    client.delete("/pipelines/pipe_line").is(200);
+    let (head, body) = read_one(&mut connection);
+    assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n") && head.contains("\r\nconnection: close\r\n"), "{head}");
+    assert_eq!(body["code"], "pipeline_not_found", "{body}");
+    assert_eq!(connection.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]

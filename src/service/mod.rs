@@ -5,7 +5,7 @@
 //! server.rs -> api/ -> registry.rs (Service, Slot) -> store.rs --committed--> Slot::status -> api/wait.rs, reconciler.rs
 //!                          reconciler.rs (one per pipeline) -> run.rs -> call.rs -> engines.rs, command.rs
 //!                                                           lines -> log.rs -> api/events.rs;  reducer -> Slot::facts
-//! server.rs -> connections.rs (limits), tls.rs (certificate)
+//! server.rs -> connections.rs (limits), tls.rs (certificate), late_response.rs (waits outside hyper)
 //! changes.rs    changed entries of lists
 //! lifecycle.rs  next transition      run_verdict.rs  ready, parked, again      model.rs  stored data      secrets.rs
 //! ```
@@ -19,6 +19,7 @@ pub mod config;
 mod connections;
 mod engine_action;
 pub mod engines;
+mod late_response;
 pub mod lifecycle;
 pub mod log;
 pub mod model;

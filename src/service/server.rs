@@ -2,7 +2,9 @@
 
 use crate::service::api::{App, Peer};
 use crate::service::connections::{BusyBody, Connection, Connections, Full};
+use crate::service::late_response::{LateResponse, MayBeLate, Rewound, keeps_alive, may_be_late, take_late};
 use crate::service::tls::Tls;
+use crate::util::sys::lock;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -10,9 +12,12 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -131,32 +136,79 @@ async fn serve_connection<S>(stream: S, router: Router, peer: Peer, connection: 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mut socket = Rewound::new(stream);
+    // Boxed: a connection whose response is late has no room for the state of hyper.
+    while let Some((late, returned)) = Box::pin(serve_requests(socket, router.clone(), peer, connection, app)).await {
+        socket = returned;
+        if !late.answer(&mut socket).await.unwrap_or(false) {
+            return;
+        }
+    }
+}
+
+/// Serves the requests of a connection until it closes, or until a response is late.
+async fn serve_requests<S>(
+    socket: Rewound<S>,
+    router: Router,
+    peer: Peer,
+    connection: &Arc<Connection>,
+    app: &App,
+) -> Option<(LateResponse, Rewound<S>)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = Arc::clone(connection);
     let router = TowerToHyperService::new(router);
+    let late = Arc::new(Mutex::new(None));
+    let found = Arc::clone(&late);
     let requests = service_fn(move |mut request: hyper::Request<Incoming>| {
         // A layer of the router would copy all its routes for each connection.
         request.extensions_mut().insert(peer);
+        if may_be_late(&request) {
+            request.extensions_mut().insert(MayBeLate);
+        }
+        let keep_alive = keeps_alive(request.headers());
         let busy = connection.begin_request();
         let response = router.call(request);
+        let late = Arc::clone(&late);
         async move {
             let busy = busy.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?;
-            let Ok(response) = response.await;
+            let Ok(mut response) = response.await;
+            if let Some(future) = take_late(&mut response) {
+                *lock(&late) = Some(LateResponse::new(future, keep_alive, busy));
+                // The connection leaves hyper, which drops this request.
+                return std::future::pending().await;
+            }
             Ok::<_, io::Error>(response.map(|body| BusyBody::new(body, busy)))
         }
     });
-    let served = http1::Builder::new()
+    let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), requests);
-    tokio::pin!(served);
-    tokio::select! {
-        _ = served.as_mut() => return,
-        () = app.service.ends() => {}
-    }
-    served.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(SHUTDOWN_GRACE, served).await;
+        .serve_connection(TokioIo::new(socket), requests);
+    let late = tokio::select! {
+        late = next_late(&mut served, &found) => late,
+        () = app.service.ends() => {
+            Pin::new(&mut served).graceful_shutdown();
+            tokio::time::timeout(SHUTDOWN_GRACE, next_late(&mut served, &found)).await.ok().flatten()
+        }
+    }?;
+    let http1::Parts { io, read_buf, .. } = served.into_parts();
+    Some((late, io.into_inner().with(&read_buf)))
+}
+
+/// Serves a connection until a response is late; `None` if the connection ends.
+async fn next_late<C: Future + Unpin>(served: &mut C, late: &Mutex<Option<LateResponse>>) -> Option<LateResponse> {
+    poll_fn(|context| {
+        let ended = Pin::new(&mut *served).poll(context).is_ready();
+        match lock(late).take() {
+            None if !ended => Poll::Pending,
+            late => Poll::Ready(late),
+        }
+    })
+    .await
 }
 
 /// Pause between two log lines about the same trouble.

@@ -7,6 +7,8 @@
 
 use crate::service::api::app::{ApiResult, Peer, Shared, ok};
 use crate::service::api::body::{self, Query};
+use crate::service::api::waits::WaitPermit;
+use crate::service::late_response::{MayBeLate, late};
 use crate::service::model::{Cursor, ParkReason, StoredPipeline, StoredRetry};
 use crate::service::problem::Problem;
 use crate::service::registry::{RunFacts, Service, Slot};
@@ -14,11 +16,13 @@ use crate::service::store;
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
+use axum::response::IntoResponse;
 use std::sync::Arc;
 use std::time::Duration;
 use synctop_core::fleet::wire::WaitBody;
 use synctop_core::fleet::{DesiredStatus, PipelineStatus};
 use synctop_core::protocol::{Status as StreamStatus, quantity};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Default timeout.
@@ -145,75 +149,125 @@ pub fn cursor(slot: &Slot, pipeline: &StoredPipeline, text: &str, name: &str) ->
 pub async fn wait(
     State(app): Shared,
     Extension(Peer(ip)): Extension<Peer>,
+    may_be_late: Option<Extension<MayBeLate>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> ApiResult {
     let query = Query::read(query.as_deref(), &["for", "timeout", "after"])?;
-    let target = WaitTarget::read(query.text("for").unwrap_or("ready"))?;
+    let condition = query.text("for").unwrap_or("ready");
+    let target = WaitTarget::read(condition)?;
     let requested_time = match query.text("timeout") {
         Some(text) => timeout(text)?,
         None => preferred(&headers).unwrap_or(DEFAULT_TIMEOUT),
     };
     let time = requested_time.min(MAX_TIMEOUT);
-    let begun = Instant::now();
     let slot = body::pipeline(&app.service, &id)?;
-    let _permit = app.waits.enter(ip)?;
+    let permit = app.waits.enter(ip)?;
 
     // Subscribing before reading misses no change.
     let mut status = slot.status.subscribe();
     let mut facts = slot.facts.subscribe();
-    let first = status.borrow_and_update().clone().ok_or_else(|| Problem::no_pipeline(&id))?;
-    let after = query.text("after").map(|text| cursor(&slot, &first, text, "after")).transpose()?;
+    let pipeline = status.borrow_and_update().clone().ok_or_else(|| Problem::no_pipeline(&id))?;
+    let after = query.text("after").map(|text| cursor(&slot, &pipeline, text, "after")).transpose()?;
     let current = facts.borrow_and_update().checkpoints;
     // After a crash the count may be below that of the cursor: the lost checkpoints are repeated.
     let checkpoints = after.map_or(current, |after| after.checkpoints.min(current));
-    let needs_facts = matches!(target, WaitTarget::Progress | WaitTarget::Stream(..));
+    let mut wait = OpenWait {
+        condition: condition.into(),
+        service: Arc::clone(&app.service),
+        slot,
+        status,
+        facts,
+        pipeline,
+        target,
+        after: after.map(|after| after.revision),
+        checkpoints,
+        begun: Instant::now(),
+        time,
+        _permit: permit,
+    };
+    match wait.answer(time.is_zero()) {
+        Some(body) => Ok(ok(&body)),
+        None if may_be_late.is_some() => Ok(late(async move { wait.end().await.into_response() })),
+        None => wait.end().await,
+    }
+}
 
-    let deadline = begun + time;
-    let mut pipeline = first;
-    let mut last_check = time.is_zero();
-    loop {
-        let known = facts.borrow_and_update().clone();
-        let life = pipeline.life;
-        let reached = target.reached(&pipeline, &known, checkpoints);
+/// Wait whose condition is not decided. Thousands of them may be open.
+struct OpenWait {
+    service: Arc<Service>,
+    slot: Arc<Slot>,
+    status: watch::Receiver<Option<Arc<StoredPipeline>>>,
+    facts: watch::Receiver<RunFacts>,
+    /// State of the pipeline as last checked.
+    pipeline: Arc<StoredPipeline>,
+    target: WaitTarget,
+    /// Condition as in the request.
+    condition: Box<str>,
+    /// Revision at the cursor of the client.
+    after: Option<u64>,
+    checkpoints: u64,
+    begun: Instant,
+    time: Duration,
+    _permit: WaitPermit,
+}
+
+impl OpenWait {
+    /// Waits until the condition is decided.
+    async fn end(mut self) -> ApiResult {
+        let deadline = self.begun + self.time;
+        let needs_facts = matches!(self.target, WaitTarget::Progress | WaitTarget::Stream(..));
+        loop {
+            let poll = Instant::now() + POLL.mul_f64(1.0 + crate::util::sys::jitter() * 0.5);
+            let mut last_check = false;
+            tokio::select! {
+                changed = self.status.changed() => {
+                    if changed.is_err() { return Err(Problem::no_pipeline(&self.slot.id)); }
+                }
+                _ = self.facts.changed(), if needs_facts => {}
+                () = tokio::time::sleep_until(poll.min(deadline)) => {
+                    // At the deadline, checks once more: the change may coincide with it.
+                    last_check = deadline <= poll;
+                    if !last_check {
+                        detect_missed(&self.service, &self.slot, &self.pipeline)?;
+                    }
+                }
+                () = self.service.ends() => {
+                    let cursor = self.slot.cursor(&self.pipeline).to_string();
+                    return Err(Problem::ending().with("cursor", cursor));
+                }
+            }
+            let pipeline = self.status.borrow_and_update().clone();
+            self.pipeline = pipeline.ok_or_else(|| Problem::no_pipeline(&self.slot.id))?;
+            if let Some(body) = self.answer(last_check) {
+                return Ok(ok(&body));
+            }
+        }
+    }
+
+    /// Returns the response if the condition holds or can no longer hold, or if it is the last check.
+    fn answer(&mut self, last_check: bool) -> Option<WaitBody> {
+        let known = self.facts.borrow_and_update().clone();
+        let (pipeline, life) = (&*self.pipeline, self.pipeline.life);
+        let reached = self.target.reached(pipeline, &known, self.checkpoints);
         // A state at the caller's cursor may precede the change that the caller waits for.
-        let newer = after.is_none_or(|after| pipeline.revision > after.revision);
-        let ended = !reached && target.is_unreachable(&pipeline, &known) && (newer || life.is_settled());
-        if reached || ended || last_check {
-            let timed_out = !reached && !ended;
-            return Ok(ok(&WaitBody {
-                id: Some(id.into()),
-                condition: Some(query.text("for").unwrap_or("ready").into()),
-                status: Some(life.status().as_str().into()),
-                desired_status: Some(life.desired.as_str().into()),
-                reason: pipeline.reason.as_ref().map(ParkReason::body),
-                retry: pipeline.retry.as_ref().map(StoredRetry::body),
-                reached: Some(reached),
-                timed_out: Some(timed_out),
-                timeout: Some(time.as_secs_f64()),
-                waited_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
-                streams: target.known_streams(&pipeline, &known),
-                cursor: Some(slot.cursor(&pipeline).to_string().into()),
-            }));
-        }
-        let poll = POLL.mul_f64(1.0 + crate::util::sys::jitter() * 0.5);
-        tokio::select! {
-            changed = status.changed() => {
-                if changed.is_err() { return Err(Problem::no_pipeline(&id)); }
-            }
-            _ = facts.changed(), if needs_facts => {}
-            () = tokio::time::sleep_until(deadline) => {
-                // Checks once more: the change may coincide with the timeout.
-                last_check = true;
-            }
-            () = tokio::time::sleep(poll) => detect_missed(&app.service, &slot, &pipeline)?,
-            () = app.service.ends() => {
-                let cursor = slot.cursor(&pipeline).to_string();
-                return Err(Problem::ending().with("cursor", cursor));
-            }
-        }
-        pipeline = status.borrow_and_update().clone().ok_or_else(|| Problem::no_pipeline(&id))?;
+        let newer = self.after.is_none_or(|after| pipeline.revision > after);
+        let ended = !reached && self.target.is_unreachable(pipeline, &known) && (newer || life.is_settled());
+        (reached || ended || last_check).then(|| WaitBody {
+            id: Some((&*self.slot.id).into()),
+            condition: Some(self.condition.clone().into()),
+            status: Some(life.status().as_str().into()),
+            desired_status: Some(life.desired.as_str().into()),
+            reason: pipeline.reason.as_ref().map(ParkReason::body),
+            retry: pipeline.retry.as_ref().map(StoredRetry::body),
+            reached: Some(reached),
+            timed_out: Some(!reached && !ended),
+            timeout: Some(self.time.as_secs_f64()),
+            waited_ms: Some(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            streams: self.target.known_streams(pipeline, &known),
+            cursor: Some(self.slot.cursor(pipeline).to_string().into()),
+        })
     }
 }
 
