@@ -165,7 +165,7 @@ fn snapshot(progress: &Progress) -> String {
         status: stream.status,
         states: stream.details.checkpoints,
         records: stream.records.cumulative.get().unwrap_or(0),
-        total: stream.details.total_range,
+        total: stream.details.covered.total,
         ranges: &stream.details.covered.completed,
         errors: &[],
         reason: stream.details.message.as_deref(),

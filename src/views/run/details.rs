@@ -8,7 +8,7 @@ use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::sheet::Sheet;
 use synctop_core::format::{age, clock, count, percent, rate};
 use synctop_core::protocol::{Range, Status, time};
-use synctop_core::reduce::{ErrorGroup, FeedLine, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS};
+use synctop_core::reduce::{Assumed, ErrorGroup, FeedLine, ONE_MINUTE, Progress, SHORTEST_MS, Stream, TEN_SECONDS};
 
 /// Maximum number of completed ranges listed.
 const RANGES_LISTED: usize = 200;
@@ -165,7 +165,7 @@ pub(crate) fn stream_preview<'a>(screen: &RunFrame<'_, 'a>, stream: &Stream, wid
     let mut sheet = Sheet::with_width(screen.model.input.look, width);
     cause(&mut sheet, screen, stream);
     facts(&mut sheet, screen, stream);
-    if let Some(total) = stream.details.total_range {
+    if let Some(total) = stream.details.covered.total {
         let share = stream.coverage().map(|share| format!("{} of ", percent(share))).unwrap_or_default();
         sheet.fact("ranges", format!("{share}{}", dates(total)), screen.look.plain());
         sheet.picture(Picture::Coverage);
@@ -201,7 +201,7 @@ fn counts_beside(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
         let long = synctop_core::format::span(i64::try_from(stream.details.limits.1).unwrap_or(i64::MAX));
         sheet.fact("rate limits", format!("{}, {long} in all", count(stream.details.limits.0)), look.plain());
     }
-    if stream.assumed {
+    if stream.assumed != Assumed::No {
         sheet.fact("", "assumed: no status reports its end", look.dim());
     }
 }
@@ -254,7 +254,7 @@ fn stream_doubts(sheet: &mut StreamSheet, screen: &RunFrame, stream: &Stream) {
 
 fn ranges(sheet: &mut StreamSheet, stream: &Stream) {
     let look = sheet.look;
-    let Some(total) = stream.details.total_range else { return };
+    let Some(total) = stream.details.covered.total else { return };
     sheet.head("ranges");
     sheet.fact("total", dates(total), look.plain());
     sheet.fact("completed", stream.coverage().map_or_else(|| look.glyphs.dash.to_owned(), percent), look.strong());

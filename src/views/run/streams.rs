@@ -225,7 +225,7 @@ fn bucket_means(values: &[Option<f64>], each: usize) -> Vec<Option<f64>> {
 pub(crate) fn coverage(pen: &mut Pen, begin: u16, row: u16, width: u16, stream: &Stream, screen: &RunInput) {
     let (look, glyphs) = (screen.look, screen.look.glyphs);
     let bounds =
-        stream.details.total_range.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
+        stream.details.covered.total.and_then(|total| Some((total.gte?, total.lt?))).filter(|(gte, lt)| gte < lt);
     let Some((gte, lt)) = bounds else { return guess(pen, begin, row, width, stream, screen) };
     if width == 0 {
         return;

@@ -82,7 +82,7 @@ impl StreamState {
 
     fn of(stream: &Stream) -> Self {
         let details = &stream.details;
-        let has_range = details.total_range.is_some();
+        let has_range = details.covered.total.is_some();
         let is_undelivered = stream.seen > 0 && details.committed.get().unwrap_or(0) < stream.marked;
         let differs = |count: Option<u64>| count.is_some_and(|count| count != stream.counted) && stream.counted > 0;
         let is_asked = stream.asked && stream.status == Status::NotStarted;
@@ -162,6 +162,11 @@ impl Digest {
                 self.states.push(state);
                 self.figures.push(figures);
             }
+        }
+        if known == streams.len() {
+            // No stream was new: the room for more is given back.
+            self.states.shrink_to_fit();
+            self.figures.shrink_to_fit();
         }
         self.basis = streams.clone();
         self

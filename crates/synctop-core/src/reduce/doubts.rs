@@ -7,7 +7,7 @@ use crate::reduce::outcome::outcome;
 use crate::reduce::state::input::{Anomaly, Exit};
 use crate::reduce::state::outcome::Outcome;
 use crate::reduce::state::progress::Progress;
-use crate::reduce::state::stream::Stream;
+use crate::reduce::state::stream::{Assumed, Stream};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -333,7 +333,9 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     let stopped = progress.was_stopped();
     if progress.exit == Some(Exit::Code(0)) && end.is_none() {
         let open = |stream: &&Arc<Stream>| {
-            stream.status == Status::Started || stream.assumed_open || (stream.status == Status::Errored && stopped)
+            stream.status == Status::Started
+                || stream.assumed == Assumed::Open
+                || (stream.status == Status::Errored && stopped)
         };
         for stream in progress.streams_by_name().filter(open) {
             all.add(Some(&stream.label), Finding::ExitZeroOpenStream);

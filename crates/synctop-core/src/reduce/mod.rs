@@ -58,7 +58,7 @@ pub use state::progress::{CoverageDrop, MeanCoverage, Progress, key_of};
 pub use state::ranges::{Ranges, gaps};
 pub use state::rates::{BUCKET_MS, BUCKETS, ONE_MINUTE, Rates, SHORTEST_MS, TEN_SECONDS};
 pub use state::runs::{PastRun, PastRuns};
-pub use state::stream::{Ahead, Retrying, Stream};
+pub use state::stream::{Ahead, Assumed, Retrying, Stream};
 pub use state::streams::Streams;
 pub use state::tally::Tally;
 pub use stderr_log::StderrLog;

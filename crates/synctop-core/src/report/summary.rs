@@ -1,7 +1,7 @@
 //! Summary as JSON: one object of the same shape for every dialect and outcome.
 
 use crate::protocol::{Dialect, Range, time};
-use crate::reduce::{Doubt, DoubtKind, Exit, Input, PastRun, Progress, doubts, outcome};
+use crate::reduce::{Assumed, Doubt, DoubtKind, Exit, Input, PastRun, Progress, doubts, outcome};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -309,7 +309,7 @@ pub fn summary(progress: &Progress) -> Summary {
                 deleted: stream.deletions(),
                 retries: stream.retries(),
                 unwritten_up_to: stream.details.unwritten.filter(|rows| *rows > 0),
-                total_range: stream.details.total_range.map(Into::into),
+                total_range: stream.details.covered.total.map(Into::into),
                 completed_ranges: stream.details.covered.completed.list().iter().map(|range| (*range).into()).collect(),
                 coverage: stream.coverage(),
                 committed: stream.details.committed.get(),
@@ -325,7 +325,7 @@ pub fn summary(progress: &Progress) -> Summary {
                     now: stream.details.limited.is_some(),
                 }),
                 metered: stream.details.metered,
-                assumed: stream.assumed,
+                assumed: stream.assumed != Assumed::No,
             })
             .collect(),
         errors: errors

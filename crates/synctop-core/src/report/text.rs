@@ -5,7 +5,7 @@ use super::headline::{describe_exit, title};
 use super::verdict::verdict;
 use crate::format::{count, duration, known, plural, short};
 use crate::protocol::{Status, clean, time};
-use crate::reduce::{Outcome, Progress, Stream, doubts, outcome};
+use crate::reduce::{Assumed, Outcome, Progress, Stream, doubts, outcome};
 use std::fmt::Write;
 
 /// Silence in milliseconds after which a feed is no longer called moving.
@@ -212,9 +212,11 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
         if let Some(share) = progress.share(stream).filter(|_| stream.status != Status::Completed) {
             write!(out, "  {:>3.0}%", (share * 100.0).floor())?;
         }
-        if stream.assumed {
+        if stream.assumed != Assumed::No {
             let why = match progress.exit {
-                Some(crate::reduce::Exit::Code(0)) if stream.assumed_open => "exit 0 without a checkpoint behind it",
+                Some(crate::reduce::Exit::Code(0)) if stream.assumed == Assumed::Open => {
+                    "exit 0 without a checkpoint behind it"
+                }
                 Some(crate::reduce::Exit::Code(0)) => "exit 0 behind its last checkpoint",
                 _ => "a checkpoint covers all its records",
             };

@@ -547,7 +547,9 @@ impl Progress {
         if differs {
             self.change(at, |stream| {
                 let details = &mut *stream.details;
-                details.total_range = report.total.or(details.total_range);
+                if report.total.is_some() {
+                    details.covered.total = report.total;
+                }
                 if let Some(completed) = report.completed {
                     details.covered.completed.assign(&completed);
                     // A resumed stream keeps the ranges of earlier attempts.
@@ -606,6 +608,6 @@ fn claimed_status(
 /// True if a report lists other ranges than those that the stream has.
 fn ranges_differ(stream: &Stream, report: &StreamReport) -> bool {
     let details = &stream.details;
-    report.total.is_some_and(|total| details.total_range != Some(total))
+    report.total.is_some_and(|total| details.covered.total != Some(total))
         || report.completed.as_ref().is_some_and(|list| list.as_slice() != details.covered.completed.list())
 }

@@ -6,7 +6,7 @@ use crate::reduce::rules::failures::{NO_LINE, SILENT_ERROR};
 use crate::reduce::rules::reasons::names_word;
 use crate::reduce::state::input::Exit;
 use crate::reduce::state::progress::Progress;
-use crate::reduce::state::stream::Stream;
+use crate::reduce::state::stream::{Assumed, Stream};
 use std::sync::Arc;
 
 /// Message for a stream that was unfinished when its engine was stopped.
@@ -132,8 +132,8 @@ impl Progress {
             let is_through = blamed.as_ref().is_some_and(|blamed| !blamed.contains(&at)) && stream.is_through();
             if stream.status == Status::Started && (is_covered || at_edge || is_assumed || is_through) {
                 self.change(at, |stream| {
-                    stream.assumed = true;
-                    stream.assumed_open = is_assumed && !is_covered && !at_edge;
+                    let is_open = is_assumed && !is_covered && !at_edge;
+                    stream.assumed = if is_open { Assumed::Open } else { Assumed::AtEdge };
                     stream.set_status(Status::Completed, now);
                 });
             } else if stream.unexplained && stream.status == Status::Errored {

@@ -352,8 +352,8 @@ impl Stream {
                 covered.completed = Ranges::default();
             }
             covered.completed_before = Ranges::default();
+            covered.total = covered.total.filter(|_| self.total_reported);
         }
-        details.total_range = details.total_range.filter(|_| self.total_reported);
         (self.completed_before, self.left_out) = (false, false);
         (self.resumed, self.open_before, self.unfinished_before, self.recounted) = (false, false, false, false);
         details.ahead_before = ahead;

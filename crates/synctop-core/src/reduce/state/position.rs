@@ -4,7 +4,7 @@
 use crate::protocol::{KnownPosition, Millis, ParsePosition, Position};
 use crate::reduce::state::rare::SharedDefault;
 use std::fmt;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Maximum bytes of a state that is stored unparsed; a longer one is parsed at once.
 pub(crate) const UNREAD_MAX: usize = 64 * 1024;
@@ -27,30 +27,48 @@ pub(crate) enum Remainder {
     FromEnd(Option<Millis>),
 }
 
+/// Position of the last checkpoint. Its text is dropped once it is parsed: with a screen, most streams
+/// have been looked at since their last checkpoint.
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 #[serde(from = "Option<KnownPosition>", into = "Option<KnownPosition>")]
-pub(crate) struct KeptPosition {
-    /// JSON of the position; empty if `known` is already set.
-    pub(crate) unread: String,
-    pub(crate) parse: Option<ParsePosition>,
-    pub(crate) known: OnceLock<Option<KnownPosition>>,
+pub(crate) struct KeptPosition(Mutex<Kept>);
+
+enum Kept {
+    /// JSON of the position.
+    Unread(String, ParsePosition),
+    Known(Option<KnownPosition>),
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::Known(None)
+    }
 }
 
 impl KeptPosition {
     pub(crate) fn assign(&mut self, position: &Position) {
-        self.unread.clear();
-        self.known = match position {
-            Position::Unparsed(json, parse) if json.len() <= UNREAD_MAX => {
-                self.unread.push_str(json);
-                self.parse = Some(*parse);
-                OnceLock::new()
+        let kept = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match (position, &mut *kept) {
+            (Position::Unparsed(json, parse), Kept::Unread(text, by)) if json.len() <= UNREAD_MAX => {
+                text.clear();
+                text.push_str(json);
+                *by = *parse;
             }
-            position => OnceLock::from(position.known()),
-        };
+            (Position::Unparsed(json, parse), _) if json.len() <= UNREAD_MAX => {
+                *kept = Kept::Unread((*json).to_owned(), *parse);
+            }
+            (position, _) => *kept = Kept::Known(position.known()),
+        }
     }
 
     pub(crate) fn known(&self) -> Option<KnownPosition> {
-        *self.known.get_or_init(|| self.parse.and_then(|parse| parse(&self.unread)))
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match &*kept {
+            Kept::Known(known) => return *known,
+            Kept::Unread(text, parse) => parse(text),
+        };
+        *kept = Kept::Known(known);
+        known
     }
 }
 
@@ -70,7 +88,7 @@ impl Clone for KeptPosition {
 
 impl From<Option<KnownPosition>> for KeptPosition {
     fn from(known: Option<KnownPosition>) -> Self {
-        Self { known: OnceLock::from(known), ..Self::default() }
+        Self(Mutex::new(Kept::Known(known)))
     }
 }
 

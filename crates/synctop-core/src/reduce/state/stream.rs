@@ -48,10 +48,8 @@ pub struct Stream {
     pub changed_at: CompactOption<Millis>,
     /// True if it started in this attempt or an earlier one.
     pub ever_started: bool,
-    /// True if completion is assumed from the end of the process and the last checkpoint.
-    pub assumed: bool,
-    /// True if completion is assumed although no checkpoint followed its last record.
-    pub(crate) assumed_open: bool,
+    /// Completion that no status reports.
+    pub assumed: Assumed,
     /// True if a warning is the reason of its absence.
     pub(crate) left_by_warning: bool,
     /// True if a run was configured to read it.
@@ -111,6 +109,18 @@ pub struct Stream {
     pub details: Rare<StreamDetails>,
 }
 
+/// Completion that is assumed from the end of the process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Assumed {
+    /// A status reports it, or it is not complete.
+    #[default]
+    No,
+    /// A checkpoint, or the edge of its table, followed the last record.
+    AtEdge,
+    /// No checkpoint followed the last record.
+    Open,
+}
+
 /// Part of a [`Stream`] that is stored only once it differs from its default.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StreamDetails {
@@ -122,9 +132,7 @@ pub struct StreamDetails {
     pub last_checkpoint_at: CompactOption<Millis>,
     /// Latest error, reason or other text beside its status, secrets masked; `None` without one.
     pub message: Option<Arc<str>>,
-    /// Time range to read; `None` if neither the engine nor a source state reports one.
-    pub total_range: Option<Range>,
-    /// Parts of it that are read, or left.
+    /// Time range to read, and the parts of it that are read.
     pub covered: Rare<CoveredRanges>,
     /// Latest gaps between its checkpoints and records.
     pub gaps: Gaps,
@@ -135,9 +143,11 @@ pub struct StreamDetails {
     pub(crate) rare: Rare<RareDetails>,
 }
 
-/// Parts of a stream's total range.
+/// A stream's time range to read, and the parts of it that are read or left.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct CoveredRanges {
+    /// Total range; `None` if neither the engine nor a source state reports one.
+    pub total: Option<Range>,
     /// Completed ranges, merged, including those of earlier attempts.
     pub completed: Ranges,
     /// Ranges completed in earlier attempts.
@@ -312,7 +322,7 @@ impl Stream {
         self.terminal = false;
         self.unexplained = false;
         self.in_feed = false;
-        (self.assumed, self.assumed_open) = (false, false);
+        self.assumed = Assumed::No;
         self.moved = false;
         self.errored_here = false;
         self.reported = false;
@@ -527,7 +537,11 @@ impl Stream {
     /// Returns the share that earlier attempts completed.
     #[must_use]
     pub fn coverage_before(&self) -> f64 {
-        self.details.total_range.and_then(|total| self.details.covered.completed_before.coverage(total)).unwrap_or(0.0)
+        self.details
+            .covered
+            .total
+            .and_then(|total| self.details.covered.completed_before.coverage(total))
+            .unwrap_or(0.0)
     }
 
     /// Returns the retries of its requests in this run, as the source logged them.
@@ -546,7 +560,7 @@ impl Stream {
     pub(crate) fn range_claimed(&mut self, total: Option<Range>, completed: Option<Range>) {
         self.total_reported |= total.is_some();
         if total.is_some() {
-            self.details.total_range = total;
+            self.details.covered.total = total;
         }
         if let Some(range) = completed {
             self.details.covered.completed.add(range);
@@ -557,7 +571,7 @@ impl Stream {
     pub(crate) fn state_ranges(&mut self, state: &State, of: StateOrigin) {
         self.total_reported |= state.total.is_some();
         if state.total.is_some() {
-            self.details.total_range = state.total;
+            self.details.covered.total = state.total;
         }
         if state.completed.is_some() {
             self.details.covered.remainder = Remainder::Unreported;
@@ -592,7 +606,7 @@ impl Stream {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     pub fn coverage(&self) -> Option<f64> {
-        let range = self.details.total_range?;
+        let range = self.details.covered.total?;
         let total = range.lt.zip(range.gte).map(|(lt, gte)| lt - gte).filter(|total| *total > 0);
         let listed = self.left_ms();
         let share = match listed.flatten().zip(total) {
