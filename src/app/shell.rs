@@ -122,6 +122,8 @@ pub(crate) struct Shell {
     pub(crate) drawn: Instant,
     /// Time of the last frame that a key caused.
     drawn_for_key: Option<Instant>,
+    /// True if the last frame was the first one, for which there was no data yet.
+    is_first_frame: bool,
     /// Reason of the next frame; `None` if nothing changed.
     pub(crate) dirty: Option<RedrawReason>,
     /// Time until which the notice in the footer is shown.
@@ -158,6 +160,7 @@ impl Shell {
             began: now,
             drawn: now.checked_sub(FEED_FRAME).unwrap_or(now),
             drawn_for_key: None,
+            is_first_frame: false,
             dirty: Some(RedrawReason::Key),
             toast_until: None,
             dragging: None,
@@ -263,6 +266,7 @@ impl Shell {
     fn due(&self, reason: RedrawReason) -> Instant {
         match reason {
             RedrawReason::Key => self.drawn_for_key.map_or(self.began, |drawn| drawn + KEY_FRAME),
+            RedrawReason::Feed if self.is_first_frame => self.drawn + KEY_FRAME,
             RedrawReason::Feed => self.drawn + FEED_FRAME,
         }
     }
@@ -285,6 +289,7 @@ impl Shell {
         let has_toast = ui.toast.is_some();
         *screen.ui() = ui;
         *hits = drawn?;
+        self.is_first_frame = self.drawn < self.began;
         self.drawn = Instant::now();
         if reason == RedrawReason::Key {
             self.drawn_for_key = Some(self.drawn);

@@ -139,16 +139,18 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
         None => Some(tempfile::tempdir()?),
     };
     let folder = args.data_dir.as_deref().or(own.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
-    // The port differs between starts: a fixed URL keeps the stored errors and actions of the demo.
-    let stored_as = ServiceAddress::of_url("http://demo.localhost", None, false).map_err(CommandError::usage)?;
-    let remembered = open_state_db_in(folder, &stored_as)?;
     let demo_failure = |error: DemoError| CommandError {
         sentence: format!("The demo cannot start: {error}. Select another folder with --data-dir."),
         class: ResultClass::Output,
     };
-    let plan = DemoPlan::read().map_err(demo_failure)?;
-    if !folder.join(DATABASE).exists() {
-        runtime.block_on(history::write(&plan, folder, &remembered, now())).map_err(demo_failure)?;
+    let plan = Arc::new(DemoPlan::read().map_err(demo_failure)?);
+    let is_new = !folder.join(DATABASE).exists();
+    let history = is_new.then(|| history::simulate(&plan, now())).transpose().map_err(demo_failure)?;
+    // The port differs between starts: a fixed URL keeps the stored errors and actions of the demo.
+    let stored_as = ServiceAddress::of_url("http://demo.localhost", None, false).map_err(CommandError::usage)?;
+    let remembered = open_state_db_in(folder, &stored_as)?;
+    if let Some(history) = history {
+        runtime.block_on(history::write(history, folder, &remembered)).map_err(demo_failure)?;
     }
     let config = Config::default();
     let begun = crate::cli::serve::start(config, ([127, 0, 0, 1], 0).into(), folder, (None, None), None);
@@ -157,7 +159,7 @@ pub(super) fn demo(args: &WatchArgs, look: &LookArgs) -> Result<u8, CommandError
     place.title = Some("demo".into());
     let client = client(place)?;
     let served = runtime.spawn(serving);
-    let happening = runtime.spawn(incidents::run(Arc::clone(&service), Arc::clone(&client), plan.incidents));
+    let happening = runtime.spawn(incidents::run(Arc::clone(&service), Arc::clone(&client), plan.incidents.clone()));
     let watcher = start_watcher(&runtime, client, remembered);
     let causes = Arc::new(DemoCauses(Arc::clone(&service)));
     let ended = terminal.run_fleet(FleetOptions { demo: Some(causes), ..options(watcher, &runtime, look) });

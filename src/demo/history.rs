@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use synctop_core::fleet::wire::{TaskState, Trigger};
 use synctop_core::fleet::{ActionRecord, DesiredStatus, Fleet, Inbox};
 use synctop_core::protocol::Millis;
@@ -76,13 +77,26 @@ impl Outlet for Lines {
     }
 }
 
-/// Writes the history of the plan up to `now` into the new data folder of a service, and the errors
-/// and actions into `memory`.
+/// History that a thread simulates.
+pub struct Simulation(JoinHandle<Result<Vec<PastPipeline>, DemoError>>);
+
+/// Begins to simulate the history of the plan up to `now`.
+///
+/// # Errors
+/// Returns an error if no thread can be started.
+pub fn simulate(plan: &Arc<DemoPlan>, now: Millis) -> Result<Simulation, DemoError> {
+    let plan = Arc::clone(plan);
+    Ok(Simulation(std::thread::Builder::new().spawn(move || past_pipelines(&plan, now))?))
+}
+
+/// Writes a history into the new data folder of a service, and the errors and actions into `memory`.
 ///
 /// # Errors
 /// Returns an error if the plan is invalid or a file cannot be written.
-pub async fn write(plan: &DemoPlan, folder: &Path, memory: &StateDb, now: Millis) -> Result<(), DemoError> {
-    let all = past_pipelines(plan, now)?;
+pub async fn write(history: Simulation, folder: &Path, memory: &StateDb) -> Result<(), DemoError> {
+    // The store is created during the simulation.
+    let store = Store::open(folder)?;
+    let all = history.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     remember(&all, memory)?;
     for past in &all {
         let logs = folder.join("logs").join(format!("{}.{}", past.stored.id, past.stored.incarnation));
@@ -92,7 +106,6 @@ pub async fn write(plan: &DemoPlan, folder: &Path, memory: &StateDb, now: Millis
             std::fs::write(logs.join(segment.name()), &run.log)?;
         }
     }
-    let store = Store::open(folder)?;
     let stored = store.write(move |tx| {
         for past in &all {
             tx.next_incarnation()?;
@@ -330,7 +343,8 @@ mod tests {
     fn written(folder: &Path) -> (Arc<StateDb>, Store) {
         let memory = StateDb::open(folder, "http://demo.localhost").unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(write(&DemoPlan::read().unwrap(), folder, &memory, now())).unwrap();
+        let history = simulate(&Arc::new(DemoPlan::read().unwrap()), now()).unwrap();
+        runtime.block_on(write(history, folder, &memory)).unwrap();
         (memory, Store::open(folder).unwrap())
     }
 
