@@ -107,6 +107,9 @@ const LINES_BEHIND_RUN: u64 = 1 << 20;
 pub fn compressor() -> io::Result<CompressionQueue> {
     let (sender, closed) = mpsc::sync_channel::<(Arc<PipelineLog>, u64)>(QUEUE_LENGTH);
     std::thread::Builder::new().name("compressor".into()).spawn(move || {
+        // Requests and runs come first. On other systems, this would be the priority of the process.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::nice(10);
         while let Ok((log, begin)) = closed.recv() {
             if let Err(error) = log.compress(begin) {
                 tracing::warn!(target: "service", "{}: a segment stays uncompressed: {error}", log.folder.display());
