@@ -81,6 +81,19 @@ fn service_speaks_tls_and_reloads_its_certificate() {
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
     let listed = list(folder, &server.url, "first.pem");
     assert_eq!(listed.status.code(), Some(0), "{}", words(&listed));
+    // The answer to a wait is written outside hyper.
+    let pipeline =
+        r#"{"id":"pipe_tls","source":{"type":"simulated","simulated":{"speed":0}},"destination":{"type":"simulated"}}"#;
+    std::fs::write(folder.join("pipeline.json"), pipeline).unwrap();
+    let with_context = |arguments: &[&str]| {
+        command(folder, &[arguments, &["--context", "a", "--config", "contexts.toml"]].concat()).output().unwrap()
+    };
+    let created = with_context(&["pipelines", "create", "pipeline.json"]);
+    assert_eq!(created.status.code(), Some(0), "{}", words(&created));
+    let ready = with_context(&["wait", "pipe_tls"]);
+    assert!(ready.status.code() == Some(0) && words(&ready).contains("\"ready\""), "{}", words(&ready));
+    let late = with_context(&["wait", "pipe_tls", "--for", "status=paused", "--timeout", "1s"]);
+    assert_eq!(late.status.code(), Some(2), "{}", words(&late));
     // The authorities of the system do not know this certificate.
     let unknown = command(folder, &["pipelines", "list", "--url", &server.url]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(69), "{}", words(&unknown));

@@ -21,9 +21,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 /// Maximum bytes that are read ahead of a late response: a client may send its next request early.
 const MAX_AHEAD: usize = 8 * 1024;
 
-/// Maximum length of the body of a late response in bytes.
-const MAX_BODY: usize = 16 << 20;
-
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// Extension of a request whose response may be late.
@@ -84,7 +81,8 @@ impl LateResponse {
             () = std::future::poll_fn(|context| socket.poll_closed(context)) => return Ok(false),
         };
         let (head, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, MAX_BODY).await.map_err(io::Error::other)?;
+        // The body is in memory already.
+        let body = axum::body::to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
         let mut bytes = Vec::with_capacity(256 + body.len());
         write!(bytes, "HTTP/1.1 {} {}\r\n", head.status.as_str(), head.status.canonical_reason().unwrap_or_default())?;
         for (name, value) in head.headers.iter().filter(|(name, _)| **name != header::CONTENT_LENGTH) {
