@@ -5,7 +5,7 @@
 use crate::protocol::python::Traceback;
 use crate::protocol::{Counts, Decoded, Decoder, Dialect, Kind, Line, Message, Millis, Name, Origin, RawLine, Record};
 use crate::reduce::past::history::GAP_MS;
-use crate::reduce::rules::notes::{Note, log_note};
+use crate::reduce::rules::notes::{Note, RetryReason, log_note};
 use crate::reduce::state::input::Anomaly;
 use crate::reduce::state::progress::{Counters, Progress};
 use crate::reduce::state::rates::{BUCKET_MS, Rates};
@@ -28,6 +28,7 @@ pub struct Batch<'a> {
     times: Vec<Option<Millis>>,
     /// Feed texts of the steps that are log lines, in order.
     notes: Vec<Note<'a>>,
+    retry_reason: RetryReason,
     /// Time of the last record.
     clock: Option<Millis>,
 }
@@ -91,7 +92,7 @@ impl<'a> Batch<'a> {
         fn emptied<T, U>(all: Vec<T>) -> Vec<U> {
             all.into_iter().map_while(|_| None).collect()
         }
-        let Self { steps, messages, records, mut times, notes, clock: _ } = self;
+        let Self { steps, messages, records, mut times, notes, retry_reason, clock: _ } = self;
         times.clear();
         Batch {
             steps: emptied(steps),
@@ -99,6 +100,7 @@ impl<'a> Batch<'a> {
             records: emptied(records),
             times,
             notes: emptied(notes),
+            retry_reason,
             clock: None,
         }
     }
@@ -128,7 +130,7 @@ impl<'a> Batch<'a> {
             },
             Some(decoded) => {
                 if let Decoded::Message { message: Message { kind: Kind::Log(log), .. }, .. } = &decoded {
-                    self.notes.push(log_note(log));
+                    self.notes.push(log_note(log, &mut self.retry_reason));
                 }
                 self.steps.push(Step::Other(line, Box::new(decoded)));
             }
@@ -146,7 +148,7 @@ impl<'a> Batch<'a> {
             }
             message => {
                 if let Kind::Log(log) = &message.kind {
-                    self.notes.push(log_note(log));
+                    self.notes.push(log_note(log, &mut self.retry_reason));
                 }
                 self.steps.push(Step::Message(line));
                 self.messages.push(message);

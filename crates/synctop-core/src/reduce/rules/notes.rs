@@ -36,13 +36,32 @@ impl<'a> Note<'a> {
     }
 }
 
+/// Last reason of a retry, and its core: retries of a request limit all have the same.
+#[derive(Debug, Default)]
+pub(crate) struct RetryReason {
+    text: String,
+    core: String,
+}
+
+impl RetryReason {
+    fn core_of(&mut self, text: &str) -> Cow<'_, str> {
+        if text.len() > TEXT_KEPT {
+            return core(text).into();
+        }
+        if self.text != text {
+            *self = Self { text: text.to_owned(), core: core(text) };
+        }
+        self.core.as_str().into()
+    }
+}
+
 /// Returns the feed text of a log line.
-pub(crate) fn log_note<'a>(log: &Log<'a>) -> Note<'a> {
+pub(crate) fn log_note<'a>(log: &Log<'a>, reason: &mut RetryReason) -> Note<'a> {
     let Some(retry) = &log.retry else { return Note::new(log.message.clone()) };
     // The status and the reason come first, because a narrow pane cuts the rest.
     let what = retry.status.map_or_else(|| "connection".to_owned(), |status| format!("HTTP {status}"));
     let of = retry.max.map(|max| format!("/{max}")).unwrap_or_default();
-    let error = retry.error.as_deref().map(core).unwrap_or_default();
+    let error = retry.error.as_deref().map_or(Cow::Borrowed(""), |text| reason.core_of(text));
     let delay = duration(retry.delay_ms);
     Note::new(format!("{what}, retry {}{of} in {delay}: {error} ({})", retry.attempt, log.message).into())
 }
@@ -99,7 +118,7 @@ impl Progress {
             let place = ErrorPlace { line: self.input.lines, at: self.last_at, attempt: self.attempts, stream: None };
             self.attempt.fatal = Some((mask::secrets(cut(&log.message, TEXT_KEPT)).into(), place));
         }
-        let note = note.unwrap_or_else(|| log_note(log));
+        let note = note.unwrap_or_else(|| log_note(log, &mut RetryReason::default()));
         self.keep(log.level, FeedOrigin::Log, from, log.stream.as_deref(), &note);
     }
 
