@@ -43,6 +43,12 @@ impl<'a> LineCursor<'a> {
         (all == 0 && rest == last).then(|| self.at += literal.len())
     }
 
+    /// Returns the number of bytes before the next `byte`.
+    #[inline]
+    pub(in crate::protocol) fn distance_to(&self, byte: u8) -> Option<usize> {
+        memchr::memchr(byte, self.text.as_bytes().get(self.at..)?)
+    }
+
     /// Returns the number of bytes read.
     #[inline]
     pub(in crate::protocol) fn bytes_read(&self) -> usize {
