@@ -94,8 +94,6 @@ pub fn simulate(plan: &Arc<DemoPlan>, now: Millis) -> Result<Simulation, DemoErr
 /// # Errors
 /// Returns an error if the plan is invalid or a file cannot be written.
 pub async fn write(history: Simulation, folder: &Path, memory: &StateDb) -> Result<(), DemoError> {
-    // The store is created during the simulation.
-    let store = Store::open(folder)?;
     let all = history.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     remember(&all, memory)?;
     for past in &all {
@@ -106,6 +104,8 @@ pub async fn write(history: Simulation, folder: &Path, memory: &StateDb) -> Resu
             std::fs::write(logs.join(segment.name()), &run.log)?;
         }
     }
+    // Created last: a demo that was interrupted before has no store, and begins again.
+    let store = Store::open(folder)?;
     let stored = store.write(move |tx| {
         for past in &all {
             tx.next_incarnation()?;

@@ -18,7 +18,8 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-/// Maximum bytes that are read ahead of a late response: a client may send its next request early.
+/// Bytes from which on nothing is read ahead of a late response: a client may send its next requests
+/// early. That it disconnects is then seen when the response is written.
 const MAX_AHEAD: usize = 8 * 1024;
 
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -42,7 +43,7 @@ pub fn late(future: impl Future<Output = Response> + Send + 'static) -> Response
 pub struct LateResponse {
     response: ResponseFuture,
     keep_alive: bool,
-    _busy: Busy,
+    busy: Busy,
 }
 
 /// True if the connection of a request may leave hyper: it has read the request to its end.
@@ -64,15 +65,15 @@ pub fn take_late(response: &mut Response) -> Option<ResponseFuture> {
 
 impl LateResponse {
     pub fn new(response: ResponseFuture, keep_alive: bool, busy: Busy) -> Self {
-        Self { response, keep_alive, _busy: busy }
+        Self { response, keep_alive, busy }
     }
 
     /// Waits for the response and writes it. Returns true if the connection remains open: not if the
-    /// client closes it before.
+    /// client closes it before, and not once the service ends.
     ///
     /// # Errors
     /// Returns the error of the connection.
-    pub async fn answer<S>(self, socket: &mut Rewound<S>) -> io::Result<bool>
+    pub async fn answer<S>(self, socket: &mut Rewound<S>, is_ending: impl Fn() -> bool) -> io::Result<bool>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -80,6 +81,9 @@ impl LateResponse {
             response = self.response => response,
             () = std::future::poll_fn(|context| socket.poll_closed(context)) => return Ok(false),
         };
+        // A client that does not read keeps no place among the open requests.
+        drop(self.busy);
+        let keep_alive = self.keep_alive && !is_ending();
         let (head, body) = response.into_parts();
         // The body is in memory already.
         let body = axum::body::to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
@@ -88,16 +92,16 @@ impl LateResponse {
         for (name, value) in head.headers.iter().filter(|(name, _)| **name != header::CONTENT_LENGTH) {
             bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
-        let close = if self.keep_alive { "" } else { "connection: close\r\n" };
+        let close = if keep_alive { "" } else { "connection: close\r\n" };
         let date = httpdate::fmt_http_date(SystemTime::now());
         write!(bytes, "content-length: {}\r\n{close}date: {date}\r\n\r\n", body.len())?;
         bytes.extend_from_slice(&body);
         socket.write_all(&bytes).await?;
         socket.flush().await?;
-        if !self.keep_alive {
+        if !keep_alive {
             socket.shutdown().await?;
         }
-        Ok(self.keep_alive)
+        Ok(keep_alive)
     }
 }
 
@@ -123,7 +127,7 @@ impl<S: AsyncRead + Unpin> Rewound<S> {
     /// Waits until the client closes its side. Bytes that it sends are kept, up to a limit.
     fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.before.len() < MAX_AHEAD {
-            let mut bytes = [0; 1024];
+            let mut bytes = [0; 512];
             let mut buffer = ReadBuf::new(&mut bytes);
             match ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => self.before = [&*self.before, buffer.filled()].concat().into(),

@@ -140,7 +140,7 @@ where
     // Boxed: a connection whose response is late has no room for the state of hyper.
     while let Some((late, returned)) = Box::pin(serve_requests(socket, router.clone(), peer, connection, app)).await {
         socket = returned;
-        if !late.answer(&mut socket).await.unwrap_or(false) {
+        if !late.answer(&mut socket, || *app.service.ending.borrow()).await.unwrap_or(false) {
             return;
         }
     }
