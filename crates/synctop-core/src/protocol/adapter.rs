@@ -11,6 +11,10 @@ use super::time::Millis;
 use std::borrow::Cow;
 use std::fmt;
 
+// A larger one would be moved by a call: the fast path moves each message several times.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Message>() <= 128);
+
 /// Decoded line. Borrows from the line it was read from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message<'a> {

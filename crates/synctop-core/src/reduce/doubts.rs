@@ -334,7 +334,7 @@ fn add_run_doubts(progress: &Progress, all: &mut Doubts) {
     if progress.exit == Some(Exit::Code(0)) && end.is_none() {
         let open = |stream: &&Arc<Stream>| {
             stream.status == Status::Started
-                || stream.assumed == Assumed::Open
+                || stream.assumed == Assumed::ByExit
                 || (stream.status == Status::Errored && stopped)
         };
         for stream in progress.streams_by_name().filter(open) {

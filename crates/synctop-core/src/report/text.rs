@@ -214,7 +214,7 @@ fn streams(progress: &Progress, out: &mut String) -> std::fmt::Result {
         }
         if stream.assumed != Assumed::No {
             let why = match progress.exit {
-                Some(crate::reduce::Exit::Code(0)) if stream.assumed == Assumed::Open => {
+                Some(crate::reduce::Exit::Code(0)) if stream.assumed == Assumed::ByExit => {
                     "exit 0 without a checkpoint behind it"
                 }
                 Some(crate::reduce::Exit::Code(0)) => "exit 0 behind its last checkpoint",

@@ -132,8 +132,8 @@ impl Progress {
             let is_through = blamed.as_ref().is_some_and(|blamed| !blamed.contains(&at)) && stream.is_through();
             if stream.status == Status::Started && (is_covered || at_edge || is_assumed || is_through) {
                 self.change(at, |stream| {
-                    let is_open = is_assumed && !is_covered && !at_edge;
-                    stream.assumed = if is_open { Assumed::Open } else { Assumed::AtEdge };
+                    let by_exit = is_assumed && !is_covered && !at_edge;
+                    stream.assumed = if by_exit { Assumed::ByExit } else { Assumed::ByEvidence };
                     stream.set_status(Status::Completed, now);
                 });
             } else if stream.unexplained && stream.status == Status::Errored {

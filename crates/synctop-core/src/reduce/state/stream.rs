@@ -115,10 +115,10 @@ pub enum Assumed {
     /// A status reports it, or it is not complete.
     #[default]
     No,
-    /// A checkpoint, or the edge of its table, followed the last record.
-    AtEdge,
-    /// No checkpoint followed the last record.
-    Open,
+    /// A checkpoint or the edge of its table followed the last record, or the error blames others.
+    ByEvidence,
+    /// The process exited with 0; no checkpoint followed the last record.
+    ByExit,
 }
 
 /// Part of a [`Stream`] that is stored only once it differs from its default.
