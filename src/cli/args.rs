@@ -394,6 +394,19 @@ pub struct ServeArgs {
     /// Configuration of engines, limits and log retention (TOML)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Database that several nodes share, such as postgres://synctop@db.example/synctop, instead of a
+    /// file in the data folder
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// File with the password of the database (or the variable PGPASSWORD)
+    #[arg(long, value_name = "FILE")]
+    pub store_password_file: Option<PathBuf>,
+    /// Name of this node in the list of nodes [default: the name of the machine]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Label of this node, such as region=eu, which pipelines may require (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
     /// File with the token for full access (or the variable SYNCTOP_TOKEN)
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -424,6 +437,15 @@ pub struct ServeArgs {
     pub print_config: bool,
 }
 
+/// Parses a label such as `region=eu`.
+fn label(text: &str) -> Result<(String, String), String> {
+    use synctop_core::fleet::requests::is_label;
+    match text.split_once('=') {
+        Some((name, value)) if is_label(name) && is_label(value) => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE of letters, digits, -, _, . and /".into()),
+    }
+}
+
 const SERVE_AFTER: &str = "\
 Prints its address on stdout when ready, and events on stderr. The API is described at /openapi.json.
 
@@ -442,7 +464,8 @@ Exit codes:
   0   stopped on request
   64  wrong usage, or a token is missing or too short
   65  the configuration or the certificate is invalid; 66 no such file; 77 it may not be read
-  70  it cannot listen, or the folder is in use or unusable
+  69  the database cannot be reached
+  70  it cannot listen, the folder is in use or unusable, or a newer synctop wrote the store
   130, 143 a second signal";
 
 /// Display options of commands that print progress on stderr.

@@ -7,7 +7,10 @@ use crate::cli::files::{print, read_text_file};
 use crate::cli::output::sentence;
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
+use crate::service::node::{NodeSettings, SharedStore};
 use crate::service::registry::{Service, StartError};
+use crate::service::store::StoreError;
+use crate::service::store::postgres::session::Connector;
 use crate::service::tls::{Tls, TlsError, TlsFiles};
 use crate::service::{api, server};
 use std::net::SocketAddr;
@@ -36,6 +39,12 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     };
     config.tls_cert = args.tls_cert.clone().or(config.tls_cert);
     config.tls_key = args.tls_key.clone().or(config.tls_key);
+    config.store.url = args.store.clone().or(config.store.url);
+    if let Some(path) = &args.store_password_file {
+        config.store.password = Some(format!("file:{}", std::path::absolute(path)?.display()));
+    }
+    config.node.name = args.node_name.clone().or(config.node.name);
+    config.node.labels.extend(args.label.iter().cloned());
     config.insecure_http |= args.insecure_http;
     config.behind_proxy |= args.behind_proxy;
     for folder in &args.secret_dir {
@@ -49,6 +58,8 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     let address = args.listen.or(config.listen).unwrap_or_else(|| SocketAddr::from(DEFAULT_ADDRESS));
     let folder = match args.data_dir.as_ref().or(config.data_dir.as_ref()) {
         Some(folder) => folder.clone(),
+        // Several nodes may run on one machine.
+        None if config.store.url.is_some() => state_folder()?.join("nodes").join(node_name(&config)),
         None => state_folder()?,
     };
     let write = token("SYNCTOP_TOKEN", args.token_file.as_ref().or(config.token_file.as_ref()))?;
@@ -82,12 +93,28 @@ async fn run(
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (service, address, serving) = start(config, address, folder, (write, read), tls).await?;
     print(&format!("{scheme}://{address}\n"))?;
-    tracing::info!(target: "service", "pipelines are kept in {}", folder.display());
+    match &service.node {
+        Some(node) => {
+            let identity = node.identity();
+            tracing::info!(target: "service", "node {} of the store {}", identity.name, node.store());
+        }
+        None => tracing::info!(target: "service", "pipelines are kept in {}", folder.display()),
+    }
     let served = tokio::spawn(serving);
     let _reloading = reloading.map(tokio::spawn);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+    let outdated = async {
+        match &service.node {
+            Some(node) => node.outdated().await,
+            None => std::future::pending().await,
+        }
+    };
+    let outdated = tokio::select! {
+        _ = term.recv() => None,
+        _ = int.recv() => None,
+        error = outdated => Some(error),
+    };
+    if let Some(error) = &outdated {
+        tracing::error!(target: "service", "{error}; this node leaves");
     }
     tracing::info!(target: "service", "ending: calls come to a safe point; a second signal ends it at once");
     let ended = async {
@@ -96,7 +123,10 @@ async fn run(
         service.store.close();
     };
     tokio::select! {
-        () = ended => Ok(exit::DONE),
+        () = ended => match outdated {
+            None => Ok(exit::DONE),
+            Some(error) => Err(CommandError { sentence: sentence(&error.to_string()), class: ResultClass::Output }),
+        },
         _ = term.recv() => {
             service.engines.kill_all();
             Ok(exit::signal(15))
@@ -117,18 +147,23 @@ pub(super) async fn start(
     tls: Option<Arc<Tls>>,
 ) -> Result<(Arc<Service>, SocketAddr, impl Future<Output = ()> + Send + 'static), CommandError> {
     let (limits, is_behind_proxy) = (config.limits.clone(), config.behind_proxy);
-    let service = Service::begin(config, folder, crate::service::reconciler::reconcile).map_err(|error| {
-        let class = match error {
-            StartError::Engine(_) => ResultClass::BadData,
-            _ => ResultClass::Output,
-        };
-        CommandError { sentence: sentence(&error.to_string()), class }
-    })?;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| CommandError {
         sentence: format!(
             "Cannot listen on {address}: {error}. Pass another address with --listen, or port 0 for a free one."
         ),
         class: ResultClass::Output,
+    })?;
+    let address = listener.local_addr()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let shared = shared_store(&config, &format!("{scheme}://{address}"))?;
+    let begun = Service::begin(config, folder, shared, crate::service::reconciler::reconcile).await;
+    let service = begun.map_err(|error| {
+        let class = match error {
+            StartError::Engine(_) => ResultClass::BadData,
+            StartError::Store(StoreError::Unreachable(..)) => ResultClass::Unavailable,
+            _ => ResultClass::Output,
+        };
+        CommandError { sentence: sentence(&error.to_string()), class }
     })?;
     let app = Arc::new(App {
         access: Access::new(write, read, limits.requests_per_second).with_https(tls.is_some()),
@@ -140,11 +175,38 @@ pub(super) async fn start(
         service: Arc::clone(&service),
     });
     let router = router(&app).map_err(|why| CommandError { sentence: format!("{why}."), class: ResultClass::Bug })?;
-    let address = listener.local_addr()?;
     let serving = async move {
         let _ = server::serve(listener, app, router, tls).await;
     };
     Ok((service, address, serving))
+}
+
+/// Returns the name of this node: that of the machine, unless the configuration has one.
+fn node_name(config: &Config) -> String {
+    let machine = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    config.node.name.clone().unwrap_or_else(machine)
+}
+
+/// Returns the database that several nodes share, if the configuration names one.
+///
+/// # Errors
+///
+/// Returns a usage error if its address or its password cannot be used.
+fn shared_store(config: &Config, address: &str) -> Result<Option<SharedStore>, CommandError> {
+    let Some(url) = &config.store.url else { return Ok(None) };
+    let connector = connector(url, config.store.password.as_deref())?;
+    let labels = config.node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let address = config.node.address.clone().unwrap_or_else(|| address.to_owned());
+    Ok(Some(SharedStore { connector, node: NodeSettings { name: node_name(config), address, labels } }))
+}
+
+/// Reads the address of a database.
+///
+/// # Errors
+///
+/// Returns a usage error that names the mistake.
+pub(super) fn connector(url: &str, password: Option<&str>) -> Result<Arc<Connector>, CommandError> {
+    Connector::new(url, password).map_err(|error| CommandError::usage(format!("The store: {error}.")))
 }
 
 /// Requires a token and TLS of a service that other machines reach.

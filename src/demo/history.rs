@@ -12,10 +12,11 @@ use crate::net::timeline::segments::SegmentName;
 use crate::service::engines::scenario_of;
 use crate::service::lifecycle::{Hold, Life, Phase};
 use crate::service::model::{CallLimits, Cursor, ParkReason, PipelineConfig, StoredPipeline, Task};
-use crate::service::registry::{finished_streams, new_pipeline};
+use crate::service::registry::new_pipeline;
 use crate::service::run::run_result;
 use crate::service::run_verdict::{RunVerdict, verdict_of};
 use crate::service::secrets::KnownSecrets;
+use crate::service::slot::finished_streams;
 use crate::service::store::{Store, StoredState};
 use crate::util::sys::random_id;
 use serde_json::json;
@@ -147,7 +148,8 @@ fn past_pipeline(planned: &PlannedPipeline, incarnation: u64, now: Millis) -> Re
     let scenario = scenario_of(&source).map_err(|error| DemoError::Source(planned.id.clone(), error))?;
     let last = now - Millis::from(planned.last_minutes) * MINUTE_MS;
     let mut rng = SeededRng::new(incarnation);
-    let config = PipelineConfig { source, destination: json!({"type": "simulated"}), streams: None };
+    let destination = json!({"type": "simulated"});
+    let config = PipelineConfig { source, destination, ..PipelineConfig::default() };
     let mut stored = StoredPipeline {
         incarnation,
         created_at: last - Millis::from(DAYS) * DAY_MS - MINUTE_MS,
@@ -336,15 +338,17 @@ fn resumed(pipeline: &str, at: Millis, ended_at: Millis) -> ActionRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::store;
     use crate::util::sys::now;
     use synctop_core::fleet::inbox::InboxState;
 
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
     fn written(folder: &Path) -> (Arc<StateDb>, Store) {
         let memory = StateDb::open(folder, "http://demo.localhost").unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let history = simulate(&Arc::new(DemoPlan::read().unwrap()), now()).unwrap();
-        runtime.block_on(write(history, folder, &memory)).unwrap();
+        runtime().block_on(write(history, folder, &memory)).unwrap();
         (memory, Store::open(folder).unwrap())
     }
 
@@ -353,7 +357,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (_, store) = written(folder.path());
         for planned in DemoPlan::read().unwrap().pipelines {
-            let stored = store.read(|it| store::pipeline(it, &planned.id)).unwrap().unwrap();
+            let id = planned.id.clone();
+            let stored = runtime().block_on(store.read(move |it| it.pipeline(&id))).unwrap().unwrap();
             let status = stored.life.status().as_str();
             let wanted = match planned.ends {
                 Ending::Running => "backfill",
@@ -363,7 +368,9 @@ mod tests {
             };
             assert_eq!(status, wanted, "{}", planned.id);
             assert_eq!(stored.reason.is_some(), planned.ends == Ending::Parked, "{}", planned.id);
-            let runs = store.read(|it| store::tasks(it, &planned.id, stored.incarnation, u64::MAX, 99)).unwrap();
+            let id = planned.id.clone();
+            let runs = store.read(move |it| it.tasks(&id, stored.incarnation, u64::MAX, 99));
+            let runs = runtime().block_on(runs).unwrap();
             let runs: Vec<Task> = runs.into_iter().map(Result::unwrap).collect();
             assert_eq!(runs.len(), 15, "{}", planned.id);
             // Newest first, a day apart, each with its part of the log.

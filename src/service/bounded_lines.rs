@@ -1,6 +1,6 @@
 //! Complete lines of engines: one bound for a line, and one for the incomplete lines of all calls.
 
-use crate::service::registry::line;
+use crate::service::slot::line;
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use synctop_core::format::plural;

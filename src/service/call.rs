@@ -11,9 +11,9 @@ use crate::service::lifecycle::Todo;
 use crate::service::log::Piece;
 use crate::service::model::{StoredPipeline, Task};
 use crate::service::problem::Problem;
-use crate::service::registry::{Service, Slot};
+use crate::service::registry::Service;
 use crate::service::secrets::KnownSecrets;
-use crate::service::store;
+use crate::service::slot::Slot;
 use crate::util::sys::lock;
 use serde_json::Value;
 use std::ops::ControlFlow;
@@ -112,6 +112,10 @@ impl CallProgress {
 
     /// Publishes the current state, which covers the log up to its end.
     pub fn publish(&self) {
+        // Another node may have taken over.
+        if self.slot.fence().is_none() {
+            return;
+        }
         let checkpoints = self.checkpoints();
         let position = self.slot.log.end();
         self.slot.facts.send_modify(|facts| {
@@ -122,28 +126,25 @@ impl CallProgress {
                 facts.position = position;
             }
         });
-        self.slot.mark_changed();
+        self.slot.note_facts();
     }
 
     /// Reduces a run's part of the log.
-    pub fn read_log(&mut self, from: u64, to: Option<u64>) -> Result<(), Problem> {
-        // A long read must not block other tasks of the runtime.
-        tokio::task::block_in_place(|| self.read(from, to))
-    }
-
-    fn read(&mut self, from: u64, to: Option<u64>) -> Result<(), Problem> {
+    pub async fn read_log(&mut self, from: u64, to: Option<u64>) -> Result<(), Problem> {
         let mut reader = self.slot.log.reader(from);
         let slot = Arc::clone(&self.slot);
         loop {
-            let room = to.map_or(CHUNK, |to| usize::try_from(to.saturating_sub(reader.at)).unwrap_or(CHUNK).min(CHUNK));
+            let room =
+                to.map_or(CHUNK, |to| usize::try_from(to.saturating_sub(reader.at())).unwrap_or(CHUNK).min(CHUNK));
             if room == 0 {
                 break;
             }
-            match reader.next(room).map_err(|error| unreadable(&slot, &error))? {
-                Piece::Bytes(bytes) => self.take(&bytes),
+            match reader.next(room).await.map_err(|error| unreadable(&slot, &error))? {
+                // A long read must not block other tasks of the runtime.
+                Piece::Bytes(bytes) => tokio::task::block_in_place(|| self.take(&bytes)),
                 Piece::Gone(at) => {
                     self.reducer.break_line(|_| {});
-                    reader.at = at;
+                    reader.seek(at);
                 }
                 Piece::End => break,
             }
@@ -152,10 +153,10 @@ impl CallProgress {
     }
 
     /// Passes the log from a position on to a `Backfill`.
-    pub fn replay(&self, from: u64, run: &mut Backfill) -> Result<(), Problem> {
+    pub async fn replay(&self, from: u64, run: &mut Backfill) -> Result<(), Problem> {
         let mut reader = self.slot.log.reader(from);
         loop {
-            match reader.next(CHUNK).map_err(|error| unreadable(&self.slot, &error))? {
+            match reader.next(CHUNK).await.map_err(|error| unreadable(&self.slot, &error))? {
                 Piece::Bytes(bytes) => run.push(&bytes),
                 Piece::End => return Ok(()),
                 Piece::Gone(_) => {
@@ -318,16 +319,19 @@ impl RunCall<'_> {
                 let todo = pipeline.as_ref().map(|it| it.life.todo());
                 if live { todo == Some(Todo::Live) } else { todo == Some(Todo::Sync) }
             };
-            let canceled = || self.service.store.read(|it| store::task(it, task));
-            if !live && canceled().ok().flatten().is_some_and(|task| task.cancel) {
-                return StopReason::Canceled;
+            if !live {
+                let id = task.to_owned();
+                let found = self.service.store.read(move |it| it.task(&id)).await;
+                if found.ok().flatten().is_some_and(|task| task.cancel) {
+                    return StopReason::Canceled;
+                }
             }
             if !wanted {
                 return StopReason::Unwanted;
             }
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return StopReason::Unwanted },
-                () = self.service.ends() => return StopReason::Ending,
+                () = self.slot.ends(self.service) => return StopReason::Ending,
             }
         }
     }
@@ -339,7 +343,7 @@ impl RunCall<'_> {
         let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.life.todo() != own));
         tokio::select! {
             _ = other => {}
-            () = self.service.ends() => {}
+            () = self.slot.ends(self.service) => {}
         }
     }
 

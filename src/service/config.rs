@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use synctop_core::fleet::requests::{Labels, is_label};
 use synctop_core::protocol::quantity;
 
 /// Sample configuration: all settings with their defaults.
@@ -33,11 +34,34 @@ pub struct Config {
     pub insecure_http: bool,
     /// Declares that only a proxy reaches the port.
     pub behind_proxy: bool,
+    pub store: StoreConfig,
+    pub node: NodeConfig,
     pub limits: Limits,
     pub calls: Calls,
     pub logs: Logs,
     pub secrets: References,
     pub engines: BTreeMap<String, EngineConfig>,
+}
+
+/// Database that several nodes share.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Address such as `postgres://synctop@db.example/synctop`; none for a file in the data folder.
+    pub url: Option<String>,
+    /// Reference to its password: `file:/PATH` or `env:NAME`.
+    pub password: Option<String>,
+}
+
+/// This node of several.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// Name in the list of nodes; the name of the machine by default.
+    pub name: Option<String>,
+    /// Address at which people reach it, for the list of nodes.
+    pub address: Option<String>,
+    pub labels: Labels,
 }
 
 /// Concurrency limits.
@@ -178,6 +202,8 @@ pub enum ConfigError {
     Action { name: String, action: String, known: String },
     #[error("engines.{0}.time_limit is a number of seconds")]
     TimeLimit(String),
+    #[error("node.labels.{0}: a label has 1 to 63 letters, digits, -, _, . and / in its name and its value")]
+    Label(String),
     /// Setting whose value is below its minimum.
     #[error("{0} is too small")]
     TooSmall(&'static str),
@@ -222,6 +248,9 @@ impl Config {
             if engine.time_limit.is_some_and(|limit| !(limit > 0.0 && limit <= 1e6)) {
                 return Err(ConfigError::TimeLimit(name.clone()));
             }
+        }
+        if let Some((name, _)) = self.node.labels.iter().find(|(name, value)| !is_label(name) || !is_label(value)) {
+            return Err(ConfigError::Label(name.clone()));
         }
         let limits = &self.limits;
         for (name, bad) in [

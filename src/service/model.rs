@@ -5,6 +5,7 @@ use crate::service::secrets;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use synctop_core::fleet::requests::Labels;
 use synctop_core::fleet::wire::{LogBytes, PipelineBody, ReasonBody, RetryBody, TaskBody, TaskState, Trigger};
 use synctop_core::protocol::Millis;
 
@@ -41,6 +42,9 @@ pub struct PipelineConfig {
     pub destination: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<Value>,
+    /// Labels of the nodes that may run it; none for all nodes.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub requires: Labels,
 }
 
 /// Reason of a parked pipeline.
@@ -155,6 +159,12 @@ impl PipelineConfig {
         self.source.get("type").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Returns the labels of the nodes that may run it, such as `region=eu`, in order.
+    #[must_use]
+    pub fn required_labels(&self) -> Vec<String> {
+        self.requires.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
     /// Returns the configuration as one JSON object, with unresolved references.
     #[must_use]
     pub fn unresolved(&self, id: &str) -> Value {
@@ -199,7 +209,7 @@ impl StoredPipeline {
         task: Option<&Task>,
         cursor: Cursor,
     ) -> PipelineBody<Value, Value> {
-        let PipelineConfig { source, destination, streams } = self.config.as_ref().clone();
+        let PipelineConfig { source, destination, streams, requires } = self.config.as_ref().clone();
         let masked = |mut value: Value| {
             secrets::mask_config(&mut value, fields);
             value
@@ -211,6 +221,8 @@ impl StoredPipeline {
             source: Some(masked(source)),
             destination: Some(masked(destination)),
             streams: streams.map(masked),
+            requires: (!requires.is_empty()).then(|| json!(requires)),
+            node: None,
             desired_status: Some(self.life.desired.as_str().into()),
             status: Some(self.life.status().as_str().into()),
             sync_state: state.and_then(|state| serde_json::from_str(&known.mask_values(state)).ok()).map(masked),

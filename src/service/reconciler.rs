@@ -11,10 +11,11 @@ use crate::service::lifecycle::{LifecycleEvent, Todo};
 use crate::service::model::{ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
 use crate::service::problem::Problem;
 use crate::service::reconciler_state::{OpenRun, Reconciler};
-use crate::service::registry::{Service, Slot, apply_event, cancel_for_deletion};
+use crate::service::registry::{Service, apply_event, cancel_for_deletion};
 use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
 use crate::service::secrets::{KnownSecrets, ReferenceError};
-use crate::service::store::{self, StoredState, Tx};
+use crate::service::slot::Slot;
+use crate::service::store::{StoreError, StoredState, Tx};
 use crate::service::transitions::{park, put_task_keeping_cancel};
 use crate::util::sys::now;
 use serde_json::value::RawValue;
@@ -83,13 +84,13 @@ impl Reconciler {
 
     /// Logs a failure of the service and waits. Returns true if the reconciler has to end.
     async fn wait_after_failure(&self, problem: &Problem) -> bool {
-        if *self.service.ending.borrow() || self.slot.pipeline().is_none() {
+        if self.slot.is_ending(&self.service) || self.slot.pipeline().is_none() || self.slot.fence().is_none() {
             return true;
         }
         tracing::error!(target: "service", "{}: {}", self.slot.id, problem.sentence);
         tokio::select! {
             () = tokio::time::sleep(FAILURE_DELAY) => false,
-            () = self.service.ends() => true,
+            () = self.slot.ends(&self.service) => true,
         }
     }
 
@@ -98,7 +99,34 @@ impl Reconciler {
         &self,
         work: impl FnOnce(&mut Tx, &mut StoredPipeline) -> Result<T, Problem> + Send + 'static,
     ) -> Result<(Arc<StoredPipeline>, T), Problem> {
-        self.service.change(&self.slot, work).await
+        // What is stored refers to lines of the log.
+        self.flush().await?;
+        self.service.change_as(&self.slot, Some(self.fence()?), work).await
+    }
+
+    /// Returns the fencing number of the lease.
+    ///
+    /// # Errors
+    /// Returns 503 if another node runs the pipeline.
+    pub(super) fn fence(&self) -> Result<u64, Problem> {
+        self.slot.fence().ok_or_else(|| StoreError::Fenced.into())
+    }
+
+    /// Waits until the lines of the log are stored.
+    pub(super) async fn flush(&self) -> Result<(), Problem> {
+        self.slot.log.flush().await.map_err(|_| StoreError::Fenced.into())
+    }
+
+    /// Returns the run with this task id.
+    pub(super) async fn task(&self, id: &str) -> Result<Option<Task>, Problem> {
+        let id = id.to_owned();
+        Ok(self.service.store.read(move |it| it.task(&id)).await?)
+    }
+
+    /// Returns the stored state of the pipeline.
+    pub(super) async fn state(&self) -> Result<StoredState, Problem> {
+        let id = self.slot.id.clone();
+        Ok(self.service.store.read(move |it| it.state(&id)).await?)
     }
 
     /// Performs the next transition. Returns false if no further one will follow.
@@ -106,13 +134,13 @@ impl Reconciler {
         let mut status = self.slot.status.subscribe();
         let seen = status.borrow_and_update().clone();
         let Some(pipeline) = seen else { return Ok(false) };
-        if *self.service.ending.borrow() {
+        if self.slot.is_ending(&self.service) || self.slot.fence().is_none() {
             return Ok(false);
         }
         // A canceled run ends before any other transition except teardown.
         if let Some(id) = &pipeline.task
             && pipeline.life.todo() != Todo::TearDown
-            && self.canceled(id)?
+            && self.canceled(id).await?
         {
             let cancellation = Box::pin(self.cancel(id));
             cancellation.await?;
@@ -128,7 +156,7 @@ impl Reconciler {
             tokio::select! {
                 _ = status.changed() => {}
                 () = tokio::time::sleep_until(retry_at) => {}
-                () = self.service.ends() => {}
+                () = self.slot.ends(&self.service) => {}
             }
             return Ok(true);
         }
@@ -137,7 +165,7 @@ impl Reconciler {
                 self.run = None;
                 tokio::select! {
                     _ = status.changed() => {}
-                    () = self.service.ends() => {}
+                    () = self.slot.ends(&self.service) => {}
                 }
             }
             Todo::Halt => {
@@ -154,12 +182,13 @@ impl Reconciler {
             }
             Todo::Live => {
                 self.run = None;
-                let waiting = self.service.store.read(|it| store::inputs(it, &self.slot.id, EVENTS_PER_CALL))?;
+                let own = self.slot.id.clone();
+                let waiting = self.service.store.read(move |it| it.inputs(&own, EVENTS_PER_CALL)).await?;
                 if waiting.is_empty() {
                     tokio::select! {
                         _ = status.changed() => {}
                         () = self.slot.inputs.notified() => {}
-                        () = self.service.ends() => {}
+                        () = self.slot.ends(&self.service) => {}
                     }
                 } else {
                     let live = Box::pin(self.live(&pipeline, waiting));
@@ -176,17 +205,17 @@ impl Reconciler {
 
     /// Recovers from a crash: the checkpoints of the interrupted call are in the log.
     pub(super) async fn recover(&mut self) -> Result<(), Problem> {
-        let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
+        let kept = self.state().await?;
         let Some(pipeline) = self.slot.pipeline() else { return Ok(()) };
         let Some(id) = pipeline.task.as_ref().or(pipeline.last.as_ref()) else { return Ok(()) };
-        let Some(task) = self.service.store.read(|it| store::task(it, id))? else { return Ok(()) };
+        let Some(task) = self.task(id).await? else { return Ok(()) };
         let mut call_progress = CallProgress::of_run(&self.slot, &task);
         let length = task.log.1.map_or(0, |to| to.saturating_sub(task.log.0));
         if length > MAX_RESTORED_LOG {
             return Ok(());
         }
         // Rows of an unreadable log are read again from the source.
-        if let Err(problem) = call_progress.read_log(task.log.0, task.log.1) {
+        if let Err(problem) = call_progress.read_log(task.log.0, task.log.1).await {
             tracing::error!(target: "service", "{}", problem.sentence);
         }
         call_progress.raise_checkpoints_to(kept.checkpoints);
@@ -194,7 +223,7 @@ impl Reconciler {
         let Some(from) = kept.call_from.filter(|_| !task.state.is_finished()) else { return Ok(()) };
         let mut run = self.backfill(&task, &kept)?;
         run.begin();
-        if let Err(problem) = call_progress.replay(from, &mut run) {
+        if let Err(problem) = call_progress.replay(from, &mut run).await {
             tracing::error!(target: "service", "{}", problem.sentence);
         }
         run.cut();
@@ -217,7 +246,7 @@ impl Reconciler {
         let pipeline = self.slot.id.clone();
         task.cancel = self
             .service
-            .persist(&self.slot, move |tx| {
+            .persist(&self.slot, self.fence()?, move |tx| {
                 let cancel = put_task_keeping_cancel(tx, put)?;
                 tx.put_state(&pipeline, &kept)?;
                 Ok(cancel)
@@ -276,7 +305,7 @@ impl Reconciler {
         tokio::select! {
             biased;
             _ = other => None,
-            () = service.ends() => None,
+            () = self.slot.ends(service) => None,
             permit = service.permits.acquire() => permit.ok(),
         }
     }
@@ -295,11 +324,14 @@ impl Reconciler {
                 return Ok(());
             }
         };
-        let last = pipeline.last.as_ref();
-        let Some(task) = last.and_then(|id| self.service.store.read(|it| store::task(it, id)).ok().flatten()) else {
+        let last = match &pipeline.last {
+            Some(id) => self.task(id).await?,
+            None => None,
+        };
+        let Some(task) = last else {
             return Err(Problem::new(500, "task_lost", "the pipeline has no run"));
         };
-        let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
+        let kept = self.state().await?;
         let mut run = self.backfill(&task, &kept)?;
         run.set_pipeline(config);
         let upto = waiting.last().map_or(0, |(seq, _)| *seq);

@@ -3,7 +3,8 @@
 use crate::engine::backfill::retry_loop::Backfill;
 use crate::service::call::CallProgress;
 use crate::service::model::Task;
-use crate::service::registry::{Service, Slot};
+use crate::service::registry::Service;
+use crate::service::slot::Slot;
 use std::sync::Arc;
 use synctop_core::protocol::Millis;
 

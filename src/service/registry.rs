@@ -11,13 +11,16 @@ use crate::service::changes::ChangeList;
 use crate::service::config::Config;
 use crate::service::engines::{EngineError, Engines};
 use crate::service::lifecycle::{Life, LifecycleEvent, Refusal};
-use crate::service::log::{self, PipelineLog};
-use crate::service::model::{Cursor, PipelineConfig, StoredPipeline, Task};
+use crate::service::log::chunks::{ChunkLog, LogWriter};
+use crate::service::log::{self, FileLog, PipelineLog};
+use crate::service::model::{StoredPipeline, Task};
+use crate::service::node::{Node, SharedStore};
 use crate::service::problem::Problem;
-use crate::service::secrets::{KnownSecrets, ReferenceError};
+use crate::service::slot::{Slot, deleted_payload};
+use crate::service::store::postgres::Cluster;
 use crate::service::store::{self, Store, StoreError, Tx};
 use crate::util::sys::{lock, now, steady_now};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -28,11 +31,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 use synctop_core::fleet::PipelineStatus;
 use synctop_core::fleet::wire::{PipelineBody, ReasonBody};
-use synctop_core::protocol::SERVICE_EMITTER;
+use synctop_core::protocol::Millis;
 use synctop_core::protocol::mask;
-use synctop_core::protocol::{Millis, Status, time};
-use synctop_core::reduce::Progress;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 /// Delay before a failed reconciler is restarted.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -45,42 +46,6 @@ const MAX_OPENING_THREADS: usize = 8;
 
 /// Retention of the runs of deleted pipelines.
 const DELETED_RETENTION: Millis = 30 * 86_400_000;
-
-/// Live state of a pipeline's run.
-#[derive(Debug, Clone, Default)]
-pub struct RunFacts {
-    /// Total checkpoints of the pipeline.
-    pub checkpoints: u64,
-    /// Task id of the run.
-    pub task: Option<String>,
-    /// State of that run; `None` if its log was not read since the service started.
-    pub progress: Option<Arc<Progress>>,
-    /// Log position that `progress` covers.
-    pub position: u64,
-}
-
-impl RunFacts {
-    /// Returns the state of the run with this task id.
-    #[must_use]
-    pub fn of(&self, task: Option<&String>) -> Option<&Arc<Progress>> {
-        self.progress.as_ref().filter(|_| task.is_some() && self.task.as_ref() == task)
-    }
-}
-
-/// Live pipeline: published state, log and notifications.
-pub struct Slot {
-    pub id: String,
-    pub incarnation: u64,
-    /// Last committed pipeline; `None` once deleted.
-    pub status: watch::Sender<Option<Arc<StoredPipeline>>>,
-    pub facts: watch::Sender<RunFacts>,
-    pub log: Arc<PipelineLog>,
-    /// Notification of new live events.
-    pub inputs: Notify,
-    changes: Arc<ChangeList>,
-    /// Secrets of the configuration that was resolved last, and those before it.
-    secrets: Mutex<Option<(Arc<PipelineConfig>, Arc<KnownSecrets>)>>,
-}
 
 /// Pipelines by name.
 type Slots = BTreeMap<String, Arc<Slot>>;
@@ -103,13 +68,21 @@ pub struct Service {
     pub changes: Arc<ChangeList>,
     /// Pipelines whose stored data cannot be read.
     broken: RwLock<BTreeMap<String, Broken>>,
-    logs: PathBuf,
-    compressor: log::CompressionQueue,
+    storage: LogStorage,
+    /// This node, if the service may have several.
+    pub node: Option<Arc<Node>>,
     /// Number of running reconcilers.
     reconcilers: watch::Sender<usize>,
     reconcile: Reconcile,
     /// Locks of a file and of the folder, which exclude other services from it.
     _lock: (File, File),
+}
+
+/// Storage of the logs.
+enum LogStorage {
+    /// Folder of the logs, and the queue of closed segments.
+    Files(PathBuf, log::CompressionQueue),
+    Chunks(Arc<Cluster>, Arc<LogWriter>),
 }
 
 /// Pipeline whose stored data cannot be read.
@@ -183,32 +156,91 @@ fn check_database(folder: &Path) -> Result<(), StartError> {
     if has_logs { Err(StartError::NoDatabase(folder.to_owned(), lost)) } else { Ok(()) }
 }
 
+/// Creates the data folder, for its owner alone, and locks it.
+fn lock_folder(folder: &Path) -> Result<(File, File), StartError> {
+    let bad = |error: &dyn std::fmt::Display| StartError::Folder(folder.to_owned(), error.to_string());
+    std::fs::create_dir_all(folder).map_err(|error| bad(&error))?;
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|error| bad(&error))?;
+    }
+    let held = File::options().create(true).truncate(false).write(true).open(folder.join("lock"));
+    let held = held.map_err(|error| bad(&error))?;
+    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&held, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
+    // The file of the lock may be removed; the folder itself may not.
+    let locked = File::open(folder).map_err(|error| bad(&error))?;
+    rustix::fs::flock(&locked, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
+    Ok((held, locked))
+}
+
+/// Prunes what has expired, until the service ends.
+async fn prune_regularly(service: Arc<Service>) {
+    loop {
+        let keeping = Arc::clone(&service);
+        let _ = tokio::task::spawn_blocking(move || keeping.prune()).await;
+        let mut gone = service.store.write(|tx| tx.prune_deleted_pipelines(steady_now() - DELETED_RETENTION)).await;
+        if gone.is_ok()
+            && let Some(node) = &service.node
+        {
+            gone = node.prune_logs(service.config.log_retention()).await;
+        }
+        if let Err(error) = gone {
+            tracing::warn!(target: "service", "{error}");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PRUNE_INTERVAL) => {}
+            () = service.ends() => return,
+        }
+    }
+}
+
+/// Aborts a task when dropped.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Service {
-    /// Opens the store in `folder` and starts a reconciler for each pipeline, which is `reconcile`.
+    /// Opens the store and starts a reconciler for each pipeline, which is `reconcile`. The store is in
+    /// `folder`, or in a database that several nodes share; then `folder` has only what belongs to
+    /// this process.
     ///
     /// # Errors
     /// Returns [`StartError::InUse`] if another service uses the folder, [`StartError::Folder`] or
     /// [`StartError::Store`] if it cannot be used, [`StartError::Engine`] if an engine's
     /// configuration is invalid.
-    pub fn begin(config: Config, folder: &Path, reconcile: Reconcile) -> Result<Arc<Self>, StartError> {
-        let bad = |error: &dyn std::fmt::Display| StartError::Folder(folder.to_owned(), error.to_string());
-        std::fs::create_dir_all(folder).map_err(|error| bad(&error))?;
-        {
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|error| bad(&error))?;
+    pub async fn begin(
+        config: Config,
+        folder: &Path,
+        shared: Option<SharedStore>,
+        reconcile: Reconcile,
+    ) -> Result<Arc<Self>, StartError> {
+        let locks = lock_folder(folder)?;
+        if shared.is_none() {
+            check_database(folder)?;
         }
-        let held = File::options().create(true).truncate(false).write(true).open(folder.join("lock"));
-        let held = held.map_err(|error| bad(&error))?;
-        let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
-        rustix::fs::flock(&held, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
-        // The file of the lock may be removed; the folder itself may not.
-        let locked = File::open(folder).map_err(|error| bad(&error))?;
-        rustix::fs::flock(&locked, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
-        check_database(folder)?;
         let config = Arc::new(config);
         let engines = Engines::new(Arc::clone(&config), folder)?;
+        let bad = |error: io::Error| StartError::Folder(folder.to_owned(), error.to_string());
+        let (store, storage, node) = match shared {
+            None => {
+                let files = LogStorage::Files(folder.join("logs"), log::compressor().map_err(bad)?);
+                (Store::open(folder)?, files, None)
+            }
+            Some(shared) => {
+                let store = Store::connect(&shared.connector)?;
+                let cluster = store.cluster().ok_or(StoreError::Closed)?;
+                let writer = LogWriter::start(&cluster)?;
+                let node = Node::new(Arc::clone(&cluster), shared.node, folder);
+                (store, LogStorage::Chunks(cluster, writer), Some(Arc::new(node)))
+            }
+        };
         let service = Arc::new(Self {
-            store: Store::open(folder)?,
+            store,
             engines,
             permits: Semaphore::new(config.limits.runs),
             action_permits: Semaphore::new(config.limits.runs),
@@ -217,29 +249,18 @@ impl Service {
             slots: RwLock::default(),
             changes: Arc::default(),
             broken: RwLock::default(),
-            logs: folder.join("logs"),
-            compressor: log::compressor().map_err(|error| bad(&error))?,
+            storage,
+            node,
             reconcilers: watch::channel(0).0,
             reconcile,
-            _lock: (held, locked),
+            _lock: locks,
             config,
         });
-        service.open_pipelines(service.store.read(store::pipelines)?);
-        let own = Arc::clone(&service);
-        tokio::spawn(async move {
-            loop {
-                let keeping = Arc::clone(&own);
-                let _ = tokio::task::spawn_blocking(move || keeping.prune()).await;
-                let gone = own.store.write(|tx| tx.prune_deleted_pipelines(steady_now() - DELETED_RETENTION)).await;
-                if let Err(error) = gone {
-                    tracing::warn!(target: "service", "{error}");
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(PRUNE_INTERVAL) => {}
-                    () = own.ends() => return,
-                }
-            }
-        });
+        match &service.node {
+            None => service.open_pipelines(service.store.read(|it| it.pipelines()).await?),
+            Some(node) => node.start(&service).await?,
+        }
+        tokio::spawn(prune_regularly(Arc::clone(&service)));
         Ok(service)
     }
 
@@ -252,74 +273,120 @@ impl Service {
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let _guard = runtime.enter();
                     loop {
                         let row = lock(&rows).next();
                         let Some(row) = row else { return };
-                        self.open_pipeline(row);
+                        runtime.block_on(self.open_pipeline(row));
                     }
                 });
             }
         });
     }
 
-    fn open_pipeline(self: &Arc<Self>, row: store::PipelineRow) {
-        let opened = row.pipeline.map_err(|error| error.to_string()).and_then(|pipeline| {
-            let state = self.store.read(|it| store::state(it, &pipeline.id)).map_err(|error| error.to_string())?;
-            self.register(Arc::new(pipeline), state.checkpoints).map_err(|error| error.to_string())
-        });
+    async fn open_pipeline(self: &Arc<Self>, row: store::PipelineRow) {
+        let opened = match row.pipeline {
+            Ok(pipeline) => {
+                let id = pipeline.id.clone();
+                match self.store.read(move |it| it.state(&id)).await {
+                    Ok(state) => {
+                        self.register(Arc::new(pipeline), state.checkpoints).await.map_err(|it| it.to_string())
+                    }
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+            Err(error) => Err(error.to_string()),
+        };
         // One damaged pipeline stops no other.
         if let Err(why) = opened {
-            tracing::error!(target: "service", "pipeline {} cannot be read: {why}", row.id);
-            let broken = Broken { id: row.id.clone(), incarnation: row.incarnation, why };
-            self.broken_mut().insert(row.id.clone(), broken);
-            self.changes.mark(&row.id);
+            self.note_broken(row.id, row.incarnation, why);
         }
+    }
+
+    /// Notes a pipeline whose stored data cannot be read.
+    pub(super) fn note_broken(&self, id: String, incarnation: u64, why: String) {
+        tracing::error!(target: "service", "pipeline {id} cannot be read: {why}");
+        self.broken_mut().insert(id.clone(), Broken { id: id.clone(), incarnation, why });
+        self.changes.mark(&id);
     }
 
     /// Prunes expired data of all logs.
     fn prune(&self) {
-        let slots = self.slots_after("");
-        let is_folder = |name: &str, slot: &Slot| slot.log.folder().file_name().is_some_and(|it| it == name);
-        log::prune_deleted(&self.logs, self.config.logs.age, |name| {
+        let LogStorage::Files(folder, _) = &self.storage else { return };
+        let logs: Vec<Arc<FileLog>> = self.slots_after("").iter().filter_map(|slot| slot.log.as_file()).collect();
+        log::prune_deleted(folder, self.config.logs.age, |name| {
             // The name of a folder is that of the pipeline and its incarnation.
             let id = name.rsplit_once('.').map_or(name, |(id, _)| id);
-            self.slot(id).is_some_and(|slot| is_folder(name, &slot))
+            let log = self.slot(id).and_then(|slot| slot.log.as_file());
+            log.is_some_and(|log| log.folder().file_name().is_some_and(|it| it == name))
         });
-        for slot in slots {
-            slot.log.prune(crate::util::sys::steady_time());
+        for log in logs {
+            log.prune(crate::util::sys::steady_time());
         }
     }
 
-    /// Registers a pipeline, opens its log and starts its reconciler.
-    fn register(self: &Arc<Self>, pipeline: Arc<StoredPipeline>, checkpoints: u64) -> io::Result<Arc<Slot>> {
-        let folder = self.logs.join(format!("{}.{}", pipeline.id, pipeline.incarnation));
-        let newest = |it: &rusqlite::Connection| store::tasks(it, &pipeline.id, pipeline.incarnation, u64::MAX, 1);
-        let newest = self.store.read(newest).ok().and_then(|tasks| tasks.into_iter().next()?.ok());
-        let floor = newest.map_or(0, |task| task.log.1.unwrap_or(task.log.0));
-        let slot = Arc::new(Slot {
-            id: pipeline.id.clone(),
-            incarnation: pipeline.incarnation,
-            log: PipelineLog::open(folder, self.config.log_retention(), self.compressor.clone(), floor)?,
-            status: watch::channel(Some(pipeline)).0,
-            facts: watch::channel(RunFacts { checkpoints, ..RunFacts::default() }).0,
-            inputs: Notify::new(),
-            changes: Arc::clone(&self.changes),
-            secrets: Mutex::default(),
-        });
-        let mut slots = self.slots_mut();
-        slots.insert(slot.id.clone(), Arc::clone(&slot));
-        drop(slots);
+    /// Opens the log of a pipeline whose last run ended at `floor`.
+    fn open_log(&self, pipeline: &StoredPipeline, floor: u64) -> io::Result<PipelineLog> {
+        match &self.storage {
+            LogStorage::Files(folder, compressor) => {
+                let folder = folder.join(format!("{}.{}", pipeline.id, pipeline.incarnation));
+                let log = FileLog::open(folder, self.config.log_retention(), compressor.clone(), floor)?;
+                Ok(PipelineLog::File(log))
+            }
+            LogStorage::Chunks(cluster, writer) => {
+                let log = ChunkLog::new(pipeline.incarnation, (0, 0), Arc::clone(cluster), Arc::clone(writer));
+                Ok(PipelineLog::Chunks(log))
+            }
+        }
+    }
+
+    /// Registers a pipeline and opens its log. A service with one node starts its reconciler.
+    pub(super) async fn register(
+        self: &Arc<Self>,
+        pipeline: Arc<StoredPipeline>,
+        checkpoints: u64,
+    ) -> io::Result<Arc<Slot>> {
+        let floor = match &self.storage {
+            LogStorage::Chunks(..) => 0,
+            LogStorage::Files(..) => {
+                let (id, incarnation) = (pipeline.id.clone(), pipeline.incarnation);
+                let newest = self.store.read(move |it| it.tasks(&id, incarnation, u64::MAX, 1)).await;
+                let newest = newest.ok().and_then(|tasks| tasks.into_iter().next()?.ok());
+                newest.map_or(0, |task| task.log.1.unwrap_or(task.log.0))
+            }
+        };
+        let log = self.open_log(&pipeline, floor)?;
+        let slot = Slot::new(pipeline, checkpoints, log, Arc::clone(&self.changes));
+        {
+            let mut slots = self.slots_mut();
+            // A change of another node may have registered it meanwhile.
+            if let Some(there) = slots.get(&slot.id).filter(|there| there.incarnation >= slot.incarnation) {
+                return Ok(Arc::clone(there));
+            }
+            slots.insert(slot.id.clone(), Arc::clone(&slot));
+        }
         slot.mark_changed();
+        if self.node.is_none() {
+            self.start_reconciler(&slot);
+        }
+        Ok(slot)
+    }
+
+    /// Starts the reconciler of a pipeline that this node runs.
+    pub(super) fn start_reconciler(self: &Arc<Self>, slot: &Arc<Slot>) {
         self.reconcilers.send_modify(|running| *running += 1);
-        let (service, driven) = (Arc::clone(self), Arc::clone(&slot));
-        tokio::spawn(async move {
+        slot.stopping.send_replace(false);
+        let (service, driven) = (Arc::clone(self), Arc::clone(slot));
+        let task = tokio::spawn(async move {
             let _count = ReconcilerCount(&service.reconcilers);
+            let fence = driven.fence();
             loop {
                 let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
-                let handle = tokio::spawn((service.reconcile)(Arc::clone(&service), driven));
+                let handle = tokio::spawn((service.reconcile)(Arc::clone(&service), Arc::clone(&driven)));
+                // An aborted task takes the reconciler with it.
+                let _abort = AbortOnDrop(handle.abort_handle());
                 match handle.await {
-                    Ok(()) => return,
+                    Ok(()) => break,
+                    Err(error) if error.is_cancelled() => return,
                     // A panic is a bug. The stored state is consistent: a new reconciler continues
                     // from it.
                     Err(error) => {
@@ -328,8 +395,11 @@ impl Service {
                 }
                 tokio::time::sleep(RESTART_DELAY).await;
             }
+            if let (Some(node), Some(fence)) = (&service.node, fence) {
+                node.give_up(&driven, fence).await;
+            }
         });
-        Ok(slot)
+        *lock(&slot.reconciler) = Some(task.abort_handle());
     }
 
     /// Creates a pipeline. `also` runs in the same transaction.
@@ -359,12 +429,15 @@ impl Service {
                     return Err(Problem::new(409, "pipeline_exists", sentence));
                 }
                 pipeline.incarnation = tx.next_incarnation()?;
-                tx.put_pipeline(&pipeline)?;
+                if !tx.put_pipeline(&pipeline)? {
+                    let sentence = format!("Pipeline {} already exists", pipeline.id);
+                    return Err(Problem::new(409, "pipeline_exists", sentence));
+                }
                 also(tx, &pipeline)?;
                 Ok(Arc::new(pipeline))
             })
             .await?;
-        let slot = match self.register(Arc::clone(&made), 0) {
+        let slot = match self.register(Arc::clone(&made), 0).await {
             Ok(slot) => slot,
             Err(error) => {
                 // A pipeline needs a log: its creation is undone.
@@ -374,6 +447,9 @@ impl Service {
             }
         };
         slot.append_status(&made);
+        if let Some(node) = &self.node {
+            node.take_new(self, &slot).await;
+        }
         Ok(slot)
     }
 
@@ -407,7 +483,8 @@ impl Service {
             .await?;
         self.broken_mut().remove(&broken.id);
         self.changes.remove(&broken.id);
-        let folder = self.logs.join(format!("{}.{}", broken.id, broken.incarnation));
+        let LogStorage::Files(folder, _) = &self.storage else { return Ok(()) };
+        let folder = folder.join(format!("{}.{}", broken.id, broken.incarnation));
         let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
         if let Ok(Err(error)) = removed
             && error.kind() != io::ErrorKind::NotFound
@@ -431,6 +508,28 @@ impl Service {
         self.slots().get(id).cloned()
     }
 
+    /// Returns the pipeline with this id as the store has it: another node may have changed it.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the store cannot be read.
+    pub async fn read_slot(self: &Arc<Self>, id: &str) -> Result<Option<Arc<Slot>>, StoreError> {
+        match &self.node {
+            Some(node) => node.read_pipeline(self, id).await,
+            None => Ok(self.slot(id)),
+        }
+    }
+
+    /// Returns once the registry has what other nodes have changed before.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the store cannot be read.
+    pub async fn read_changes(self: &Arc<Self>) -> Result<(), StoreError> {
+        match &self.node {
+            Some(node) => node.read_changes(self).await,
+            None => Ok(()),
+        }
+    }
+
     /// Returns the pipelines after this id, in order of their ids.
     #[must_use]
     pub fn slots_after(&self, id: &str) -> Vec<Arc<Slot>> {
@@ -450,11 +549,28 @@ impl Service {
         slot: &Arc<Slot>,
         work: impl FnOnce(&mut Tx, &mut StoredPipeline) -> Result<T, Problem> + Send + 'static,
     ) -> Result<(Arc<StoredPipeline>, T), Problem> {
+        self.change_as(slot, None, work).await
+    }
+
+    /// Changes a pipeline in one transaction as the node that runs it, with the fencing number of its
+    /// lease.
+    ///
+    /// # Errors
+    /// Returns the errors of [`change`](Self::change), and 503 if another node has taken over.
+    pub async fn change_as<T: Send + 'static>(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        fence: Option<u64>,
+        work: impl FnOnce(&mut Tx, &mut StoredPipeline) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(Arc<StoredPipeline>, T), Problem> {
         let own = Arc::clone(slot);
         self.store
             .write(move |tx| {
                 let found = tx.this_pipeline(&own.id, own.incarnation)?;
                 let Some(before) = found else { return Err(Problem::no_pipeline(&own.id)) };
+                if let Some(fence) = fence {
+                    tx.require_lease(own.incarnation, fence)?;
+                }
                 let mut pipeline = before.clone();
                 let result = work(tx, &mut pipeline)?;
                 if pipeline == before {
@@ -465,26 +581,31 @@ impl Service {
                 tx.put_pipeline(&pipeline)?;
                 let pipeline = Arc::new(pipeline);
                 let published = Arc::clone(&pipeline);
-                tx.on_commit(move || own.publish(&before, published));
+                tx.on_commit(move || own.publish(published));
                 Ok((pipeline, result))
             })
             .await
     }
 
-    /// Stores data of a pipeline without publishing a change.
+    /// Stores data of a pipeline without publishing a change, as the node that runs it.
     ///
     /// # Errors
-    /// Returns the errors of `work`, 404 if the pipeline is deleted, 503 if the store fails.
+    /// Returns the errors of `work`, 404 if the pipeline is deleted, 503 if the store fails or another
+    /// node has taken over.
     pub async fn persist<T: Send + 'static>(
         &self,
         slot: &Arc<Slot>,
+        fence: u64,
         work: impl FnOnce(&mut Tx) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let own = Arc::clone(slot);
         self.store
-            .write(move |tx| match tx.this_pipeline(&own.id, own.incarnation)? {
-                Some(_) => work(tx),
-                None => Err(Problem::no_pipeline(&own.id)),
+            .write(move |tx| {
+                if tx.this_pipeline(&own.id, own.incarnation)?.is_none() {
+                    return Err(Problem::no_pipeline(&own.id));
+                }
+                tx.require_lease(own.incarnation, fence)?;
+                work(tx)
             })
             .await
     }
@@ -508,24 +629,34 @@ impl Service {
                 }
                 tx.delete_pipeline(&own.id)?;
                 tx.log_action("service", "deleted", Some(&own.id), None)?;
-                tx.on_commit(move || {
-                    let mut slots = service.slots_mut();
-                    if slots.get(&own.id).is_some_and(|it| it.incarnation == own.incarnation) {
-                        slots.remove(&own.id);
-                    }
-                    drop(slots);
-                    service.engines.forget(&own.id);
-                    own.append_line(
-                        "pipeline",
-                        &json!({"id": own.id, "desired_status": "deleted", "status": "deleted"}),
-                    );
-                    own.log.finish();
-                    own.status.send_replace(None);
-                    own.changes.remove(&own.id);
-                });
+                tx.on_commit(move || service.forget(&own));
                 Ok(())
             })
             .await
+    }
+
+    /// Returns the number of running reconcilers.
+    #[must_use]
+    pub fn running_reconcilers(&self) -> usize {
+        *self.reconcilers.borrow()
+    }
+
+    /// Removes a deleted pipeline from the registry.
+    pub(super) fn forget(&self, slot: &Slot) {
+        {
+            let mut slots = self.slots_mut();
+            if slots.get(&slot.id).is_some_and(|it| it.incarnation == slot.incarnation) {
+                slots.remove(&slot.id);
+            }
+        }
+        self.engines.forget(&slot.id);
+        // In a database the log ends with the pipeline: readers get this line from their node.
+        if slot.log.as_file().is_some() {
+            slot.append_line("pipeline", &deleted_payload(&slot.id));
+        }
+        slot.log.finish();
+        slot.status.send_replace(None);
+        self.changes.remove(&slot.id);
     }
 
     /// Shuts down: stops calls at a safe point, ends waits, and waits for the reconcilers.
@@ -534,6 +665,13 @@ impl Service {
         let mut reconcilers = self.reconcilers.subscribe();
         let patience = self.config.calls.grace * 3;
         let _ = tokio::time::timeout(patience, reconcilers.wait_for(|running| *running == 0)).await;
+        if let Some(node) = &self.node {
+            node.end().await;
+        }
+        if let LogStorage::Chunks(_, writer) = &self.storage {
+            let writer = Arc::clone(writer);
+            let _ = tokio::task::spawn_blocking(move || writer.close()).await;
+        }
     }
 
     /// Waits until the service shuts down.
@@ -556,135 +694,6 @@ impl Drop for ReconcilerCount<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|running| *running -= 1);
     }
-}
-
-impl Slot {
-    /// Returns the configuration with resolved references, and its secrets.
-    ///
-    /// # Errors
-    /// Returns the [`ReferenceError`] of the first reference that cannot be resolved.
-    pub async fn resolved(
-        &self,
-        service: &Service,
-        pipeline: &StoredPipeline,
-    ) -> Result<(Value, Arc<KnownSecrets>), ReferenceError> {
-        let fields = service.engines.secret_fields(pipeline.config.engine());
-        let config = pipeline.config.resolved(&pipeline.id, &service.config.secrets, fields).await?;
-        let mut known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id), fields);
-        let mut kept = lock(&self.secrets);
-        if let Some((_, before)) = &*kept {
-            known = known.with(before);
-        }
-        let known = Arc::new(known);
-        *kept = Some((Arc::clone(&pipeline.config), Arc::clone(&known)));
-        Ok((config, known))
-    }
-
-    /// Returns the secrets of the pipeline, for answers that may contain them. Values that cannot be
-    /// read now are unknown.
-    pub async fn known_secrets(&self, service: &Service, pipeline: &StoredPipeline) -> Arc<KnownSecrets> {
-        if let Some((of, known)) = &*lock(&self.secrets)
-            && Arc::ptr_eq(of, &pipeline.config)
-        {
-            return Arc::clone(known);
-        }
-        if let Ok((_, known)) = self.resolved(service, pipeline).await {
-            return known;
-        }
-        let config = pipeline.config.unresolved(&pipeline.id);
-        let fields = service.engines.secret_fields(pipeline.config.engine());
-        Arc::new(KnownSecrets::of(&config, &config, fields))
-    }
-
-    /// Returns the last committed pipeline; `None` once deleted.
-    #[must_use]
-    pub fn pipeline(&self) -> Option<Arc<StoredPipeline>> {
-        self.status.borrow().clone()
-    }
-
-    /// Publishes a committed change: log, stderr and notifications.
-    fn publish(&self, before: &StoredPipeline, pipeline: Arc<StoredPipeline>) {
-        if pipeline.runs > before.runs {
-            self.log.begin_run(pipeline.runs);
-        }
-        if status_payload(before) != status_payload(&pipeline) {
-            self.append_status(&pipeline);
-            log_change(before, &pipeline);
-        }
-        self.status.send_replace(Some(pipeline));
-        self.mark_changed();
-    }
-
-    /// Notes a visible change of the pipeline's entry in lists.
-    pub fn mark_changed(&self) {
-        self.changes.mark(&self.id);
-    }
-
-    /// Appends the status of the pipeline to its log.
-    fn append_status(&self, pipeline: &StoredPipeline) {
-        self.append_line("pipeline", &status_payload(pipeline));
-    }
-
-    /// Appends a line of the service to the log.
-    pub fn append_line(&self, kind: &str, payload: &Value) {
-        let line = line(kind, payload);
-        if let Err(error) = self.log.append(line.as_bytes()) {
-            tracing::error!(target: "service", "{}: the log cannot be written: {error}", self.id);
-        }
-    }
-
-    /// Returns the cursor of the current end of the log.
-    #[must_use]
-    pub fn cursor(&self, pipeline: &StoredPipeline) -> Cursor {
-        Cursor {
-            incarnation: self.incarnation,
-            revision: pipeline.revision,
-            position: self.log.end(),
-            checkpoints: self.facts.borrow().checkpoints,
-        }
-    }
-}
-
-/// Logs a change on stderr.
-fn log_change(before: &StoredPipeline, now: &StoredPipeline) {
-    let id = &now.id;
-    let (was, is) = (before.life.status().as_str(), now.life.status().as_str());
-    match (&now.reason, &now.retry) {
-        (Some(reason), _) if before.reason.as_ref() != Some(reason) => {
-            tracing::warn!(target: "service", "{id}: {is}: {}; {}", reason.message, reason.next);
-        }
-        (_, Some(retry)) if before.retry.as_ref() != Some(retry) => {
-            tracing::warn!(target: "service", "{id}: retries at {}: {}", time::iso(retry.at), retry.message);
-        }
-        _ if was != is => tracing::info!(target: "service", "{id}: {was} -> {is}"),
-        _ => {}
-    }
-}
-
-/// Returns the payload of a `pipeline` line: the status of a pipeline.
-fn status_payload(pipeline: &StoredPipeline) -> Value {
-    json!({
-        "id": pipeline.id,
-        "desired_status": pipeline.life.desired.as_str(),
-        "status": pipeline.life.status().as_str(),
-        "reason": pipeline.reason.as_ref().map(super::model::ParkReason::body),
-        "retry": pipeline.retry.as_ref().map(super::model::StoredRetry::body),
-        "task_id": pipeline.task,
-    })
-}
-
-/// Returns a log line of the service.
-#[must_use]
-pub fn line(kind: &str, payload: &Value) -> String {
-    format!("{}\n", json!({"type": kind, kind: payload, "_emitted_by": SERVICE_EMITTER, "_ts": time::iso(now())}))
-}
-
-/// Returns finished streams of all streams, such as `3/7`.
-#[must_use]
-pub fn finished_streams(progress: &Progress) -> String {
-    let finished = |status: Status| matches!(status, Status::Completed | Status::Skipped | Status::Errored);
-    let done = progress.streams.iter().filter(|stream| finished(stream.status)).count();
-    format!("{done}/{}", progress.streams.len())
 }
 
 /// Marks a run as canceled because its pipeline is deleted. `log` is the end of its log.
@@ -727,16 +736,4 @@ pub fn new_pipeline(id: String, config: crate::service::model::PipelineConfig) -
         run_id: None,
         runs: 0,
     }
-}
-
-/// Adds the current totals to an open run.
-#[must_use]
-pub fn live_task(slot: &Slot, mut task: Task) -> Task {
-    if !task.state.is_finished()
-        && let Some(progress) = slot.facts.borrow().of(Some(&task.id))
-    {
-        task.progress = Some(finished_streams(progress));
-        task.so_far = Some(crate::service::totals::totals(progress));
-    }
-    task
 }

@@ -10,9 +10,10 @@ use crate::service::lifecycle::{LifecycleEvent, Phase, Todo};
 use crate::service::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry, Task};
 use crate::service::problem::Problem;
 use crate::service::reconciler_state::{OpenRun, Reconciler};
-use crate::service::registry::{apply_event, finished_streams};
+use crate::service::registry::apply_event;
 use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
-use crate::service::store::{self, StoredState, Tx};
+use crate::service::slot::finished_streams;
+use crate::service::store::{StoredState, Tx};
 use crate::service::totals::totals;
 use crate::service::transitions::{after, park, put_task_keeping_cancel};
 use crate::util::sys::{now, random_id};
@@ -76,10 +77,10 @@ impl Reconciler {
             return Ok(());
         }
         self.run = None;
-        let Some(task) = self.service.store.read(|it| store::task(it, id))? else {
+        let Some(task) = self.task(id).await? else {
             return Err(Problem::new(500, "task_lost", format!("the run {id} is not in the store")));
         };
-        let kept = self.service.store.read(|it| store::state(it, &self.slot.id))?;
+        let kept = self.state().await?;
         if kept.call_from.is_some() && task.started_at.is_some() {
             // The service stopped during a call of this run.
             self.recover().await?;
@@ -92,7 +93,7 @@ impl Reconciler {
         let run = self.backfill(&task, &from)?;
         let mut call_progress = CallProgress::of_run(&self.slot, &task);
         if begun {
-            call_progress.read_log(task.log.0, None)?;
+            call_progress.read_log(task.log.0, None).await?;
             call_progress.raise_checkpoints_to(kept.checkpoints);
         }
         call_progress.publish();
@@ -101,8 +102,8 @@ impl Reconciler {
     }
 
     /// True if cancellation of this run was requested.
-    pub(super) fn canceled(&self, id: &str) -> Result<bool, Problem> {
-        Ok(self.service.store.read(|it| store::task(it, id))?.is_some_and(|task| task.cancel))
+    pub(super) async fn canceled(&self, id: &str) -> Result<bool, Problem> {
+        Ok(self.task(id).await?.is_some_and(|task| task.cancel))
     }
 
     /// Makes one call of the open run and stores its result.
@@ -133,7 +134,7 @@ impl Reconciler {
         let id = self.slot.id.clone();
         let task = open.task.clone();
         self.service
-            .persist(&self.slot, move |tx| {
+            .persist(&self.slot, self.fence()?, move |tx| {
                 let mut kept = tx.state(&id)?;
                 if first && task.reset {
                     kept.state = None;

@@ -27,7 +27,7 @@ pub(super) fn park(pipeline: &mut StoredPipeline, reason: ParkReason) -> Result<
 }
 
 /// Stores a run and preserves a concurrent request to cancel it. Returns true if it is canceled.
-pub(super) fn put_task_keeping_cancel(tx: &Tx, mut task: Task) -> Result<bool, Problem> {
+pub(super) fn put_task_keeping_cancel(tx: &mut Tx, mut task: Task) -> Result<bool, Problem> {
     task.cancel |= tx.task(&task.id)?.is_some_and(|kept| kept.cancel);
     tx.put_task(&task)?;
     Ok(task.cancel)

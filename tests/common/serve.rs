@@ -1,6 +1,9 @@
 //! `synctop serve` as a separate process, and a client of it: plain HTTP/1.1 on sockets.
 #![allow(dead_code, reason = "each test uses a part")]
 
+#[path = "postgres.rs"]
+pub mod postgres;
+
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,6 +11,44 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// True in the program that runs the tests of the service with PostgreSQL.
+pub fn is_on_postgres() -> bool {
+    env!("CARGO_CRATE_NAME") == "service_postgres"
+}
+
+/// Returns the first column of the first row of a query on the store of a folder.
+pub fn query_store(folder: &Path, sql: &str) -> String {
+    if let Some(url) = shared_store(folder) {
+        let database = url.rsplit('/').next().unwrap();
+        return cluster().query(database, sql).trim().to_owned();
+    }
+    let store = rusqlite::Connection::open(folder.join("data/synctop.db")).unwrap();
+    store.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0)).map_or_else(
+        |error| panic!("{sql}: {error}"),
+        |value| match value {
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            other => panic!("{sql}: {other:?}"),
+        },
+    )
+}
+
+/// Returns the cluster of this process.
+fn cluster() -> &'static postgres::Postgres {
+    static CLUSTER: std::sync::OnceLock<Option<postgres::Postgres>> = std::sync::OnceLock::new();
+    CLUSTER.get_or_init(|| postgres::Postgres::start(true)).as_ref().expect("PostgreSQL is installed")
+}
+
+/// Returns the address of a folder's database in the cluster of this process; `None` for SQLite.
+fn shared_store(folder: &Path) -> Option<String> {
+    if !is_on_postgres() {
+        return None;
+    }
+    let name: String = folder.to_str()?.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let name = name.get(name.len().saturating_sub(50)..).unwrap_or(&name);
+    Some(cluster().database(&format!("d{name}")))
+}
 
 pub const WAIT_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -24,10 +65,12 @@ impl Server {
 
     pub fn with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(folder.join("stderr")).unwrap();
+        let store = shared_store(folder);
         let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.join("data"))
             .args(arguments)
+            .args(store.iter().flat_map(|url| ["--store", url]))
             .env_remove("SYNCTOP_TOKEN")
             .env_remove("SYNCTOP_READ_TOKEN")
             .envs(environment.iter().copied())
@@ -41,6 +84,17 @@ impl Server {
         let said = || std::fs::read_to_string(folder.join("stderr")).unwrap();
         let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{line:?}: {}", said()));
         Self { address: address.parse().unwrap(), child }
+    }
+
+    /// Starts a node of a service: nodes of one folder share its database.
+    pub fn node(folder: &Path, name: &str, url: &str, arguments: &[&str]) -> Self {
+        let own = folder.join(name);
+        std::fs::create_dir_all(&own).unwrap();
+        Self::with(
+            &own,
+            &[&["--store", url, "--node-name", name, "--secret-dir", folder.to_str().unwrap()], arguments].concat(),
+            &[],
+        )
     }
 
     /// Kills the service with SIGKILL.

@@ -2,7 +2,8 @@
 //! body.
 
 use crate::service::problem::Problem;
-use crate::service::registry::{Service, Slot};
+use crate::service::registry::Service;
+use crate::service::slot::Slot;
 use axum::body::Bytes;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -74,9 +75,9 @@ impl Query {
 }
 
 /// Returns the pipeline with this id.
-pub fn pipeline(service: &Service, id: &str) -> Result<Arc<Slot>, Problem> {
+pub async fn pipeline(service: &Arc<Service>, id: &str) -> Result<Arc<Slot>, Problem> {
     validate_id(id)?;
-    service.slot(id).ok_or_else(|| match service.broken(id) {
+    service.read_slot(id).await?.ok_or_else(|| match service.broken(id) {
         Some(broken) => broken.problem(),
         None => Problem::no_pipeline(id),
     })

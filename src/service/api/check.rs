@@ -40,7 +40,7 @@ async fn call_engine(app: &App, pipeline: &StoredPipeline, action: EngineAction)
             format!("the engine {name} has no {}: see its actions in the service's configuration", action.as_str());
         engine_output
             .shown
-            .push(crate::service::registry::line("log", &json!({"level": "info", "message": message})).into_bytes());
+            .push(crate::service::slot::line("log", &json!({"level": "info", "message": message})).into_bytes());
         return Ok(engine_output);
     }
     let fields = app.service.engines.secret_fields(name);
@@ -125,7 +125,7 @@ pub async fn check_before_creation(app: &App, pipeline: &StoredPipeline) -> Resu
 async fn perform(app: &Arc<App>, id: &str, query: Option<&str>, action: EngineAction, ip: IpAddr) -> ApiResult {
     let query = Query::read(query, &["only"])?;
     let only = query.one_of("only", &["source", "destination"])?;
-    let slot = body::pipeline(&app.service, id)?;
+    let slot = body::pipeline(&app.service, id).await?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(id))?;
     if action == EngineAction::Teardown
         && let Some(task) = &pipeline.task

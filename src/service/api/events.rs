@@ -10,9 +10,9 @@ use crate::service::api::readers::ReaderPermit;
 use crate::service::api::wait::cursor;
 use crate::service::log::{Piece, Reader};
 use crate::service::model::{Cursor, Task};
+use crate::service::observer::{Observer, catch_up, observe};
 use crate::service::problem::Problem;
-use crate::service::registry::{Slot, line};
-use crate::service::store;
+use crate::service::slot::{Slot, deleted_payload, line};
 use crate::util::sys::random_below;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
@@ -49,6 +49,7 @@ struct Follower {
     /// Only complete lines are sent.
     framer: LineFramer,
     finished: bool,
+    _observer: Option<Arc<Observer>>,
     _permit: ReaderPermit,
 }
 
@@ -56,7 +57,7 @@ impl Follower {
     fn cursor(&self) -> Option<String> {
         let pipeline = self.slot.pipeline()?;
         Some(
-            Cursor { position: self.reader.at - self.framer.pending() as u64, ..self.slot.cursor(&pipeline) }
+            Cursor { position: self.reader.at() - self.framer.pending() as u64, ..self.slot.cursor(&pipeline) }
                 .to_string(),
         )
     }
@@ -71,14 +72,14 @@ impl Follower {
                 return None;
             }
             let end = *self.tail.borrow_and_update();
-            let behind = end.saturating_sub(self.reader.at);
+            let behind = end.saturating_sub(self.reader.at());
             if self.live
                 && behind > self.app.service.config.limits.behind
                 && let Some(skipped) = self.skip_to_snapshot(end)
             {
                 return Some(Ok(skipped.into()));
             }
-            match self.reader.next(CHUNK) {
+            match self.reader.next(CHUNK).await {
                 Ok(Piece::Bytes(bytes)) => {
                     let mut whole = self.framer.take_complete(&bytes);
                     if whole.is_empty() {
@@ -92,9 +93,9 @@ impl Follower {
                 }
                 Ok(Piece::Gone(kept)) => {
                     let from = self.cursor();
-                    let bytes = kept.saturating_sub(self.reader.at);
+                    let bytes = kept.saturating_sub(self.reader.at());
                     self.framer.clear();
-                    self.reader = self.slot.log.reader(kept);
+                    self.reader.seek(kept);
                     let gap =
                         json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "it is no longer stored"});
                     return Some(Ok(line("gap", &gap).into()));
@@ -104,6 +105,10 @@ impl Follower {
             }
             if self.slot.log.is_finished() || !self.follow {
                 self.finished = true;
+                // A log in a database ends with its pipeline.
+                if self.slot.log.is_finished() && self.slot.log.as_file().is_none() {
+                    return Some(Ok(line("pipeline", &deleted_payload(&self.slot.id)).into()));
+                }
                 return self.cursor().map(|_| Ok(self.heartbeat_line(None).into()));
             }
             if !std::mem::replace(&mut self.live, true) {
@@ -137,18 +142,19 @@ impl Follower {
     /// reader is not behind the snapshot.
     fn skip_to_snapshot(&mut self, end: u64) -> Option<String> {
         let from = self.cursor();
-        let before = self.reader.at - self.framer.pending() as u64;
+        let before = self.reader.at() - self.framer.pending() as u64;
         // The stream continues at the log position that the snapshot covers.
         let facts = self.slot.facts.borrow().clone();
         let last = self.slot.pipeline().and_then(|it| it.last.clone());
         let known = facts.of(last.as_ref());
-        let to = known.map_or(end, |_| facts.position.min(end));
+        // The facts of a run may be ahead of its stored lines.
+        let to = known.map_or(end, |_| facts.position);
         if to <= before {
             return None;
         }
         let bytes = to.saturating_sub(before);
         self.framer.clear();
-        self.reader = self.slot.log.reader(to);
+        self.reader.seek(to);
         let gap = json!({"from": from, "to": self.cursor(), "bytes": bytes, "why": "the reader was too slow: a snapshot follows"});
         let mut text = line("gap", &gap);
         if let Some(progress) = known {
@@ -196,18 +202,19 @@ fn follower_body(follower: Follower) -> Body {
 /// `GET /pipelines/{id}/events`
 pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> ApiResult {
     let query = Query::read(query.as_deref(), &["from", "follow", "heartbeat"])?;
-    let slot = body::pipeline(&app.service, &id)?;
+    let slot = body::pipeline(&app.service, &id).await?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
     let follow = query.text("follow").is_none() || query.flag("follow")?;
     let heartbeat = Duration::from_secs(query.number("heartbeat", 1..=300)?.unwrap_or(HEARTBEAT));
     let tail = slot.log.tail();
+    let observer = observe(&app.service, &slot);
     let mut first = None;
     let at = match query.text("from") {
         Some("start") => slot.log.kept_from(),
         // The last run from its start, or from the first stored line.
         Some("run") => {
-            let task = match &pipeline.last {
-                Some(id) => app.service.store.read(|it| store::task(it, id))?,
+            let task = match pipeline.last.clone() {
+                Some(id) => app.service.store.read(move |it| it.task(&id)).await?,
                 None => None,
             };
             task.map_or_else(|| slot.log.end(), |task| task.log.0).max(slot.log.kept_from())
@@ -223,6 +230,9 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
         }
         _ => {
             // A new reader gets the current state first, then events.
+            if observer.is_some() {
+                catch_up(&slot).await;
+            }
             let facts = slot.facts.borrow().clone();
             match facts.of(pipeline.task.as_ref()) {
                 Some(progress) => {
@@ -246,6 +256,7 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
         first,
         framer: LineFramer::default(),
         finished: false,
+        _observer: observer,
         _permit: permit,
         slot,
     };
@@ -271,11 +282,11 @@ impl RunLogStream {
     async fn next(&mut self) -> Option<io::Result<Bytes>> {
         loop {
             if let Some(to) = self.to {
-                let room = usize::try_from(to.saturating_sub(self.reader.at)).unwrap_or(CHUNK).min(CHUNK);
+                let room = usize::try_from(to.saturating_sub(self.reader.at())).unwrap_or(CHUNK).min(CHUNK);
                 if room == 0 {
                     return None;
                 }
-                match self.reader.next(room) {
+                match self.reader.next(room).await {
                     Ok(Piece::Bytes(bytes)) => {
                         let bytes = self.filter_lines(bytes);
                         if bytes.is_empty() {
@@ -291,11 +302,12 @@ impl RunLogStream {
             self.tail.borrow_and_update();
             let open = self.status.borrow_and_update().as_ref().is_some_and(|it| it.task.as_ref() == Some(&self.task));
             if !open {
-                let task = self.app.service.store.read(|it| store::task(it, &self.task)).ok().flatten();
+                let id = self.task.clone();
+                let task = self.app.service.store.read(move |it| it.task(&id)).await.ok().flatten();
                 self.to = Some(task.and_then(|task| task.log.1).unwrap_or_else(|| self.slot.log.end()));
                 continue;
             }
-            match self.reader.next(CHUNK) {
+            match self.reader.next(CHUNK).await {
                 Ok(Piece::Bytes(bytes)) => {
                     let bytes = self.filter_lines(bytes);
                     if !bytes.is_empty() {
@@ -304,7 +316,7 @@ impl RunLogStream {
                 }
                 Ok(Piece::Gone(at)) => {
                     self.framer.clear();
-                    self.reader.at = at;
+                    self.reader.seek(at);
                 }
                 Err(error) => return Some(Err(error)),
                 Ok(Piece::End) => {
@@ -356,7 +368,7 @@ fn run_log_body(run: RunLogStream) -> Body {
 }
 
 /// Returns the payload of a run's last end message, with secrets masked.
-pub fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Problem> {
+pub async fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Problem> {
     let unreadable = |error: io::Error| {
         Problem::new(500, "log_unreadable", format!("the log of pipeline {} cannot be read: {error}", slot.id))
     };
@@ -364,9 +376,9 @@ pub fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Probl
     let to = task.log.1.unwrap_or_else(|| slot.log.end());
     let mut split = LineFramer::default();
     let mut last = None;
-    while reader.at < to {
-        let room = usize::try_from(to - reader.at).unwrap_or(CHUNK).min(CHUNK);
-        let bytes = match reader.next(room).map_err(unreadable)? {
+    while reader.at() < to {
+        let room = usize::try_from(to - reader.at()).unwrap_or(CHUNK).min(CHUNK);
+        let bytes = match reader.next(room).await.map_err(unreadable)? {
             Piece::Bytes(bytes) => bytes,
             Piece::End => break,
             Piece::Gone(_) => return Err(unreadable(io::Error::other("a part of it is no longer stored"))),
@@ -388,9 +400,10 @@ pub fn last_end_payload(slot: &Slot, task: &Task) -> Result<Option<Value>, Probl
 
 /// `GET /pipelines/{id}/runs/{number}/log`: the log of a run so far, to save or replay.
 pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, String)>) -> ApiResult {
-    let slot = body::pipeline(&app.service, &id)?;
+    let slot = body::pipeline(&app.service, &id).await?;
     let number: u64 = number.parse().map_err(|_| Problem::invalid(&["number"], "expected the number of a run"))?;
-    let found = app.service.store.read(|it| store::tasks(it, &id, slot.incarnation, number.saturating_add(1), 1))?;
+    let (name, incarnation) = (id.clone(), slot.incarnation);
+    let found = app.service.store.read(move |it| it.tasks(&name, incarnation, number.saturating_add(1), 1)).await?;
     let task = found.into_iter().flatten().find(|task| task.number == number);
     let task = task.ok_or_else(|| Problem::new(404, "run_not_found", format!("Pipeline {id} has no run {number}")))?;
     if task.log.0 < slot.log.kept_from() && task.log.1 != Some(task.log.0) {

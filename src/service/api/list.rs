@@ -5,7 +5,7 @@ use crate::service::api::body::Query;
 use crate::service::api::pipelines;
 use crate::service::changes::ListChanges;
 use crate::service::problem::Problem;
-use crate::service::store::{self, StoredAction};
+use crate::service::store::StoredAction;
 use axum::extract::{RawQuery, State};
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +23,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
     let known = ["limit", "after", "status", "desired_status", "engine", "fingerprint", "q", "state", "changes"];
     let query = Query::read(query.as_deref(), &known)?;
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
+    app.service.read_changes().await?;
     if let Some(position) = query.text("changes") {
         return changes(&app, &query, position, limit).await;
     }
@@ -114,7 +115,8 @@ pub async fn actions(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
     let before = query.number("before", 1..=u64::MAX)?.unwrap_or(u64::MAX);
     let most = usize::try_from(limit).unwrap_or(usize::MAX) + 1;
-    let mut found = app.service.store.read(|it| store::actions(it, query.text("pipeline"), before, most))?;
+    let pipeline = query.text("pipeline").map(str::to_owned);
+    let mut found = app.service.store.read(move |it| it.actions(pipeline.as_deref(), before, most)).await?;
     let has_more = found.len() as u64 > limit;
     found.truncate(most - 1);
     let next = found.last().map(|action| action.seq);

@@ -3,7 +3,7 @@
 //! ```text
 //! router.rs  routes of assets/openapi.json   guard.rs  authentication, body    app.rs  shared state, responses
 //! access.rs  tokens, rates    readers.rs, waits.rs  open at once    body.rs  fields of a request
-//! check, events, list, pipelines, runs, wait, webhooks: one file per group of operations
+//! check, events, list, nodes, pipelines, runs, wait, webhooks: one file per group of operations
 //! ```
 
 mod access;
@@ -13,6 +13,7 @@ mod check;
 mod events;
 mod guard;
 mod list;
+mod nodes;
 mod pipelines;
 mod readers;
 mod router;

@@ -8,8 +8,9 @@ use crate::service::engines::SourceConfigError;
 use crate::service::lifecycle::LifecycleEvent;
 use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
-use crate::service::registry::{Slot, apply_event, live_task, new_pipeline};
-use crate::service::{secrets, store};
+use crate::service::registry::{apply_event, new_pipeline};
+use crate::service::secrets;
+use crate::service::slot::{Slot, live_task};
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -34,10 +35,11 @@ pub async fn pipeline_body(
     pipeline: &StoredPipeline,
     with_state: bool,
 ) -> Result<PipelineBody<Value, Value>, Problem> {
-    let kept = if with_state { app.service.store.read(|it| store::state(it, &slot.id))?.state } else { None };
+    let id = slot.id.clone();
+    let kept = if with_state { app.service.store.read(move |it| it.state(&id)).await?.state } else { None };
     let kept = kept.and_then(|kept| engine_sections(&kept));
-    let task = match &pipeline.last {
-        Some(id) => app.service.store.read(|it| store::task(it, id))?,
+    let task = match pipeline.last.clone() {
+        Some(id) => app.service.store.read(move |it| it.task(&id)).await?,
         None => None,
     };
     let task = task.map(|task| live_task(slot, task));
@@ -46,7 +48,8 @@ pub async fn pipeline_body(
         None => Arc::default(),
     };
     let fields = app.service.engines.secret_fields(pipeline.config.engine());
-    Ok(pipeline.body(kept.as_deref(), &known, fields, task.as_ref(), slot.cursor(pipeline)))
+    let body = pipeline.body(kept.as_deref(), &known, fields, task.as_ref(), slot.cursor(pipeline));
+    Ok(PipelineBody { node: app.service.node.as_ref().and_then(|node| node.name_of(slot)), ..body })
 }
 
 /// Returns the engine's sections of a stored state, without the service's own data.
@@ -95,12 +98,12 @@ pub async fn create(
             return Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true).await?));
         }
     }
-    let CreatePipeline { id, source, destination, streams, desired_status } = CreatePipeline::read(fields)?;
+    let CreatePipeline { id, source, destination, streams, requires, desired_status } = CreatePipeline::read(fields)?;
     let id = id.unwrap_or_else(|| crate::util::sys::random_id("pipe"));
     app.service.engines.validate(&source).map_err(bad_source)?;
-    let config = PipelineConfig { source, destination, streams };
+    let config = PipelineConfig { source, destination, streams, requires };
     let mut pipeline = new_pipeline(id, config);
-    if app.service.slot(&pipeline.id).is_some() {
+    if app.service.read_slot(&pipeline.id).await?.is_some() {
         return Err(Problem::new(409, "pipeline_exists", format!("Pipeline {} already exists", pipeline.id)));
     }
     if !skip_check {
@@ -142,7 +145,7 @@ fn bad_source(error: SourceConfigError) -> Problem {
 /// Waits until a pipeline that a concurrent request creates is registered; at most two seconds.
 async fn wait_for_slot(app: &App, id: &str) -> Result<Arc<Slot>, Problem> {
     for _ in 0..100 {
-        if let Some(slot) = app.service.slot(id) {
+        if let Some(slot) = app.service.read_slot(id).await? {
             return Ok(slot);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -163,7 +166,7 @@ pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): Ra
     if let Some(broken) = app.service.broken(&id) {
         return Ok(ok(&broken.body()));
     }
-    let slot = body::pipeline(&app.service, &id)?;
+    let slot = body::pipeline(&app.service, &id).await?;
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&id))?;
     Ok(ok(&pipeline_body(&app, &slot, &pipeline, with_state).await?))
 }
@@ -177,11 +180,12 @@ pub async fn update(
     body: Bytes,
 ) -> ApiResult {
     validate_id(&id)?;
-    let Some(slot) = app.service.slot(&id) else {
+    let Some(slot) = app.service.read_slot(&id).await? else {
         if let Some(broken) = app.service.broken(&id) {
             return Err(broken.problem());
         }
-        let was_there = app.service.store.read(|it| store::deleted(it, &id))?;
+        let name = id.clone();
+        let was_there = app.service.store.read(move |it| it.is_deleted(&name)).await?;
         let deleted = Problem::new(409, "pipeline_deleted", "Pipeline is deleted — create a new pipeline instead");
         return Err(if was_there { deleted } else { Problem::no_pipeline(&id) });
     };
@@ -208,7 +212,7 @@ pub async fn update(
             }
             let before = (pipeline.life.desired, pipeline.life.status());
             let changed = update.changes_config();
-            let UpdatePipeline { source, destination, streams, desired_status } = update;
+            let UpdatePipeline { source, destination, streams, requires, desired_status } = update;
             if changed {
                 if pipeline.life.desired == DesiredStatus::Deleted {
                     return Err(Problem::refused(&pipeline.id, crate::service::lifecycle::Refusal::Deleted));
@@ -223,6 +227,9 @@ pub async fn update(
                 }
                 if let Some(streams) = streams {
                     config.streams = streams;
+                }
+                if let Some(requires) = requires {
+                    config.requires = requires;
                 }
                 pipeline.config = Arc::new(config);
             }
@@ -258,7 +265,7 @@ pub async fn delete(
         app.service.delete_broken(&broken, ip.to_string()).await?;
         return Ok(ok(&json!({"id": id, "deleted": true})));
     }
-    let slot = body::pipeline(&app.service, &id)?;
+    let slot = body::pipeline(&app.service, &id).await?;
     let mut status = slot.status.subscribe();
     let client = ip.to_string();
     app.service

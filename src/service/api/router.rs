@@ -56,6 +56,7 @@ fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
         "health" => on(method, health),
         "openapi" => on(method, openapi),
         "engines" => on(method, engines),
+        "listNodes" => on(method, crate::service::api::nodes::list),
         "listPipelines" => on(method, crate::service::api::list::list),
         "createPipeline" => on(method, crate::service::api::pipelines::create),
         "getPipeline" => on(method, crate::service::api::pipelines::get),

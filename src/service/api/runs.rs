@@ -7,10 +7,11 @@ use crate::service::api::pipelines::{digest, idempotency_key, key_reused};
 use crate::service::lifecycle::{LifecycleEvent, Phase};
 use crate::service::model::{CallLimits, Task};
 use crate::service::problem::Problem;
-use crate::service::registry::{Slot, apply_event, live_task};
+use crate::service::registry::apply_event;
 use crate::service::run::create_task;
+use crate::service::secrets;
+use crate::service::slot::{Slot, live_task};
 use crate::service::store::DamagedTask;
-use crate::service::{secrets, store};
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -49,7 +50,7 @@ async fn open(
     options: StartRun,
     key: Option<(String, String)>,
 ) -> Result<Task, Problem> {
-    let log = Arc::clone(&slot.log);
+    let log = slot.log.clone();
     let (_, task) = app
         .service
         .change(slot, move |tx, pipeline| {
@@ -74,7 +75,9 @@ async fn open(
             // A single call keeps the run id of the previous call; a requested run gets a new one.
             let run_id = options.run_id.or_else(|| pipeline.run_id.clone().filter(|_| trigger == Trigger::Sync));
             let limits = CallLimits { time_limit: options.time_limit, state_limit: options.state_limit };
-            let mut task = create_task(tx, pipeline, trigger, limits, run_id, log.end())?;
+            // Another node may write the log: then the database has its end.
+            let end = tx.log_end(pipeline.incarnation)?.unwrap_or_else(|| log.end());
+            let mut task = create_task(tx, pipeline, trigger, limits, run_id, end)?;
             (task.reset, task.was_ready) = (options.reset_state, was_ready);
             tx.put_task(&task)?;
             if let Some((key, request)) = &key {
@@ -100,7 +103,7 @@ pub async fn start(
     let request = digest(&Value::Object(fields.clone()).to_string());
     let options = StartRun::read(fields)?;
     let key = idempotency_key(&headers)?.map(|key| (key, request));
-    let slot = body::pipeline(&app.service, &id)?;
+    let slot = body::pipeline(&app.service, &id).await?;
     let task = open(&app, &slot, ip, Trigger::Request, options, key).await?;
     let cursor = slot.pipeline().map(|pipeline| slot.cursor(&pipeline).to_string().into());
     Ok(answer(StatusCode::ACCEPTED, &TaskBody { cursor, ..task.body() }))
@@ -114,7 +117,7 @@ async fn open_single_call(
     ip: IpAddr,
 ) -> Result<(Arc<Slot>, Task), Problem> {
     let options = run_of_query(query)?;
-    let slot = body::pipeline(&app.service, id)?;
+    let slot = body::pipeline(&app.service, id).await?;
     let task = open(app, &slot, ip, Trigger::Sync, options, None).await?;
     Ok((slot, task))
 }
@@ -152,14 +155,16 @@ pub async fn sync_batch(
         _ = status.wait_for(|it| !open(it)) => {}
         () = app.service.ends() => return Err(Problem::ending().with("task_id", task.id)),
     }
-    let task = app.service.store.read(|it| store::task(it, &task.id))?.ok_or_else(|| no_task(&task.id))?;
-    let end = events::last_end_payload(&slot, &task)?;
+    let id = task.id;
+    let task = read_task(&app, &id).await?;
+    let end = events::last_end_payload(&slot, &task).await?;
     let Some(Value::Object(mut end)) = end else {
         let why = task.message.clone().unwrap_or_else(|| "the call ended without an end message".into());
         return Err(Problem::new(502, "sync_failed", why).with("task_id", task.id));
     };
     // The next call continues from the stored state, not from the one in the end message.
-    let kept = app.service.store.read(|it| store::state(it, &slot.id))?.state;
+    let id = slot.id.clone();
+    let kept = app.service.store.read(move |it| it.state(&id)).await?.state;
     let sections = kept.as_deref().and_then(super::pipelines::engine_sections);
     let known = match slot.pipeline() {
         Some(pipeline) => slot.known_secrets(&app.service, &pipeline).await,
@@ -177,6 +182,12 @@ pub async fn sync_batch(
     Ok(ok(&Value::Object(end)))
 }
 
+/// Returns the run with this task id.
+async fn read_task(app: &App, id: &str) -> Result<Task, Problem> {
+    let name = id.to_owned();
+    app.service.store.read(move |it| it.task(&name)).await?.ok_or_else(|| no_task(id))
+}
+
 fn no_task(id: &str) -> Problem {
     Problem::new(404, "task_not_found", format!("Task {id} not found"))
 }
@@ -186,9 +197,10 @@ pub async fn list(State(app): Shared, Path(id): Path<String>, RawQuery(query): R
     let query = Query::read(query.as_deref(), &["limit", "before"])?;
     let limit = query.number("limit", 1..=1_000)?.unwrap_or(PAGE);
     let before = query.number("before", 1..=u64::MAX)?.unwrap_or(u64::MAX);
-    let slot = body::pipeline(&app.service, &id)?;
+    let slot = body::pipeline(&app.service, &id).await?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX) + 1;
-    let mut found = app.service.store.read(|it| store::tasks(it, &id, slot.incarnation, before, most))?;
+    let (name, incarnation) = (id.clone(), slot.incarnation);
+    let mut found = app.service.store.read(move |it| it.tasks(&name, incarnation, before, most)).await?;
     let has_more = found.len() as u64 > limit;
     found.truncate(most - 1);
     let next = found.last().map(|task| task.as_ref().map_or_else(|damaged| damaged.number, |task| task.number));
@@ -214,8 +226,8 @@ fn damaged_task(pipeline: &str, damaged: DamagedTask) -> TaskBody<Value> {
 
 /// `GET /tasks/{task_id}`
 pub async fn get(State(app): Shared, Path(id): Path<String>) -> ApiResult {
-    let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
-    let task = match app.service.slot(&task.pipeline) {
+    let task = read_task(&app, &id).await?;
+    let task = match app.service.read_slot(&task.pipeline).await? {
         Some(slot) => live_task(&slot, task),
         None => task,
     };
@@ -224,11 +236,11 @@ pub async fn get(State(app): Shared, Path(id): Path<String>) -> ApiResult {
 
 /// `DELETE /tasks/{task_id}`: cancels a run at its next checkpoint. A finished run stays unchanged.
 pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Path(id): Path<String>) -> ApiResult {
-    let task = app.service.store.read(|it| store::task(it, &id))?.ok_or_else(|| no_task(&id))?;
+    let task = read_task(&app, &id).await?;
     if task.state.is_finished() {
         return Ok(ok(&task.body()));
     }
-    let slot = app.service.slot(&task.pipeline).ok_or_else(|| Problem::no_pipeline(&task.pipeline))?;
+    let slot = app.service.read_slot(&task.pipeline).await?.ok_or_else(|| Problem::no_pipeline(&task.pipeline))?;
     let (_, task) = app
         .service
         .change(&slot, move |tx, pipeline| {

@@ -10,9 +10,10 @@ use crate::service::api::body::{self, Query};
 use crate::service::api::waits::WaitPermit;
 use crate::service::late_response::{MayBeLate, late};
 use crate::service::model::{Cursor, ParkReason, StoredPipeline, StoredRetry};
+use crate::service::observer::{Observer, observe};
 use crate::service::problem::Problem;
-use crate::service::registry::{RunFacts, Service, Slot};
-use crate::service::store;
+use crate::service::registry::Service;
+use crate::service::slot::{RunFacts, Slot};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
@@ -162,7 +163,7 @@ pub async fn wait(
         None => preferred(&headers).unwrap_or(DEFAULT_TIMEOUT),
     };
     let time = requested_time.min(MAX_TIMEOUT);
-    let slot = body::pipeline(&app.service, &id)?;
+    let slot = body::pipeline(&app.service, &id).await?;
     let permit = app.waits.enter(ip)?;
 
     // Subscribing before reading misses no change.
@@ -173,7 +174,10 @@ pub async fn wait(
     let current = facts.borrow_and_update().checkpoints;
     // After a crash the count may be below that of the cursor: the lost checkpoints are repeated.
     let checkpoints = after.map_or(current, |after| after.checkpoints.min(current));
+    // The state of streams is in the log alone, if another node runs the pipeline.
+    let observer = matches!(target, WaitTarget::Stream(..)).then(|| observe(&app.service, &slot)).flatten();
     let mut wait = OpenWait {
+        _observer: observer,
         condition: condition.into(),
         service: Arc::clone(&app.service),
         slot,
@@ -210,6 +214,7 @@ struct OpenWait {
     checkpoints: u64,
     begun: Instant,
     time: Duration,
+    _observer: Option<Arc<Observer>>,
     _permit: WaitPermit,
 }
 
@@ -230,7 +235,7 @@ impl OpenWait {
                     // At the deadline, checks once more: the change may coincide with it.
                     last_check = deadline <= poll;
                     if !last_check {
-                        detect_missed(&self.service, &self.slot, &self.pipeline)?;
+                        detect_missed(&self.service, &self.slot, &self.pipeline).await?;
                     }
                 }
                 () = self.service.ends() => {
@@ -272,8 +277,9 @@ impl OpenWait {
 }
 
 /// Compares the stored with the published state and counts a missed notification.
-fn detect_missed(service: &Service, slot: &Slot, seen: &StoredPipeline) -> Result<(), Problem> {
-    let kept = service.store.read(|it| store::pipeline(it, &slot.id))?;
+async fn detect_missed(service: &Arc<Service>, slot: &Slot, seen: &StoredPipeline) -> Result<(), Problem> {
+    let id = slot.id.clone();
+    let kept = service.store.read(move |it| it.pipeline(&id)).await?;
     let newest = slot.pipeline();
     let behind = match (&kept, &newest) {
         (Some(kept), Some(newest)) => kept.incarnation == newest.incarnation && kept.revision > newest.revision,
@@ -284,6 +290,7 @@ fn detect_missed(service: &Service, slot: &Slot, seen: &StoredPipeline) -> Resul
     // one that the wait saw.
     if behind && newest.as_deref() == Some(seen) {
         service.count_missed(slot);
+        service.read_slot(&slot.id).await?;
     }
     Ok(())
 }

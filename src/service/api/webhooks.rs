@@ -24,7 +24,7 @@ const MAX_QUEUE_BYTES: u64 = 64 << 20;
 /// `POST /webhooks/{id}`: verifies and stores one live event.
 pub async fn receive(State(app): Shared, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> ApiResult {
     // An unauthorized client does not learn whether the pipeline exists.
-    let slot = body::pipeline(&app.service, &id);
+    let slot = body::pipeline(&app.service, &id).await;
     let pipeline = slot.as_ref().ok().and_then(|slot| slot.pipeline());
     let secret = match &pipeline {
         Some(pipeline) => secret(pipeline, &app.service.config.secrets).await?,

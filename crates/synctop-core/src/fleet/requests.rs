@@ -4,13 +4,14 @@
 use super::wire::DesiredStatus;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Length of a pipeline id in characters, as in the published service.
 const ID_LENGTH: std::ops::RangeInclusive<usize> = 3..=64;
 
 /// Fields of a pipeline that only the service sets. A client may send back what it read.
-const READ_ONLY: [&str; 9] =
-    ["status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run"];
+const READ_ONLY: [&str; 10] =
+    ["status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run", "node"];
 
 /// Field that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,6 +143,8 @@ pub struct CreatePipeline {
     pub destination: Value,
     /// Requested streams; `None` for all.
     pub streams: Option<Value>,
+    /// Labels of the nodes that may run it; none for all nodes.
+    pub requires: Labels,
     /// Status that the operator wants.
     pub desired_status: DesiredStatus,
 }
@@ -162,12 +165,13 @@ impl CreatePipeline {
         let source = required(party(&mut fields, "source")?, "source")?;
         let destination = required(party(&mut fields, "destination")?, "destination")?;
         let streams = streams(&mut fields)?.flatten();
+        let requires = requires(&mut fields)?.unwrap_or_default();
         let desired_status = desired_status(&mut fields)?.unwrap_or(DesiredStatus::Active);
         if desired_status == DesiredStatus::Deleted {
             return Err(FieldError::of(&["desired_status"], FieldProblem::DeletedAtOnce));
         }
         remove_read_only(&mut fields)?;
-        Ok(Self { id, source, destination, streams, desired_status })
+        Ok(Self { id, source, destination, streams, requires, desired_status })
     }
 }
 
@@ -183,6 +187,9 @@ pub struct UpdatePipeline {
     /// New streams; `Some(None)` requests all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<Option<Value>>,
+    /// New labels of the nodes that may run it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Labels>,
     /// New desired status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_status: Option<DesiredStatus>,
@@ -199,11 +206,12 @@ impl UpdatePipeline {
         let source = party(&mut fields, "source")?;
         let destination = party(&mut fields, "destination")?;
         let streams = streams(&mut fields)?;
+        let requires = requires(&mut fields)?;
         if fields.remove("id").is_some_and(|it| it != id) {
             return Err(FieldError::of(&["id"], FieldProblem::OtherId));
         }
         let read_only = remove_read_only(&mut fields)?;
-        let update = Self { source, destination, streams, desired_status };
+        let update = Self { source, destination, streams, requires, desired_status };
         match read_only {
             Some(field) if update == Self::default() => Err(FieldError::of(&[field], FieldProblem::ReadOnly)),
             _ => Ok(update),
@@ -213,7 +221,7 @@ impl UpdatePipeline {
     /// True if the configuration changes.
     #[must_use]
     pub fn changes_config(&self) -> bool {
-        self.source.is_some() || self.destination.is_some() || self.streams.is_some()
+        self.source.is_some() || self.destination.is_some() || self.streams.is_some() || self.requires.is_some()
     }
 }
 
@@ -294,6 +302,41 @@ fn streams(fields: &mut Map<String, Value>) -> Result<Option<Option<Value>>, Fie
     }
 }
 
+/// Labels by name, such as `region: eu`.
+pub type Labels = BTreeMap<String, String>;
+
+/// Maximum number of labels of a node or a pipeline.
+const MAX_LABELS: usize = 16;
+
+/// True for the name or the value of a label: 1 to 63 letters, digits, `-`, `_`, `.` and `/`, as in
+/// Kubernetes.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    (1..=63).contains(&text.len()) && text.chars().all(fine)
+}
+
+fn requires(fields: &mut Map<String, Value>) -> Result<Option<Labels>, FieldError> {
+    let Some(value) = fields.remove("requires") else { return Ok(None) };
+    let Value::Object(all) = value else {
+        return Err(FieldError::of(&["requires"], FieldProblem::Type("object")));
+    };
+    if all.len() > MAX_LABELS {
+        return Err(FieldError::of(&["requires"], FieldProblem::Value("at most 16 labels")));
+    }
+    let mut labels = Labels::new();
+    for (name, value) in all {
+        match value {
+            Value::String(value) if is_label(&name) && is_label(&value) => labels.insert(name, value),
+            _ => {
+                let expected = "1 to 63 letters, digits, -, _, . and / in the name and the value of a label";
+                return Err(FieldError::of(&["requires", &name], FieldProblem::Value(expected)));
+            }
+        };
+    }
+    Ok(Some(labels))
+}
+
 fn desired_status(fields: &mut Map<String, Value>) -> Result<Option<DesiredStatus>, FieldError> {
     let Some(value) = fields.remove("desired_status") else { return Ok(None) };
     let known = value.as_str().and_then(|word| word.parse().ok());
@@ -308,7 +351,7 @@ fn remove_read_only(fields: &mut Map<String, Value>) -> Result<Option<&'static s
             found = Some(name);
         }
     }
-    no_more(fields, "id, source, destination, streams, desired_status")?;
+    no_more(fields, "id, source, destination, streams, requires, desired_status")?;
     Ok(found)
 }
 
@@ -359,6 +402,7 @@ mod tests {
             ("source", json!({"type": "t", "t": 1}), "source.t", "expected object"),
             ("destination", json!({}), "destination.type", "expected string"),
             ("streams", json!([{"name": "a"}, {}]), "streams.1.name", "expected string"),
+            ("requires", json!({"region": "eu west"}), "requires.region", "letters, digits"),
             ("desired_status", json!("deleted"), "desired_status", "cannot be deleted already"),
             ("desired_status", json!("gone"), "desired_status", "expected one of"),
         ] {

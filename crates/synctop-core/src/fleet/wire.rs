@@ -237,6 +237,12 @@ pub struct PipelineBody<C, R> {
     /// Requested streams: `[{"name": ...}]`; absent for all.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub streams: Option<C>,
+    /// Labels of the nodes that may run it; absent for all nodes.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub requires: Option<C>,
+    /// Name of the node that runs it; absent if the service has one node.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub node: Option<Arc<str>>,
     /// Status that the operator wants.
     #[serde(default, deserialize_with = "lenient")]
     pub desired_status: Option<Arc<str>>,
@@ -267,6 +273,61 @@ pub struct PipelineBody<C, R> {
     /// Last run.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub run: Option<TaskBody<R>>,
+}
+
+/// Status of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString)]
+#[strum(serialize_all = "snake_case")]
+pub enum NodeStatus {
+    /// It renews its lease.
+    Alive,
+    /// It ends, and hands its pipelines over.
+    Draining,
+    /// It has ended, or does not renew its lease.
+    Gone,
+}
+
+impl NodeStatus {
+    /// Returns the word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Node of a service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NodeBody {
+    /// Id of its registration; absent if the service has one node.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+    /// Its name.
+    #[serde(default, deserialize_with = "lenient")]
+    pub name: Option<Arc<str>>,
+    /// Address of its API.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub address: Option<Arc<str>>,
+    /// Version of its program.
+    #[serde(default, deserialize_with = "lenient")]
+    pub version: Option<Arc<str>>,
+    /// Word of its [`NodeStatus`].
+    #[serde(default, deserialize_with = "lenient")]
+    pub status: Option<Arc<str>>,
+    /// Labels such as `region=eu`.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
+    /// Start of its registration.
+    #[serde(default, deserialize_with = "instant", serialize_with = "iso", skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Millis>,
+    /// Last renewal of its lease.
+    #[serde(default, deserialize_with = "instant", serialize_with = "iso")]
+    pub seen_at: Option<Millis>,
+    /// Number of its pipelines.
+    #[serde(default, deserialize_with = "lenient")]
+    pub pipelines: Option<u64>,
+    /// Number of its pipelines with an open run.
+    #[serde(default, deserialize_with = "lenient")]
+    pub running: Option<u64>,
 }
 
 /// Reason of a parked pipeline.

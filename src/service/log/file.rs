@@ -1,5 +1,4 @@
-//! Log of a pipeline: output of its runs, line by line, in segment files. A position is the number
-//! of bytes since the start of the log and never changes.
+//! Log of a pipeline in segment files.
 //!
 //! ```text
 //! logs/PIPELINE.INCARNATION/run-000001.00000000000000000000.ndjson.zst    closed, compressed
@@ -11,6 +10,7 @@
 
 use crate::net::source::frames::FrameWriter;
 use crate::net::timeline::segments::SegmentName;
+use crate::service::log::Piece;
 use crate::util::sys::lock;
 use rustix::io::Errno;
 use std::fs::File;
@@ -29,7 +29,7 @@ const LEVEL: i32 = 3;
 const QUEUE_LENGTH: usize = 4096;
 
 /// Queue of closed segments.
-pub type CompressionQueue = mpsc::SyncSender<(Arc<PipelineLog>, u64)>;
+pub type CompressionQueue = mpsc::SyncSender<(Arc<FileLog>, u64)>;
 
 /// Retention of a log.
 #[derive(Debug, Clone, Copy)]
@@ -79,22 +79,12 @@ struct Inner {
 
 /// Log of one pipeline, with one writer and any number of readers.
 #[derive(Debug)]
-pub struct PipelineLog {
+pub struct FileLog {
     folder: PathBuf,
     keep: LogRetention,
     inner: Mutex<Inner>,
     tail: watch::Sender<u64>,
     compressor: CompressionQueue,
-}
-
-/// Data at a reader's position.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
-    Bytes(Vec<u8>),
-    /// The position is the current end of the log.
-    End,
-    /// The position was pruned, or its segment is damaged; contains the next stored position.
-    Gone(u64),
 }
 
 /// Maximum bytes of the service's own lines behind those of a run.
@@ -105,7 +95,7 @@ const LINES_BEHIND_RUN: u64 = 1 << 20;
 /// # Errors
 /// Returns the error if the thread cannot be started.
 pub fn compressor() -> io::Result<CompressionQueue> {
-    let (sender, closed) = mpsc::sync_channel::<(Arc<PipelineLog>, u64)>(QUEUE_LENGTH);
+    let (sender, closed) = mpsc::sync_channel::<(Arc<FileLog>, u64)>(QUEUE_LENGTH);
     std::thread::Builder::new().name("compressor".into()).spawn(move || {
         // Requests and runs come first. On other systems, this would be the priority of the process.
         #[cfg(target_os = "linux")]
@@ -120,7 +110,7 @@ pub fn compressor() -> io::Result<CompressionQueue> {
     Ok(sender)
 }
 
-impl PipelineLog {
+impl FileLog {
     /// Opens the log in `folder`, created if missing. Completes a segment that a crash left open.
     /// Runs are stored up to the position `floor`: it is not used again if the newest segment is
     /// damaged.
@@ -364,8 +354,8 @@ impl PipelineLog {
 
     /// Returns a reader from this position on.
     #[must_use]
-    pub fn reader(self: &Arc<Self>, at: u64) -> Reader {
-        Reader { log: Arc::clone(self), at, open: None, nothing_at: None }
+    pub fn reader(self: &Arc<Self>, at: u64) -> FileReader {
+        FileReader { log: Arc::clone(self), at, open: None, nothing_at: None }
     }
 }
 
@@ -436,8 +426,8 @@ fn end_torn_line(path: &Path) -> io::Result<u64> {
 }
 
 /// Reader of a log.
-pub struct Reader {
-    log: Arc<PipelineLog>,
+pub struct FileReader {
+    log: Arc<FileLog>,
     /// Position of the next byte.
     pub at: u64,
     open: Option<(Segment, Box<dyn Read + Send>)>,
@@ -445,7 +435,12 @@ pub struct Reader {
     nothing_at: Option<u64>,
 }
 
-impl Reader {
+impl FileReader {
+    /// Continues at another position.
+    pub(super) fn seek(&mut self, at: u64) {
+        *self = self.log.reader(at);
+    }
+
     /// Reads the next bytes, at most `most`. The rest of a segment that cannot be read is passed over.
     ///
     /// # Errors
@@ -539,7 +534,7 @@ mod tests {
         LogRetention { segment, size, age: Duration::from_secs(3600) }
     }
 
-    fn all(log: &Arc<PipelineLog>, from: u64) -> String {
+    fn all(log: &Arc<FileLog>, from: u64) -> String {
         let mut reader = log.reader(from);
         let mut text = Vec::new();
         while let Piece::Bytes(bytes) = reader.next(7).unwrap() {
@@ -549,7 +544,7 @@ mod tests {
     }
 
     /// Waits until this number of segments is compressed.
-    fn settle(log: &Arc<PipelineLog>, packed: usize) {
+    fn settle(log: &Arc<FileLog>, packed: usize) {
         for _ in 0..500 {
             let now = lock(&log.inner).segments.iter().filter(|it| it.packed).count();
             if now == packed {
@@ -563,7 +558,7 @@ mod tests {
     #[test]
     fn between_runs_a_log_has_one_segment_and_no_open_file() {
         let folder = tempfile::tempdir().unwrap();
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
+        let log = FileLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
         let open_files = || {
             let files = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
             files
@@ -604,7 +599,7 @@ mod tests {
     #[test]
     fn every_position_reads_the_same_open_closed_compressed_and_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
+        let log = FileLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
         let mut whole = String::new();
         for run in 1..=3 {
             log.begin_run(run);
@@ -615,7 +610,7 @@ mod tests {
             }
         }
         let places: Vec<usize> = whole.match_indices('\n').map(|(at, _)| at + 1).collect();
-        let check = |log: &Arc<PipelineLog>, whole: &str| {
+        let check = |log: &Arc<FileLog>, whole: &str| {
             for from in [0, places[3], places[11], whole.len()] {
                 assert_eq!(all(log, from as u64), &whole[from..]);
             }
@@ -635,7 +630,7 @@ mod tests {
         assert_eq!(rest, whole.as_bytes()[1..]);
         log.append(b"torn").unwrap();
         drop(log);
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
+        let log = FileLog::open(folder.path().join("p.1"), keep(60, 1 << 20), compressor().unwrap(), 0).unwrap();
         whole.push_str("torn\n");
         assert_eq!(all(&log, places[26] as u64), "torn\n");
         assert_eq!(all(&log, 0), whole);
@@ -644,7 +639,7 @@ mod tests {
     #[test]
     fn old_segments_are_pruned_and_a_reader_gets_the_next_position() {
         let folder = tempfile::tempdir().unwrap();
-        let log = PipelineLog::open(folder.path().join("p.1"), keep(10, 60), compressor().unwrap(), 0).unwrap();
+        let log = FileLog::open(folder.path().join("p.1"), keep(10, 60), compressor().unwrap(), 0).unwrap();
         for run in 1..=4 {
             log.begin_run(run);
             log.append(format!("run {run} begins\nand ends\n").as_bytes()).unwrap();

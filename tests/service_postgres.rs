@@ -1,0 +1,14 @@
+//! The tests of the service with its store in PostgreSQL: one suite for both stores.
+//!
+//! `common::serve` starts each service of this program with a database of its own.
+
+#[path = "service.rs"]
+mod service;
+#[path = "service_corners.rs"]
+mod service_corners;
+#[path = "service_crash.rs"]
+mod service_crash;
+#[path = "service_engines.rs"]
+mod service_engines;
+#[path = "service_wait.rs"]
+mod service_wait;
