@@ -89,6 +89,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Run the pipeline service: lifecycle of pipelines, HTTP API, waits, events
     Serve(ServeArgs),
+    /// Migrate, check, export or import the store of a service
+    Store(StoreArgs),
     /// Show the fleet of a service: all pipelines, trouble first; open, resume, verify
     Connect(ConnectArgs),
     /// Manage pipelines without a screen: list, show, create, setup, pause, resume, sync, retry,
@@ -436,6 +438,74 @@ pub struct ServeArgs {
     #[arg(long, conflicts_with_all = ["listen", "data_dir", "config", "token_file", "read_token_file"])]
     pub print_config: bool,
 }
+
+/// Arguments of `synctop store`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = STORE_AFTER)]
+pub struct StoreArgs {
+    #[command(subcommand)]
+    pub command: StoreCommand,
+}
+
+/// Store of a service: a database, or a data folder.
+#[derive(Debug, ClapArgs)]
+pub struct StorePlace {
+    /// Database that several nodes share, such as postgres://synctop@db.example/synctop
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    pub store: Option<String>,
+    /// File with the password of the database (or the variable PGPASSWORD)
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub store_password_file: Option<PathBuf>,
+    /// Folder of a service with one node [default: $XDG_STATE_HOME/synctop]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Create the tables, or bring them up to date; `serve` does the same when it starts
+    Migrate {
+        #[command(flatten)]
+        place: StorePlace,
+    },
+    /// Check that all stored data and logs can be read and are whole
+    Check {
+        #[command(flatten)]
+        place: StorePlace,
+    },
+    /// Write pipelines, states, runs, logs and actions to a file; a database may be in use
+    Export {
+        #[command(flatten)]
+        place: StorePlace,
+        /// New file, compressed with zstd and readable by its owner only; - for stdout
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Read an export into an empty store, completely or not at all
+    Import {
+        #[command(flatten)]
+        place: StorePlace,
+        /// Export to read; - for stdin
+        #[arg(value_name = "FILE")]
+        input: PathBuf,
+    },
+}
+
+const STORE_AFTER: &str = "\
+From one machine to a database that several nodes share, with the service stopped:
+  synctop store export -o synctop.export
+  synctop store import synctop.export --store postgres://synctop@db.example/synctop
+  synctop serve --store postgres://synctop@db.example/synctop
+
+An export has the secrets that were given as values; references stay references.
+
+Exit codes:
+  0   done; check: the store is sound
+  1   check: something is damaged, one line each
+  64  wrong usage, or the store of an import is not empty
+  65  the export or the database is damaged, or of a newer synctop
+  66  no such file or store; 69 the database cannot be reached
+  70  the folder is in use, or the output cannot be written";
 
 /// Parses a label such as `region=eu`.
 fn label(text: &str) -> Result<(String, String), String> {

@@ -76,6 +76,7 @@ fn dispatch(args: Args) -> Result<u8, CommandError> {
         Some(Command::Track(track)) => crate::cli::track::track(&track),
         Some(Command::Backfill(calls)) => crate::cli::backfill::backfill(&calls, &args.look, &args.feed),
         Some(Command::Serve(options)) => crate::cli::serve::serve(&options),
+        Some(Command::Store(args)) => crate::cli::store::store(&args),
         Some(Command::Simulate(plan)) => crate::cli::simulate::simulate(&plan),
         Some(Command::Connect(to)) => crate::cli::connect::connect(&to, &args.look),
         Some(Command::Pipelines(verb)) => crate::cli::pipelines::pipelines(&verb),

@@ -18,6 +18,7 @@ mod run;
 mod screen;
 mod serve;
 mod service;
+mod store;
 mod simulate;
 mod summary;
 mod sync;

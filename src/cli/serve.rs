@@ -282,7 +282,7 @@ fn raise_file_limit() {
 }
 
 /// Returns `$XDG_STATE_HOME/synctop`, or `~/.local/state/synctop` without that variable.
-fn state_folder() -> Result<PathBuf, CommandError> {
+pub(super) fn state_folder() -> Result<PathBuf, CommandError> {
     crate::net::client::contexts::state_folder().ok_or_else(|| {
         CommandError::usage("There is no home folder to store pipelines in: pass a folder with --data-dir.")
     })

@@ -157,7 +157,10 @@ fn check_database(folder: &Path) -> Result<(), StartError> {
 }
 
 /// Creates the data folder, for its owner alone, and locks it.
-fn lock_folder(folder: &Path) -> Result<(File, File), StartError> {
+///
+/// # Errors
+/// Returns [`StartError::InUse`] if another process has it, [`StartError::Folder`] if it cannot be used.
+pub fn lock_folder(folder: &Path) -> Result<(File, File), StartError> {
     let bad = |error: &dyn std::fmt::Display| StartError::Folder(folder.to_owned(), error.to_string());
     std::fs::create_dir_all(folder).map_err(|error| bad(&error))?;
     {

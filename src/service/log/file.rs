@@ -180,6 +180,12 @@ impl FileLog {
         &self.folder
     }
 
+    /// Returns the stored segments: position, length and run of each.
+    #[must_use]
+    pub fn segments(&self) -> Vec<(u64, u64, u64)> {
+        lock(&self.inner).segments.iter().map(|it| (it.begin, it.length, it.run)).collect()
+    }
+
     /// Returns a watch on the end of the log.
     #[must_use]
     pub fn tail(&self) -> watch::Receiver<u64> {

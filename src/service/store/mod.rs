@@ -10,7 +10,9 @@
 //! published before their writes return.
 
 pub mod postgres;
+pub mod folder;
 mod sqlite;
+pub mod transfer;
 
 pub use crate::util::sqlite::StoreError;
 pub use sqlite::DATABASE;

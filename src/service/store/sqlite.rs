@@ -6,6 +6,7 @@ use crate::service::store::{
     Backend, DamagedTask, KEY_RETENTION, MAX_ACTIONS, MAX_TASKS, OnCommit, PipelineRow, ReadJob, StoreError,
     StoredAction, StoredState, Transaction, Tx, WriteJob, WriteReply, read_task, readable,
 };
+use crate::service::store::transfer::{FORMAT, Finding, Record, TransferError, Writer};
 use crate::util::sqlite;
 use crate::util::sys::{lock, now, steady_now};
 use futures_util::future::BoxFuture;
@@ -373,6 +374,162 @@ impl Transaction for Rows<'_> {
     fn log_end(&mut self, _incarnation: u64) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }
+}
+
+/// Writes all records of the database in `folder` except its logs.
+///
+/// # Errors
+/// Returns the error of the database or of the output.
+pub(super) fn export(folder: &Path, writer: &mut Writer<impl std::io::Write>) -> Result<Vec<StoredPipeline>, TransferError> {
+    let connection = sqlite::open(&folder.join(DATABASE), &MIGRATIONS)?;
+    let last_incarnation = connection.query_row("SELECT last FROM incarnations", [], |row| row.get(0));
+    let last_incarnation = last_incarnation.map_err(StoreError::from)?;
+    let synctop = env!("CARGO_PKG_VERSION").into();
+    writer.write(&Record::Header { format: FORMAT, synctop, last_incarnation })?;
+    let mut rows = Rows(&connection);
+    let mut all = Vec::new();
+    for row in rows.pipelines()? {
+        let pipeline = row.pipeline.map_err(|error| TransferError::Damaged(format!("pipeline {}: {error}", row.id)))?;
+        writer.write(&Record::Pipeline { pipeline: Box::new(pipeline.clone()) })?;
+        let StoredState { state, checkpoints, call_from } = rows.state(&pipeline.id)?;
+        writer.write(&Record::State { pipeline: pipeline.id.clone(), state, checkpoints, call_from })?;
+        all.push(pipeline);
+    }
+    each_row(&connection, "SELECT doc FROM tasks ORDER BY incarnation, number", |row| {
+        let task: String = row.get(0)?;
+        Ok(serde_json::from_str(&task).map(|task| Record::Task { task: Box::new(task) }))
+    }, writer)?;
+    each_row(&connection, "SELECT key, scope, request, answer, at FROM idempotency ORDER BY at", |row| {
+        let (key, scope, request, answer) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Ok(Record::Answer { key, scope, request, answer, at: row.get(4)? }))
+    }, writer)?;
+    each_row(&connection, "SELECT pipeline, at, body FROM inputs ORDER BY seq", |row| {
+        Ok(Ok(Record::Input { pipeline: row.get(0)?, at: row.get(1)?, body: row.get(2)? }))
+    }, writer)?;
+    each_row(&connection, "SELECT id, at FROM deleted ORDER BY id", |row| {
+        Ok(Ok(Record::Deleted { id: row.get(0)?, at: row.get(1)? }))
+    }, writer)?;
+    each_row(&connection, "SELECT at, client, action, pipeline, detail FROM actions ORDER BY seq", |row| {
+        let detail: Option<String> = row.get(4)?;
+        let detail = detail.and_then(|detail| serde_json::from_str(&detail).ok());
+        Ok(Ok(Record::Action { at: row.get(0)?, client: row.get(1)?, action: row.get(2)?, pipeline: row.get(3)?, detail }))
+    }, writer)?;
+    Ok(all)
+}
+
+/// Writes the record of each row of a query.
+fn each_row(
+    connection: &Connection,
+    sql: &str,
+    record: impl Fn(&rusqlite::Row) -> rusqlite::Result<serde_json::Result<Record>>,
+    writer: &mut Writer<impl std::io::Write>,
+) -> Result<(), TransferError> {
+    let mut statement = connection.prepare(sql).map_err(StoreError::from)?;
+    let rows = statement.query_map([], record).map_err(StoreError::from)?;
+    for row in rows {
+        let record = row.map_err(StoreError::from)?.map_err(|error| TransferError::Damaged(error.to_string()))?;
+        writer.write(&record)?;
+    }
+    Ok(())
+}
+
+/// Import into a new database, in one transaction.
+pub(super) struct Import {
+    connection: Connection,
+}
+
+impl Import {
+    /// Creates the database in `folder`.
+    ///
+    /// # Errors
+    /// Returns [`TransferError::NotEmpty`] if it has pipelines or actions already.
+    pub(super) fn begin(folder: &Path) -> Result<Self, TransferError> {
+        let connection = sqlite::open(&folder.join(DATABASE), &MIGRATIONS)?;
+        let sql = "SELECT EXISTS (SELECT 1 FROM pipelines) OR EXISTS (SELECT 1 FROM actions)";
+        if connection.query_row(sql, [], |row| row.get(0)).map_err(StoreError::from)? {
+            return Err(TransferError::NotEmpty);
+        }
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from)?;
+        Ok(Self { connection })
+    }
+
+    /// Stores a record that belongs into the database.
+    ///
+    /// # Errors
+    /// Returns the error of the database.
+    pub(super) fn put(&self, record: Record) -> Result<(), StoreError> {
+        let mut rows = Rows(&self.connection);
+        match record {
+            Record::Header { last_incarnation, .. } => {
+                rows.run("UPDATE incarnations SET last = ?1", [last_incarnation])?;
+            }
+            Record::Pipeline { pipeline } => {
+                rows.put_pipeline(&pipeline)?;
+            }
+            Record::State { pipeline, state, checkpoints, call_from } => {
+                rows.put_state(&pipeline, &StoredState { state, checkpoints, call_from })?;
+            }
+            Record::Task { task } => rows.put_task(&task)?,
+            Record::Answer { key, scope, request, answer, at } => {
+                let sql = "INSERT INTO idempotency (key, scope, request, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+                rows.run(sql, params![key, scope, request, answer, at])?;
+            }
+            Record::Input { pipeline, at, body } => {
+                rows.run("INSERT INTO inputs (pipeline, at, body) VALUES (?1, ?2, ?3)", params![pipeline, at, body])?;
+            }
+            Record::Deleted { id, at } => {
+                rows.run("INSERT INTO deleted (id, at) VALUES (?1, ?2)", params![id, at])?;
+            }
+            Record::Action { at, client, action, pipeline, detail } => {
+                rows.run(
+                    "INSERT INTO actions (at, client, action, pipeline, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![at, client, action, pipeline, detail.map(|it| it.to_string())],
+                )?;
+            }
+            Record::Log { .. } | Record::End { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Commits the import.
+    ///
+    /// # Errors
+    /// Returns the error of the database; nothing is stored then.
+    pub(super) fn commit(self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")?)
+    }
+}
+
+/// Checks the database in `folder`, and that all its documents can be read. Returns its pipelines.
+///
+/// # Errors
+/// Returns a [`StoreError`] if it cannot be opened.
+pub(super) fn check(folder: &Path, findings: &mut Vec<Finding>) -> Result<Vec<StoredPipeline>, StoreError> {
+    let connection = sqlite::open(&folder.join(DATABASE), &MIGRATIONS)?;
+    let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    if integrity != "ok" {
+        findings.push(Finding { pipeline: None, sentence: format!("the database is damaged: {integrity}") });
+    }
+    let mut all = Vec::new();
+    for row in Rows(&connection).pipelines()? {
+        match row.pipeline {
+            Ok(pipeline) => all.push(pipeline),
+            Err(error) => {
+                let sentence = format!("its stored data cannot be read: {error}");
+                findings.push(Finding { pipeline: Some(row.id), sentence });
+            }
+        }
+    }
+    let mut tasks = connection.prepare("SELECT id, pipeline, doc FROM tasks")?;
+    let mut rows = tasks.query([])?;
+    while let Some(row) = rows.next()? {
+        let doc: String = row.get(2)?;
+        if let Err(error) = serde_json::from_str::<Task>(&doc) {
+            let sentence = format!("its run {} cannot be read: {error}", row.get::<_, String>(0)?);
+            findings.push(Finding { pipeline: row.get(1)?, sentence });
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

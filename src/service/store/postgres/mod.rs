@@ -4,6 +4,7 @@
 //! session.rs   one connection, on a thread of its own       rows.rs    operations of a transaction
 //! schema.rs    tables, migrations                           leases.rs  nodes, and who runs which pipeline
 //! feed.rs      changes of all nodes since a position        chunks.rs  logs of runs
+//! transfer.rs  export, import, check
 //! ```
 //!
 //! `NOTIFY` is a hint and no more: each reader also polls.
@@ -14,6 +15,7 @@ pub mod leases;
 mod rows;
 pub mod schema;
 pub mod session;
+pub mod transfer;
 
 pub use rows::Rows;
 

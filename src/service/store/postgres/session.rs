@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_postgres::config::{Host, SslMode};
@@ -24,6 +24,9 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Timeout of the attempt to connect, with TLS and the password.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time without a statement after which it is checked whether a connection still stands.
+const IDLE: Duration = Duration::from_millis(50);
 
 /// Settings of each connection. The server ends what a client has left behind.
 const SETTINGS: &str = "SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '15s'; \
@@ -157,6 +160,7 @@ pub struct Session {
     client: Option<Client>,
     statements: HashMap<&'static str, Statement>,
     notifications: Option<mpsc::Receiver<()>>,
+    used_at: Instant,
 }
 
 impl Session {
@@ -167,7 +171,7 @@ impl Session {
     pub fn new(connector: Arc<Connector>) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Sql(error.to_string()))?;
-        Ok(Self { connector, runtime, client: None, statements: HashMap::new(), notifications: None })
+        Ok(Self { connector, runtime, client: None, statements: HashMap::new(), notifications: None, used_at: Instant::now() })
     }
 
     /// Connects, unless the connection stands.
@@ -175,6 +179,15 @@ impl Session {
     /// # Errors
     /// Returns [`StoreError::Unreachable`] with the reason.
     pub fn connect(&mut self) -> Result<&Client, StoreError> {
+        if self.client.is_some() && self.used_at.elapsed() > IDLE {
+            // A connection that the server has closed shows it once its task has run.
+            self.runtime.block_on(async {
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        self.used_at = Instant::now();
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.disconnect();
             let connector = Arc::clone(&self.connector);

@@ -1,0 +1,273 @@
+//! Export, import and check of a store in PostgreSQL, each in one transaction.
+
+use crate::service::store::postgres::session::{Session, count, signed};
+use crate::service::store::postgres::{Rows, chunks};
+use crate::service::store::transfer::{FORMAT, Finding, Record, TransferError, Writer, decode};
+use crate::service::store::{StoreError, Transaction};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// Rows per query.
+const PAGE: i64 = 1_000;
+
+/// Writes all records of the store, as they are at one instant. Nodes may go on.
+///
+/// # Errors
+/// Returns the error of the database or of the output.
+pub fn export(session: &mut Session, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
+    session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+    let exported = export_rows(session, writer);
+    session.roll_back();
+    exported
+}
+
+/// Reads the pages of a query that begins behind a position, until one is empty.
+fn pages(
+    session: &mut Session,
+    sql: &'static str,
+    mut each: impl FnMut(&tokio_postgres::Row) -> Result<(), TransferError>,
+) -> Result<(), TransferError> {
+    let mut after: i64 = -1;
+    loop {
+        let rows = session.query(sql, &[&after, &PAGE])?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = last.get(0);
+        for row in &rows {
+            each(row)?;
+        }
+    }
+}
+
+fn export_rows(session: &mut Session, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
+    let last = session.query("SELECT last_value FROM incarnations", &[])?;
+    let last_incarnation = last.first().map_or(0, |row| count(row.get(0)));
+    let synctop = env!("CARGO_PKG_VERSION").into();
+    writer.write(&Record::Header { format: FORMAT, synctop, last_incarnation })?;
+    let damaged = |error: serde_json::Error| TransferError::Damaged(error.to_string());
+    pages(
+        session,
+        "SELECT incarnation, doc, state, checkpoints, call_from, id, states.pipeline IS NOT NULL
+         FROM pipelines LEFT JOIN states ON states.pipeline = id
+         WHERE incarnation > $1 ORDER BY incarnation LIMIT $2",
+        |row| {
+            let pipeline = Box::new(serde_json::from_str(row.get(1)).map_err(damaged)?);
+            writer.write(&Record::Pipeline { pipeline })?;
+            if row.get(6) {
+                let checkpoints = count(row.get(3));
+                let call_from = row.get::<_, Option<i64>>(4).map(count);
+                writer.write(&Record::State { pipeline: row.get(5), state: row.get(2), checkpoints, call_from })?;
+            }
+            Ok(())
+        },
+    )?;
+    let incarnations = session.query("SELECT DISTINCT incarnation FROM tasks ORDER BY incarnation", &[])?;
+    for incarnation in incarnations {
+        let incarnation: i64 = incarnation.get(0);
+        let sql = "SELECT doc FROM tasks WHERE incarnation = $1 ORDER BY number";
+        for row in session.query(sql, &[&incarnation])? {
+            writer.write(&Record::Task { task: Box::new(serde_json::from_str(row.get(0)).map_err(damaged)?) })?;
+        }
+    }
+    for row in session.query(
+        "SELECT key, scope, request, answer, (extract(epoch FROM at) * 1000)::int8 FROM idempotency ORDER BY at",
+        &[],
+    )? {
+        let (key, scope, request, answer) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        writer.write(&Record::Answer { key, scope, request, answer, at: row.get(4) })?;
+    }
+    pages(
+        session,
+        "SELECT seq, pipeline, at, body FROM inputs WHERE seq > $1 ORDER BY seq LIMIT $2",
+        |row| writer.write(&Record::Input { pipeline: row.get(1), at: row.get(2), body: row.get(3) }),
+    )?;
+    for row in session.query("SELECT id, (extract(epoch FROM at) * 1000)::int8 FROM deleted ORDER BY id", &[])? {
+        writer.write(&Record::Deleted { id: row.get(0), at: row.get(1) })?;
+    }
+    pages(
+        session,
+        "SELECT seq, at, client, action, pipeline, detail FROM actions WHERE seq > $1 ORDER BY seq LIMIT $2",
+        |row| {
+            let detail = row.get::<_, Option<&str>>(5).and_then(|detail| serde_json::from_str(detail).ok());
+            let (client, action, pipeline) = (row.get(2), row.get(3), row.get(4));
+            writer.write(&Record::Action { at: row.get(1), client, action, pipeline, detail })
+        },
+    )?;
+    let incarnations = session.query("SELECT incarnation FROM leases ORDER BY incarnation", &[])?;
+    for incarnation in incarnations {
+        let incarnation: i64 = incarnation.get(0);
+        let mut after: i64 = -1;
+        loop {
+            let rows = session.query(
+                "SELECT start, run, bytes FROM chunks WHERE incarnation = $1 AND start > $2 ORDER BY start LIMIT 64",
+                &[&incarnation, &after],
+            )?;
+            let Some(last) = rows.last() else { break };
+            after = last.get(0);
+            for row in &rows {
+                let bytes: &[u8] = row.get(2);
+                writer.write(&Record::log(count(incarnation), count(row.get(1)), count(row.get(0)), bytes))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Import into an empty store, in one transaction.
+pub struct Import<'s> {
+    session: &'s mut Session,
+    /// First and last position of each log.
+    logs: BTreeMap<u64, (u64, u64)>,
+}
+
+impl<'s> Import<'s> {
+    /// Begins an import.
+    ///
+    /// # Errors
+    /// Returns [`TransferError::NotEmpty`] if the store has pipelines or actions.
+    pub fn begin(session: &'s mut Session) -> Result<Self, TransferError> {
+        session.batch("BEGIN")?;
+        let found = session
+            .query("SELECT EXISTS (SELECT 1 FROM pipelines) OR EXISTS (SELECT 1 FROM actions)", &[])
+            .map_err(TransferError::from);
+        match found {
+            Ok(rows) if rows.first().is_some_and(|row| row.get(0)) => {
+                session.roll_back();
+                Err(TransferError::NotEmpty)
+            }
+            Ok(_) => Ok(Self { session, logs: BTreeMap::new() }),
+            Err(error) => {
+                session.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Stores a record.
+    ///
+    /// # Errors
+    /// Returns the error of the database, or the mistake in the record.
+    pub fn put(&mut self, record: Record) -> Result<(), TransferError> {
+        let session = &mut *self.session;
+        match record {
+            Record::Header { last_incarnation, .. } => {
+                let next = signed(last_incarnation + 1);
+                session.query("SELECT setval('incarnations', $1, false)", &[&next])?;
+            }
+            Record::Pipeline { pipeline } => {
+                Rows::of_write(session).put_pipeline(&pipeline)?;
+            }
+            Record::State { pipeline, state, checkpoints, call_from } => {
+                let state = crate::service::store::StoredState { state, checkpoints, call_from };
+                Rows::of_write(session).put_state(&pipeline, &state)?;
+                session.execute(
+                    "UPDATE leases SET checkpoints = $2 FROM pipelines p WHERE p.incarnation = leases.incarnation AND p.id = $1",
+                    &[&pipeline, &signed(checkpoints)],
+                )?;
+            }
+            Record::Task { task } => Rows::of_write(session).put_task(&task)?,
+            Record::Answer { key, scope, request, answer, at } => {
+                session.execute(
+                    "INSERT INTO idempotency (key, scope, request, answer, at)
+                     VALUES ($1, $2, $3, $4, to_timestamp($5::float8 / 1000))",
+                    &[&key, &scope, &request, &answer, &(at as f64)],
+                )?;
+            }
+            Record::Input { pipeline, at, body } => {
+                let sql = "INSERT INTO inputs (pipeline, at, body) VALUES ($1, $2, $3)";
+                session.execute(sql, &[&pipeline, &at, &body])?;
+            }
+            Record::Deleted { id, at } => {
+                session.execute(
+                    "INSERT INTO deleted (id, incarnation, at) VALUES ($1, 0, to_timestamp($2::float8 / 1000))",
+                    &[&id, &(at as f64)],
+                )?;
+            }
+            Record::Action { at, client, action, pipeline, detail } => {
+                session.execute(
+                    "INSERT INTO actions (at, client, action, pipeline, detail) VALUES ($1, $2, $3, $4, $5)",
+                    &[&at, &client, &action, &pipeline, &detail.map(|it| it.to_string())],
+                )?;
+            }
+            Record::Log { incarnation, run, start, bytes } => self.put_log(incarnation, run, start, &decode(&bytes)?)?,
+            Record::End { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn put_log(&mut self, incarnation: u64, run: u64, start: u64, bytes: &[u8]) -> Result<(), TransferError> {
+        let mut at = start;
+        for chunk in bytes.chunks(chunks::MAX_CHUNK) {
+            self.session.execute(
+                "INSERT INTO chunks (incarnation, start, run, fence, bytes) VALUES ($1, $2, $3, 0, $4)",
+                &[&signed(incarnation), &signed(at), &signed(run), &chunk],
+            )?;
+            at += chunk.len() as u64;
+        }
+        let range = self.logs.entry(incarnation).or_insert((start, at));
+        *range = (range.0.min(start), range.1.max(at));
+        Ok(())
+    }
+
+    /// Commits the import.
+    ///
+    /// # Errors
+    /// Returns the error of the database; nothing is stored then.
+    pub fn commit(self) -> Result<(), TransferError> {
+        for (incarnation, (from, end)) in &self.logs {
+            self.session.execute(
+                "UPDATE leases SET kept_from = $2, log_end = $3 WHERE incarnation = $1",
+                &[&signed(*incarnation), &signed(*from), &signed(*end)],
+            )?;
+        }
+        Ok(self.session.batch("COMMIT")?)
+    }
+
+    /// Undoes the import.
+    pub fn abort(self) {
+        self.session.roll_back();
+    }
+}
+
+/// Checks that all documents can be read and that all logs are whole.
+///
+/// # Errors
+/// Returns the error of the database.
+pub fn check(session: &mut Session) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = Vec::new();
+    for row in Rows::of_read(session).pipelines()? {
+        if let Err(error) = row.pipeline {
+            findings.push(Finding { pipeline: Some(row.id), sentence: format!("its stored data cannot be read: {error}") });
+        }
+    }
+    for row in session.query("SELECT id, pipeline, doc FROM tasks", &[])? {
+        let read: Result<crate::service::model::Task, _> = serde_json::from_str(row.get(2));
+        if let Err(error) = read {
+            let sentence = format!("its run {} cannot be read: {error}", row.get::<_, &str>(0));
+            findings.push(Finding { pipeline: row.get(1), sentence });
+        }
+    }
+    let gaps = session.query(
+        "SELECT p.id, it.start, it.ends FROM (
+             SELECT incarnation, start, lag(start + octet_length(bytes)) OVER w AS ends, lag(fence) OVER w AS before, fence
+             FROM chunks WINDOW w AS (PARTITION BY incarnation ORDER BY start)) AS it
+         JOIN pipelines p USING (incarnation) WHERE it.ends <> it.start OR it.before > it.fence ORDER BY 1, 2",
+        &[],
+    )?;
+    for row in gaps {
+        let (start, ends): (i64, i64) = (row.get(1), row.get(2));
+        let sentence = format!("its log is not whole: bytes {ends} to {start}");
+        findings.push(Finding { pipeline: row.get(0), sentence });
+    }
+    let ends = session.query(
+        "SELECT p.id, l.log_end, l.kept_from, c.first, c.last FROM leases l JOIN pipelines p USING (incarnation)
+         LEFT JOIN (SELECT incarnation, min(start) AS first, max(start + octet_length(bytes)) AS last
+             FROM chunks GROUP BY incarnation) AS c USING (incarnation)
+         WHERE coalesce(c.last, l.kept_from) <> l.log_end OR coalesce(c.first, l.kept_from) <> l.kept_from ORDER BY 1",
+        &[],
+    )?;
+    for row in ends {
+        let sentence = format!("its log ends at byte {}, and not where its lines end", row.get::<_, i64>(1));
+        findings.push(Finding { pipeline: row.get(0), sentence });
+    }
+    Ok(findings)
+}

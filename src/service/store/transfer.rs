@@ -1,0 +1,268 @@
+//! Export and import of a store: one JSON record a line, the same for both stores.
+//!
+//! ```text
+//! {"type":"header","version":1,...}  {"type":"pipeline",...}  {"type":"state",...}  {"type":"task",...}
+//! {"type":"answer",...}  {"type":"input",...}  {"type":"deleted",...}  {"type":"action",...}
+//! {"type":"log","incarnation":3,"run":1,"start":0,"bytes":"base64"}  {"type":"end","records":812}
+//! ```
+//!
+//! An export without its `end` is cut off, and is refused as a whole.
+
+use crate::service::model::{StoredPipeline, Task};
+use crate::service::store::StoreError;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::{BufRead, Write};
+use synctop_core::protocol::Millis;
+
+/// Version of the format.
+pub const FORMAT: u64 = 1;
+
+/// Maximum length of a line: a chunk of a log, or a pipeline with its state.
+const MAX_LINE: u64 = 256 << 20;
+
+/// Record of an export.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Record {
+    Header {
+        /// Version of the format.
+        format: u64,
+        /// Version of the program that wrote it.
+        synctop: String,
+        /// Incarnation of the last pipeline that was created.
+        last_incarnation: u64,
+    },
+    Pipeline {
+        pipeline: Box<StoredPipeline>,
+    },
+    State {
+        pipeline: String,
+        state: Option<String>,
+        checkpoints: u64,
+        call_from: Option<u64>,
+    },
+    Task {
+        task: Box<Task>,
+    },
+    Answer {
+        key: String,
+        scope: String,
+        request: String,
+        answer: String,
+        at: Millis,
+    },
+    Input {
+        pipeline: String,
+        at: Millis,
+        body: String,
+    },
+    Deleted {
+        id: String,
+        at: Millis,
+    },
+    Action {
+        at: Millis,
+        client: String,
+        action: String,
+        pipeline: Option<String>,
+        detail: Option<Value>,
+    },
+    Log {
+        incarnation: u64,
+        run: u64,
+        /// Position of the first byte.
+        start: u64,
+        bytes: String,
+    },
+    End {
+        /// Number of records before this one.
+        records: u64,
+    },
+}
+
+impl Record {
+    /// Record of a part of a log.
+    #[must_use]
+    pub fn log(incarnation: u64, run: u64, start: u64, bytes: &[u8]) -> Self {
+        Self::Log { incarnation, run, start, bytes: BASE64.encode(bytes) }
+    }
+}
+
+/// Decodes the bytes of a log record.
+///
+/// # Errors
+/// Returns [`TransferError::Damaged`] if they are no base64.
+pub fn decode(bytes: &str) -> Result<Vec<u8>, TransferError> {
+    BASE64.decode(bytes).map_err(|error| TransferError::Damaged(error.to_string()))
+}
+
+/// Number of records by kind.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    pub pipelines: u64,
+    pub tasks: u64,
+    pub actions: u64,
+    pub log_bytes: u64,
+    pub records: u64,
+}
+
+impl Totals {
+    fn add(&mut self, record: &Record) {
+        self.records += 1;
+        match record {
+            Record::Pipeline { .. } => self.pipelines += 1,
+            Record::Task { .. } => self.tasks += 1,
+            Record::Action { .. } => self.actions += 1,
+            Record::Log { bytes, .. } => self.log_bytes += bytes.len() as u64 / 4 * 3,
+            _ => {}
+        }
+    }
+}
+
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { pipelines, tasks, actions, log_bytes, .. } = self;
+        let megabytes = log_bytes.div_ceil(1_000_000);
+        write!(f, "{pipelines} pipelines, {tasks} runs, {actions} actions, {megabytes} MB of logs")
+    }
+}
+
+/// Error of an export or import.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the export cannot be written: {0}")]
+    Write(std::io::Error),
+    #[error("the export cannot be read: {0}")]
+    Read(std::io::Error),
+    #[error("the export is damaged: {0}")]
+    Damaged(String),
+    #[error("the export is cut off: its end is missing")]
+    CutOff,
+    #[error("a newer synctop wrote the export (format {0}, supported: {FORMAT}): use that synctop")]
+    Later(u64),
+    #[error("the store has pipelines or actions already: an import needs an empty one")]
+    NotEmpty,
+    #[error("{0} is in use: stop its service first")]
+    InUse(String),
+    #[error("the log of {0} cannot be read or written: {1}")]
+    Log(String, std::io::Error),
+}
+
+/// Writer of an export.
+pub struct Writer<W: Write> {
+    output: W,
+    pub totals: Totals,
+}
+
+impl<W: Write> Writer<W> {
+    pub fn new(output: W) -> Self {
+        Self { output, totals: Totals::default() }
+    }
+
+    /// Writes a record.
+    ///
+    /// # Errors
+    /// Returns [`TransferError::Write`] if the output fails.
+    pub fn write(&mut self, record: &Record) -> Result<(), TransferError> {
+        let mut line = serde_json::to_vec(record).map_err(|error| TransferError::Write(error.into()))?;
+        line.push(b'\n');
+        self.output.write_all(&line).map_err(TransferError::Write)?;
+        self.totals.add(record);
+        Ok(())
+    }
+
+    /// Writes the end, and returns the output.
+    ///
+    /// # Errors
+    /// Returns [`TransferError::Write`] if the output fails.
+    pub fn finish(mut self) -> Result<(W, Totals), TransferError> {
+        let totals = self.totals;
+        self.write(&Record::End { records: totals.records })?;
+        Ok((self.output, totals))
+    }
+}
+
+/// Reads the records of an export and passes each but the last to `each`.
+///
+/// # Errors
+/// Returns the error of `each`, or the mistake in the export.
+pub fn read(
+    mut input: impl BufRead,
+    mut each: impl FnMut(Record) -> Result<(), TransferError>,
+) -> Result<Totals, TransferError> {
+    use std::io::Read as _;
+    let mut totals = Totals::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line).map_err(TransferError::Read)?;
+        if length == 0 || line.last() != Some(&b'\n') {
+            return Err(TransferError::CutOff);
+        }
+        let number = totals.records + 1;
+        let record: Record = serde_json::from_slice(&line)
+            .map_err(|error| TransferError::Damaged(format!("record {number}: {error}")))?;
+        match &record {
+            Record::End { records } if *records == totals.records => return Ok(totals),
+            Record::End { .. } => return Err(TransferError::Damaged("records are missing".into())),
+            Record::Header { format, .. } if *format > FORMAT => return Err(TransferError::Later(*format)),
+            Record::Header { .. } if number > 1 => return Err(TransferError::Damaged("a second header".into())),
+            _ if number == 1 && !matches!(record, Record::Header { .. }) => {
+                return Err(TransferError::Damaged("it has no header".into()));
+            }
+            _ => {}
+        }
+        totals.add(&record);
+        each(record)?;
+    }
+}
+
+/// Finding of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Pipeline that it concerns.
+    pub pipeline: Option<String>,
+    pub sentence: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_that_is_cut_off_or_damaged_is_refused() {
+        let mut writer = Writer::new(Vec::new());
+        writer.write(&Record::Header { format: FORMAT, synctop: "0.1.0".into(), last_incarnation: 7 }).unwrap();
+        writer.write(&Record::Deleted { id: "old".into(), at: 5 }).unwrap();
+        writer.write(&Record::log(3, 1, 10, b"a\nb\n")).unwrap();
+        let (bytes, totals) = writer.finish().unwrap();
+        assert_eq!((totals.records, totals.log_bytes), (3, 6));
+        let read_all = |bytes: &[u8]| {
+            let mut all = Vec::new();
+            read(bytes, |record| {
+                all.push(record);
+                Ok(())
+            })
+            .map(|_| all)
+        };
+        assert_eq!(read_all(&bytes).unwrap()[1], Record::Deleted { id: "old".into(), at: 5 });
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        for (odd, says) in [
+            (text.get(..text.len() - 5).unwrap().to_owned(), "cut off"),
+            (text.lines().take(3).map(|line| format!("{line}\n")).collect(), "cut off"),
+            (text.lines().skip(1).map(|line| format!("{line}\n")).collect(), "no header"),
+            (text.replace("\"records\":3", "\"records\":4"), "records are missing"),
+            (text.replace("\"format\":1", "\"format\":2"), "a newer synctop wrote the export"),
+            (text.replace("\"id\":\"old\"", "\"id\":1"), "record 2"),
+            (text.replace("\"deleted\"", "\"gone\""), "record 2"),
+        ] {
+            let error = read_all(odd.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error} does not say {says}");
+        }
+    }
+}

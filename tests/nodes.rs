@@ -1,0 +1,397 @@
+//! Several nodes over one PostgreSQL: take-over, hand-over, fencing, and answers of any node about
+//! any pipeline.
+
+#[path = "common/proxy.rs"]
+mod proxy;
+#[path = "common/serve.rs"]
+mod serve;
+
+use proxy::Proxy;
+use serde_json::{Value, json};
+use serve::postgres::Postgres;
+use serve::{Client, Lines, Server, folder, simulated};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Maximum time until the pipelines of a dead node run on another one.
+const TAKE_OVER: Duration = Duration::from_secs(20);
+
+/// Scenario whose run takes some seconds, in many calls.
+const SLOW: &str = r#"
+latency_ms = [40, 60]
+range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
+[[streams]]
+name = "customer"
+records = 4000
+[[streams]]
+name = "charge"
+records = 4000
+"#;
+
+/// Pipeline of the slow scenario.
+fn slow(id: &str, speed: f64) -> Value {
+    simulated(id, json!({"scenario_text": SLOW, "speed": speed}))
+}
+
+/// Returns the node that runs a pipeline, as a node answers.
+fn node_of(client: &Client, id: &str) -> String {
+    client.get(&format!("/pipelines/{id}")).json()["node"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until a node runs all these pipelines.
+fn until_on(client: &Client, ids: &[&str], node: &str, most: Duration) {
+    let begun = Instant::now();
+    loop {
+        let on: Vec<_> = ids.iter().map(|id| node_of(client, id)).collect();
+        if on.iter().all(|it| it == node) {
+            return;
+        }
+        assert!(begun.elapsed() < most, "not on {node} within {most:?}: {on:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Requires that the fencing numbers of each log only grow, and that its chunks follow each other:
+/// no line of an old node is behind one of a later node.
+fn fences_grow(cluster: &Postgres, database: &str) {
+    let odd = cluster.query(
+        database,
+        "SELECT incarnation, start FROM (
+             SELECT incarnation, start, fence, lag(fence) OVER w AS before,
+                 lag(start + octet_length(bytes)) OVER w AS ends
+             FROM chunks WINDOW w AS (PARTITION BY incarnation ORDER BY start)) AS it
+         WHERE before > fence OR ends <> start",
+    );
+    assert_eq!(odd, "", "chunks out of order");
+}
+
+/// Requires that the first run of a pipeline has read everything.
+fn is_whole(client: &Client, id: &str) {
+    let state = client.get(&format!("/pipelines/{id}")).is(200);
+    for stream in ["customer", "charge"] {
+        assert_eq!(state["sync_state"]["source"]["streams"][stream]["remaining"], json!([]), "{id}");
+    }
+    let runs = client.get(&format!("/pipelines/{id}/runs")).is(200);
+    let first = runs["data"].as_array().unwrap().last().unwrap().clone();
+    let records = first["result"]["records"]["cumulative"].as_u64();
+    assert!(records >= Some(8_000), "{id}: {first}");
+}
+
+#[test]
+fn any_node_answers_about_any_pipeline() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("any_node"));
+    let nodes = [Server::node(folder.path(), "one", &url, &[]), Server::node(folder.path(), "two", &url, &[])];
+    let [one, two] = [nodes[0].client(), nodes[1].client()];
+    one.post("/pipelines", &slow("pipe_any", 3.0)).is(201);
+    // Read after write, on the other node.
+    assert_eq!(two.get("/pipelines/pipe_any").is(200)["node"], "one");
+    assert_eq!(two.get("/pipelines").is(200)["data"][0]["id"], "pipe_any");
+    assert_eq!(two.post("/pipelines", &slow("pipe_any", 1.0)).is(409)["code"], "pipeline_exists");
+    two.wait("pipe_any", "progress");
+    // The current state, then events, of a run on the other node.
+    let mut live = Lines::of(two.send("GET", "/pipelines/pipe_any/events?from=now", "").unwrap());
+    let first = live.next_line().unwrap();
+    assert_eq!(first["type"], "progress", "{first}");
+    live.until(|line| line["type"] == "source_state");
+    let running = two.get("/pipelines/pipe_any").is(200);
+    let records = running["run"]["so_far"]["records"]["cumulative"].as_u64();
+    assert!(records > Some(0) && running["run"]["progress"] != Value::Null, "{running}");
+    // A request to the other node reaches the reconciler; a wait there sees its result.
+    two.patch("/pipelines/pipe_any", &json!({"desired_status": "paused"})).is(200);
+    two.wait("pipe_any", "paused");
+    assert_eq!(one.get("/pipelines/pipe_any").is(200)["status"], "paused");
+    two.patch("/pipelines/pipe_any", &json!({"desired_status": "active"})).is(200);
+    let reached = two.get("/pipelines/pipe_any/wait?for=stream:customer=completed&timeout=60").is(200);
+    assert_eq!(reached["reached"], true, "{reached}");
+    two.wait("pipe_any", "ready");
+    // The whole log is the same on both nodes.
+    let logs = [&one, &two].map(|client| client.get("/pipelines/pipe_any/events?from=start&follow=false").text());
+    let lines = logs.each_ref().map(|log| log.lines().filter(|line| !line.contains("\"heartbeat\"")).collect::<Vec<_>>());
+    assert_eq!(lines[0], lines[1]);
+    let runs = [&one, &two].map(|client| client.get("/pipelines/pipe_any/runs/1/log").text());
+    assert_eq!(runs[0], runs[1]);
+    assert!(runs[0].contains("source_state"));
+    // A cursor of one node is good for the other one; a task too.
+    let cursor = one.get("/pipelines/pipe_any").is(200)["cursor"].as_str().unwrap().to_owned();
+    assert_eq!(two.get(&format!("/pipelines/pipe_any/events?from={cursor}&follow=false")).status, 200);
+    let again = json!({"reset_state": true});
+    let task = two.post("/pipelines/pipe_any/runs", &again).is(202)["task_id"].as_str().unwrap().to_owned();
+    one.until(&format!("/tasks/{task}"), |task| task["status"] == "RUNNING");
+    assert_eq!(two.call("DELETE", &format!("/tasks/{task}"), "").status, 202);
+    one.until(&format!("/tasks/{task}"), |task| task["status"] == "CANCELED");
+    // A live event that the other node receives is read.
+    two.patch("/pipelines/pipe_any", &json!({"desired_status": "active"})).is(200);
+    two.wait("pipe_any", "ready");
+    two.post("/webhooks/pipe_any", &json!({"id": "evt_1"})).is(202);
+    for _ in 0..200 {
+        if cluster.query("any_node", "SELECT count(*) FROM inputs").trim() == "0" {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(cluster.query("any_node", "SELECT count(*) FROM inputs").trim(), "0");
+    // A deletion ends what is open on the other node.
+    let mut events = Lines::of(two.send("GET", "/pipelines/pipe_any/events?from=now", "").unwrap());
+    events.until(|line| line["type"] == "heartbeat");
+    let waiting = two.clone();
+    let wait = std::thread::spawn(move || waiting.get("/pipelines/pipe_any/wait?for=error&timeout=60"));
+    std::thread::sleep(Duration::from_millis(300));
+    one.call("DELETE", "/pipelines/pipe_any", "").is(200);
+    assert_eq!(wait.join().unwrap().status, 404);
+    let last = events.until(|line| line["pipeline"]["status"] == "deleted");
+    assert_eq!(last["pipeline"]["id"], "pipe_any");
+    assert_eq!(two.get("/pipelines/pipe_any").status, 404);
+    fences_grow(&cluster, "any_node");
+}
+
+#[test]
+fn pipelines_of_a_killed_node_are_taken_over_and_a_reader_moves_with_its_cursor() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("killed"));
+    let mut one = Server::node(folder.path(), "one", &url, &[]);
+    let ids = ["pipe_a", "pipe_b"];
+    for id in ids {
+        one.client().post("/pipelines", &slow(id, 2.0)).is(201);
+    }
+    let two = Server::node(folder.path(), "two", &url, &["--label", "region=eu"]);
+    for id in ids {
+        one.client().wait(id, "progress");
+    }
+    let victim = ids.into_iter().find(|id| node_of(&one.client(), id) == "one").unwrap();
+    // The reader keeps the last cursor, and what came before it.
+    let path = format!("/pipelines/{victim}/events?from=start&heartbeat=1");
+    let mut reader = Lines::of(one.client().send("GET", &path, "").unwrap());
+    let (mut read, mut pending, mut cursor) = (Vec::new(), Vec::new(), String::new());
+    while cursor.is_empty() || read.len() < 20 {
+        let line = reader.next_line().unwrap();
+        if line["type"] == "heartbeat" {
+            cursor = line["heartbeat"]["cursor"].as_str().unwrap().to_owned();
+            read.append(&mut pending);
+        } else {
+            pending.push(line.to_string());
+        }
+    }
+    one.kill();
+    let begun = Instant::now();
+    let client = two.client();
+    until_on(&client, &ids, "two", TAKE_OVER);
+    eprintln!("taken over after {:?}", begun.elapsed());
+    for id in ids {
+        client.wait(id, "ready");
+    }
+    let rest = client.get(&format!("/pipelines/{victim}/events?from={cursor}&follow=false"));
+    assert_eq!(rest.status, 200, "{}", rest.text());
+    read.extend(rest.lines().into_iter().filter(|line| line["type"] != "heartbeat").map(|line| line.to_string()));
+    let whole = client.get(&format!("/pipelines/{victim}/events?from=start&follow=false"));
+    let whole: Vec<String> =
+        whole.lines().into_iter().filter(|line| line["type"] != "heartbeat").map(|line| line.to_string()).collect();
+    assert_eq!(read, whole, "the reader missed or doubled lines");
+    // The log names both nodes, with growing fencing numbers.
+    let nodes: Vec<(String, u64)> = whole
+        .iter()
+        .filter_map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let node = line.pointer("/pipeline/node")?.clone();
+            Some((node["name"].as_str()?.to_owned(), node["fence"].as_u64()?))
+        })
+        .collect();
+    assert!(nodes.len() >= 2 && nodes.windows(2).all(|pair| pair[0].1 < pair[1].1), "{nodes:?}");
+    assert_eq!((nodes[0].0.as_str(), nodes.last().unwrap().0.as_str()), ("one", "two"));
+    let list = client.get("/nodes").is(200);
+    let status: HashMap<_, _> =
+        list["data"].as_array().unwrap().iter().map(|it| (it["name"].as_str().unwrap(), it["status"].as_str().unwrap())).collect();
+    assert_eq!((status["one"], status["two"]), ("gone", "alive"), "{list}");
+    fences_grow(&cluster, "killed");
+    // Nothing was lost: each stream is complete.
+    for id in ids {
+        is_whole(&client, id);
+    }
+}
+
+#[test]
+fn a_node_that_ends_hands_its_pipelines_over_at_a_checkpoint() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("drained"));
+    let mut one = Server::node(folder.path(), "one", &url, &[]);
+    let ids = ["pipe_c", "pipe_d", "pipe_e"];
+    for id in ids {
+        one.client().post("/pipelines", &slow(id, 1.0)).is(201);
+        one.client().wait(id, "progress");
+    }
+    let two = Server::node(folder.path(), "two", &url, &[]);
+    assert_eq!(one.end(), Some(0));
+    // It does not take the length of a lease.
+    until_on(&two.client(), &ids, "two", Duration::from_secs(8));
+    for id in ids {
+        two.client().wait(id, "ready");
+        let log = two.client().get(&format!("/pipelines/{id}/runs/1/log")).text();
+        assert!(!log.contains("in the middle of a call"), "{id}: a call was interrupted");
+    }
+    fences_grow(&cluster, "drained");
+}
+
+#[test]
+fn a_pipeline_runs_where_its_labels_are_and_nodes_share_fairly() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("labels"));
+    let one = Server::node(folder.path(), "one", &url, &[]);
+    let client = one.client();
+    for number in 0..8 {
+        client.post("/pipelines", &simulated(&format!("pipe_{number}"), json!({"speed": 0}))).is(201);
+    }
+    let mut only = simulated("pipe_eu", json!({"speed": 0}));
+    only["requires"] = json!({"region": "eu"});
+    client.post("/pipelines", &only).is(201);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(node_of(&client, "pipe_eu"), "", "no node has its label");
+    let two = Server::node(folder.path(), "two", &url, &["--label", "region=eu"]);
+    until_on(&client, &["pipe_eu"], "two", Duration::from_secs(8));
+    two.client().wait("pipe_eu", "ready");
+    // The new node gets its share of the others.
+    let begun = Instant::now();
+    loop {
+        let on_two = (0..8).filter(|number| node_of(&client, &format!("pipe_{number}")) == "two").count();
+        if on_two == 4 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{on_two} of 8 on the new node");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    fences_grow(&cluster, "labels");
+}
+
+/// Counts the processes of an engine.
+fn engines(marker: &Path) -> usize {
+    let marker = marker.to_str().unwrap();
+    let of = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+    let all = std::fs::read_dir("/proc").unwrap().flatten().map(of);
+    all.filter(|line| String::from_utf8_lossy(line).split('\0').any(|word| word == marker)).count()
+}
+
+#[test]
+fn a_node_without_its_database_stops_its_engines_before_its_lease_ends() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("cut"));
+    let proxy = Proxy::start(cluster.port);
+    let through = url.replace(&cluster.port.to_string(), &proxy.port.to_string());
+    // An engine that ignores TERM and prints nothing more.
+    let script = folder.path().join("engine.sh");
+    std::fs::write(&script, "trap '' TERM\nread call\necho '{\"type\":\"log\",\"log\":{\"level\":\"info\",\"message\":\"begun\"}}'\nwhile true; do sleep 0.1; done\n").unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, format!("[engines.slow]\ncommand = [\"sh\", {script:?}]\n")).unwrap();
+    let options = ["--config", config.to_str().unwrap()];
+    let one = Server::node(folder.path(), "one", &through, &options);
+    let source = json!({"id": "pipe_cut", "source": {"type": "slow", "slow": {}}, "destination": {"type": "slow"}});
+    one.client().post("/pipelines?skip_check=true", &source).is(201);
+    let begun = Instant::now();
+    while engines(&script) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "the engine never began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    proxy.cut();
+    let cut = Instant::now();
+    // The lease was renewed at most five seconds before, and is fifteen seconds long.
+    while engines(&script) > 0 {
+        assert!(cut.elapsed() < Duration::from_secs(15), "the engine outlives the lease");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let stopped = cut.elapsed();
+    // Another node takes the pipeline over, and not before.
+    let two = Server::node(folder.path(), "two", &url, &options);
+    until_on(&two.client(), &["pipe_cut"], "two", TAKE_OVER);
+    assert!(cut.elapsed() > stopped);
+    // The first node answers requests with a reason, and returns once the network does.
+    let answer = one.client().get("/pipelines/pipe_cut");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    proxy.restore();
+    one.client().until("/nodes", |list| {
+        let alive = |it: &&Value| it["status"] == "alive";
+        list["data"].as_array().is_some_and(|all| all.iter().filter(alive).count() == 2)
+    });
+    two.client().patch("/pipelines/pipe_cut", &json!({"desired_status": "paused"}));
+    fences_grow(&cluster, "cut");
+}
+
+#[test]
+fn a_node_that_is_too_old_for_the_store_leaves() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("newer"));
+    let mut one = Server::node(folder.path(), "one", &url, &[]);
+    one.client().post("/pipelines", &slow("pipe_old", 1.0)).is(201);
+    cluster.query("newer", "UPDATE schema_version SET version = 9, oldest = 9");
+    let begun = Instant::now();
+    let code = loop {
+        match one.child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None => assert!(begun.elapsed() < Duration::from_secs(20), "it stays"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(code, Some(70));
+    let said = std::fs::read_to_string(folder.path().join("one/stderr")).unwrap();
+    assert!(said.contains("newer synctop wrote the store"), "{said}");
+    // It has handed its pipelines over.
+    assert_eq!(cluster.query("newer", "SELECT count(*) FROM leases WHERE node IS NOT NULL").trim(), "0");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--store", &url, "--data-dir"])
+        .arg(folder.path().join("again"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(70));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("newer synctop wrote the store (version 9, supported: 1)"), "{said}");
+}
+
+/// Short form of `scripts/soak`: nodes are killed and the database is stopped under load.
+#[test]
+fn kills_of_nodes_and_of_the_database_lose_nothing() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("soak"));
+    let start = |name: &str| Server::node(folder.path(), name, &url, &[]);
+    let mut nodes = [Some(start("one")), Some(start("two")), Some(start("three"))];
+    let names = ["one", "two", "three"];
+    let ids: Vec<String> = (0..12).map(|number| format!("pipe_{number}")).collect();
+    let mut wanted = BTreeMap::new();
+    let client = nodes[0].as_ref().unwrap().client();
+    for (number, id) in ids.iter().enumerate() {
+        client.post("/pipelines", &slow(id, 4.0 + number as f64)).is(201);
+        wanted.insert(id.clone(), "ready");
+    }
+    for round in 0..3 {
+        std::thread::sleep(Duration::from_millis(1_500));
+        // A change that is acknowledged is kept, whatever ends next.
+        let alive = nodes.iter().flatten().next().unwrap().client();
+        for id in ids.iter().skip(round * 2).take(2) {
+            if let Ok(answer) = alive.try_call("PATCH", &format!("/pipelines/{id}"), r#"{"desired_status":"paused"}"#)
+                && answer.status == 200
+            {
+                wanted.insert(id.clone(), "paused");
+            } else {
+                // Acknowledged or not is unknown.
+                wanted.remove(id);
+            }
+        }
+        if round == 1 {
+            cluster.stop_immediately();
+            std::thread::sleep(Duration::from_millis(500));
+            cluster.restart();
+        } else {
+            let victim = round % names.len();
+            nodes[victim].as_mut().unwrap().kill();
+            // It comes back as a new process with another folder: the lease of the old one has to end.
+            nodes[victim] = Some(start(&format!("{}-{round}", names[victim])));
+        }
+    }
+    let client = nodes[1].as_ref().unwrap().client();
+    for (id, status) in &wanted {
+        client.until(&format!("/pipelines/{id}"), |it| it["status"] == **status);
+    }
+    for id in &ids {
+        client.patch(&format!("/pipelines/{id}"), &json!({"desired_status": "active"})).is(200);
+        client.wait(id, "ready");
+        is_whole(&client, id);
+    }
+    fences_grow(&cluster, "soak");
+}
