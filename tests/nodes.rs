@@ -108,7 +108,8 @@ fn any_node_answers_about_any_pipeline() {
     two.wait("pipe_any", "ready");
     // The whole log is the same on both nodes.
     let logs = [&one, &two].map(|client| client.get("/pipelines/pipe_any/events?from=start&follow=false").text());
-    let lines = logs.each_ref().map(|log| log.lines().filter(|line| !line.contains("\"heartbeat\"")).collect::<Vec<_>>());
+    let lines =
+        logs.each_ref().map(|log| log.lines().filter(|line| !line.contains("\"heartbeat\"")).collect::<Vec<_>>());
     assert_eq!(lines[0], lines[1]);
     let runs = [&one, &two].map(|client| client.get("/pipelines/pipe_any/runs/1/log").text());
     assert_eq!(runs[0], runs[1]);
@@ -200,8 +201,12 @@ fn pipelines_of_a_killed_node_are_taken_over_and_a_reader_moves_with_its_cursor(
     assert!(nodes.len() >= 2 && nodes.windows(2).all(|pair| pair[0].1 < pair[1].1), "{nodes:?}");
     assert_eq!((nodes[0].0.as_str(), nodes.last().unwrap().0.as_str()), ("one", "two"));
     let list = client.get("/nodes").is(200);
-    let status: HashMap<_, _> =
-        list["data"].as_array().unwrap().iter().map(|it| (it["name"].as_str().unwrap(), it["status"].as_str().unwrap())).collect();
+    let status: HashMap<_, _> = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["name"].as_str().unwrap(), it["status"].as_str().unwrap()))
+        .collect();
     assert_eq!((status["one"], status["two"]), ("gone", "alive"), "{list}");
     fences_grow(&cluster, "killed");
     // Nothing was lost: each stream is complete.

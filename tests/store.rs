@@ -107,7 +107,9 @@ fn a_data_folder_moves_to_postgres_and_back_without_loss() {
     client.until("/pipelines/pipe_1", |it| it["node"] == "node");
     // It goes on: new runs, new pipelines.
     client.post("/pipelines/pipe_3/runs", &json!({})).is(202);
-    client.until("/pipelines/pipe_3/runs", |runs| runs["data"][0]["number"] == 2 && runs["data"][0]["status"] == "SUCCEEDED");
+    client.until("/pipelines/pipe_3/runs", |runs| {
+        runs["data"][0]["number"] == 2 && runs["data"][0]["status"] == "SUCCEEDED"
+    });
     client.post("/pipelines", &simulated("pipe_new", json!({"speed": 0}))).is(201);
     client.wait("pipe_new", "ready");
     assert_eq!(node.end(), Some(0));
@@ -144,7 +146,9 @@ fn mistakes_are_refused_with_a_sentence_and_a_code() {
     std::fs::write(path.join("bad"), "no export").unwrap();
     let said = store(&["import", text(&path.join("bad")), "--data-dir", text(&path.join("d1"))], 66);
     assert!(said.contains("cannot be read"), "{said}");
-    let cut = zstd::encode_all(&b"{\"type\":\"header\",\"format\":1,\"synctop\":\"0.1.0\",\"last_incarnation\":1}\n"[..], 1).unwrap();
+    let cut =
+        zstd::encode_all(&b"{\"type\":\"header\",\"format\":1,\"synctop\":\"0.1.0\",\"last_incarnation\":1}\n"[..], 1)
+            .unwrap();
     std::fs::write(path.join("cut"), cut).unwrap();
     let said = store(&["import", text(&path.join("cut")), "--data-dir", text(&path.join("d2"))], 65);
     assert!(said.contains("cut off"), "{said}");
@@ -160,5 +164,8 @@ fn mistakes_are_refused_with_a_sentence_and_a_code() {
     drop(database);
     std::fs::remove_dir_all(path.join("data/logs/pipe_log.2")).unwrap();
     let said = store(&["check", "--data-dir", text(&path.join("data"))], 1);
-    assert!(said.contains("pipe_bad: its stored data cannot be read") && said.contains("pipe_log: its log is missing"), "{said}");
+    assert!(
+        said.contains("pipe_bad: its stored data cannot be read") && said.contains("pipe_log: its log is missing"),
+        "{said}"
+    );
 }

@@ -508,13 +508,18 @@ Exit codes:
   70  the folder is in use, or the output cannot be written";
 
 /// Parses a label such as `region=eu`.
-fn label(text: &str) -> Result<(String, String), String> {
+fn label(text: &str) -> Result<(String, String), LabelError> {
     use synctop_core::fleet::requests::is_label;
     match text.split_once('=') {
         Some((name, value)) if is_label(name) && is_label(value) => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE of letters, digits, -, _, . and /".into()),
+        _ => Err(LabelError),
     }
 }
+
+/// Label that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("expected NAME=VALUE of letters, digits, -, _, . and /")]
+struct LabelError;
 
 const SERVE_AFTER: &str = "\
 Prints its address on stdout when ready, and events on stderr. The API is described at /openapi.json.

@@ -14,6 +14,11 @@ pub(crate) fn sentence(text: &str) -> String {
     format!("{first}{}{end}", chars.as_str())
 }
 
+/// Writes a note to stderr. A write error is ignored.
+pub(crate) fn print_note(note: &str) {
+    err_line(note);
+}
+
 /// Writes a message to stderr. A write error is ignored: the exit code still reports the failure.
 pub(crate) fn print_error(sentence: &str) {
     err_line(&format!("synctop: {sentence}"));

@@ -7,7 +7,7 @@ use crate::cli::files::{print, read_text_file};
 use crate::cli::output::sentence;
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
-use crate::service::node::{NodeSettings, SharedStore};
+use crate::service::node::{self, NodeSettings};
 use crate::service::registry::{Service, StartError};
 use crate::service::store::StoreError;
 use crate::service::store::postgres::session::Connector;
@@ -93,18 +93,16 @@ async fn run(
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (service, address, serving) = start(config, address, folder, (write, read), tls).await?;
     print(&format!("{scheme}://{address}\n"))?;
-    match &service.node {
-        Some(node) => {
-            let identity = node.identity();
-            tracing::info!(target: "service", "node {} of the store {}", identity.name, node.store());
-        }
-        None => tracing::info!(target: "service", "pipelines are kept in {}", folder.display()),
+    if service.peers.is_some() {
+        tracing::info!(target: "service", "node {} of a shared store", node_name(&service.config));
+    } else {
+        tracing::info!(target: "service", "pipelines are kept in {}", folder.display());
     }
     let served = tokio::spawn(serving);
     let _reloading = reloading.map(tokio::spawn);
     let outdated = async {
-        match &service.node {
-            Some(node) => node.outdated().await,
+        match &service.peers {
+            Some(peers) => peers.outdated().await,
             None => std::future::pending().await,
         }
     };
@@ -155,16 +153,19 @@ pub(super) async fn start(
     })?;
     let address = listener.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let shared = shared_store(&config, &format!("{scheme}://{address}"))?;
+    let own_address = format!("{scheme}://{address}");
+    let shared = match &config.store.url {
+        None => None,
+        Some(url) => {
+            let connector = connector(url, config.store.password.as_deref())?;
+            Some(
+                node::join(&connector, node_settings(&config, &own_address), folder)
+                    .map_err(|error| start_error(&error.into()))?,
+            )
+        }
+    };
     let begun = Service::begin(config, folder, shared, crate::service::reconciler::reconcile).await;
-    let service = begun.map_err(|error| {
-        let class = match error {
-            StartError::Engine(_) => ResultClass::BadData,
-            StartError::Store(StoreError::Unreachable(..)) => ResultClass::Unavailable,
-            _ => ResultClass::Output,
-        };
-        CommandError { sentence: sentence(&error.to_string()), class }
-    })?;
+    let service = begun.map_err(|error| start_error(&error))?;
     let app = Arc::new(App {
         access: Access::new(write, read, limits.requests_per_second).with_https(tls.is_some()),
         is_behind_proxy,
@@ -187,17 +188,21 @@ fn node_name(config: &Config) -> String {
     config.node.name.clone().unwrap_or_else(machine)
 }
 
-/// Returns the database that several nodes share, if the configuration names one.
-///
-/// # Errors
-///
-/// Returns a usage error if its address or its password cannot be used.
-fn shared_store(config: &Config, address: &str) -> Result<Option<SharedStore>, CommandError> {
-    let Some(url) = &config.store.url else { return Ok(None) };
-    let connector = connector(url, config.store.password.as_deref())?;
+/// Returns the name, address and labels of this node.
+fn node_settings(config: &Config, address: &str) -> NodeSettings {
     let labels = config.node.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let address = config.node.address.clone().unwrap_or_else(|| address.to_owned());
-    Ok(Some(SharedStore { connector, node: NodeSettings { name: node_name(config), address, labels } }))
+    NodeSettings { name: node_name(config), address, labels }
+}
+
+/// Returns an error of the start as a sentence with its class.
+fn start_error(error: &StartError) -> CommandError {
+    let class = match error {
+        StartError::Engine(_) => ResultClass::BadData,
+        StartError::Store(StoreError::Unreachable(..)) => ResultClass::Unavailable,
+        _ => ResultClass::Output,
+    };
+    CommandError { sentence: sentence(&error.to_string()), class }
 }
 
 /// Reads the address of a database.

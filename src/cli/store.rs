@@ -4,12 +4,12 @@ use crate::cli::args::{StoreArgs, StoreCommand, StorePlace};
 use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::files::print;
-use crate::cli::output::sentence;
+use crate::cli::output::{print_note, sentence};
 use crate::cli::serve::{connector, state_folder};
 use crate::service::registry::{StartError, lock_folder};
-use crate::service::store::postgres::session::Session;
+use crate::service::store::postgres::session::DatabaseSession;
 use crate::service::store::postgres::{schema, transfer as database};
-use crate::service::store::transfer::{Finding, Totals, TransferError, Writer, read};
+use crate::service::store::transfer::{ExportTotals, StoreFinding, TransferError, Writer, read};
 use crate::service::store::{DATABASE, StoreError, folder};
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -22,7 +22,7 @@ const LEVEL: i32 = 3;
 
 /// Store of a command.
 enum Place {
-    Database(Session),
+    Database(DatabaseSession),
     /// Data folder, locked for as long as the command uses it.
     Folder(PathBuf, (File, File)),
 }
@@ -44,7 +44,7 @@ impl Place {
                 Some(path) => Some(format!("file:{}", std::path::absolute(path)?.display())),
                 None => None,
             };
-            let session = Session::new(connector(url, password.as_deref())?);
+            let session = DatabaseSession::new(connector(url, password.as_deref())?);
             return Ok(Self::Database(session.map_err(|error| failed(error.into()))?));
         }
         let path = match &place.data_dir {
@@ -111,7 +111,7 @@ fn check(place: &StorePlace) -> Result<u8, CommandError> {
         Place::Folder(path, _locks) => folder::check(&path),
     };
     let findings = findings.map_err(failed)?;
-    for Finding { pipeline, sentence } in &findings {
+    for StoreFinding { pipeline, sentence } in &findings {
         print(&format!("{}: {sentence}\n", pipeline.as_deref().unwrap_or("store")))?;
     }
     if findings.is_empty() {
@@ -142,11 +142,11 @@ fn export(place: &StorePlace, output: &Path) -> Result<u8, CommandError> {
         let _ = std::fs::remove_file(output);
     }
     let totals = exported.map_err(failed)?;
-    eprintln!("exported {totals}");
+    print_note(&format!("exported {totals}"));
     Ok(exit::DONE)
 }
 
-fn write_export(place: &mut Place, target: Box<dyn Write>) -> Result<Totals, TransferError> {
+fn write_export(place: &mut Place, target: Box<dyn Write>) -> Result<ExportTotals, TransferError> {
     let mut writer = Writer::new(zstd::Encoder::new(target, LEVEL).map_err(TransferError::Write)?);
     match place {
         Place::Database(session) => database::export(session, &mut writer)?,
@@ -172,7 +172,7 @@ fn import(place: &StorePlace, input: &Path) -> Result<u8, CommandError> {
         Place::Folder(path, _locks) => folder::import(&path, input),
         Place::Database(mut session) => {
             schema::migrate(&mut session).map_err(|error| failed(error.into()))?;
-            let mut importing = database::Import::begin(&mut session).map_err(failed)?;
+            let mut importing = database::DatabaseImport::begin(&mut session).map_err(failed)?;
             match read(input, |record| importing.put(record)) {
                 Ok(totals) => importing.commit().map(|()| totals),
                 Err(error) => {
@@ -183,6 +183,6 @@ fn import(place: &StorePlace, input: &Path) -> Result<u8, CommandError> {
         }
     };
     let totals = totals.map_err(failed)?;
-    eprintln!("imported {totals}");
+    print_note(&format!("imported {totals}"));
     Ok(exit::DONE)
 }

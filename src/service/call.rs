@@ -331,7 +331,7 @@ impl RunCall<'_> {
             }
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return StopReason::Unwanted },
-                () = self.slot.ends(self.service) => return StopReason::Ending,
+                () = self.slot.ends() => return StopReason::Ending,
             }
         }
     }
@@ -343,7 +343,7 @@ impl RunCall<'_> {
         let other = status.wait_for(|it| it.as_ref().is_none_or(|it| it.life.todo() != own));
         tokio::select! {
             _ = other => {}
-            () = self.slot.ends(self.service) => {}
+            () = self.slot.ends() => {}
         }
     }
 

@@ -11,14 +11,15 @@
 
 use crate::service::log::chunks::ChunkLog;
 use crate::service::log::{LogRetention, PipelineLog};
-use crate::service::registry::Service;
+use crate::service::registry::{Peers, Service, SharedStore};
 use crate::service::slot::{SharedRun, Slot, finished_streams};
 use crate::service::store::postgres::feed::{self, LeaseRow};
 use crate::service::store::postgres::leases::{self, LEASE_LENGTH, NodeIdentity, NodeRow, SharedFacts, TakenLease};
-use crate::service::store::postgres::session::{Connector, Session};
+use crate::service::store::postgres::session::{Connector, DatabaseSession};
 use crate::service::store::postgres::{Cluster, chunks, schema};
-use crate::service::store::{PipelineRow, StoreError};
+use crate::service::store::{PipelineRow, Store, StoreError};
 use crate::util::sys::{lock, random_id};
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -55,10 +56,14 @@ const MAX_TAKEN: u64 = 2_000;
 /// Interval of log lines about a database that cannot be reached.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Database of a service with several nodes, and its part of them.
-pub struct SharedStore {
-    pub connector: Arc<Connector>,
-    pub node: NodeSettings,
+/// Connects to the database of a service with several nodes. `folder` has the files of this node alone.
+///
+/// # Errors
+/// Returns a [`StoreError`] if the database cannot be used.
+pub fn join(connector: &Arc<Connector>, settings: NodeSettings, folder: &Path) -> Result<SharedStore, StoreError> {
+    let (store, cluster) = Store::connect(connector)?;
+    let peers = Arc::new(Node::new(Arc::clone(&cluster), settings, folder));
+    Ok(SharedStore { store, cluster, peers })
 }
 
 /// Name, address and labels of a node.
@@ -94,8 +99,7 @@ pub struct Node {
 }
 
 impl Node {
-    #[must_use]
-    pub(super) fn new(cluster: Arc<Cluster>, settings: NodeSettings, folder: &Path) -> Self {
+    fn new(cluster: Arc<Cluster>, settings: NodeSettings, folder: &Path) -> Self {
         let NodeSettings { name, address, labels } = settings;
         Self {
             cluster,
@@ -113,39 +117,8 @@ impl Node {
     }
 
     /// Returns the identity of this node.
-    #[must_use]
-    pub fn identity(&self) -> NodeIdentity {
+    fn identity(&self) -> NodeIdentity {
         lock(&self.identity).clone()
-    }
-
-    /// Returns the address of the store, without its password.
-    #[must_use]
-    pub fn store(&self) -> &str {
-        &self.cluster.connector.shown
-    }
-
-    /// Returns all nodes.
-    ///
-    /// # Errors
-    /// Returns a [`StoreError`] if the database fails.
-    pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        self.cluster.run(leases::nodes).await
-    }
-
-    /// Returns the name of the node that runs a pipeline.
-    #[must_use]
-    pub fn name_of(&self, slot: &Slot) -> Option<Arc<str>> {
-        let id = lock(&slot.node).clone()?;
-        lock(&self.names).get(&id).cloned()
-    }
-
-    /// Waits until the store needs a newer program, and returns the reason.
-    pub async fn outdated(&self) -> StoreError {
-        let mut outdated = self.too_old.subscribe();
-        match outdated.wait_for(Option::is_some).await.map(|error| error.clone()) {
-            Ok(Some(error)) => error,
-            _ => std::future::pending().await,
-        }
     }
 
     /// Ends the registration of an earlier process, whose pipelines are free then. The lock of its
@@ -166,7 +139,7 @@ impl Node {
     }
 
     /// Registers the pipelines and the node, and starts the keeper and the guard.
-    pub(super) async fn start(self: &Arc<Self>, service: &Arc<Service>) -> Result<(), StoreError> {
+    async fn begin_work(self: &Arc<Self>, service: &Arc<Service>) -> Result<(), StoreError> {
         self.end_predecessor().await?;
         let identity = self.identity();
         let position = self.position();
@@ -193,7 +166,7 @@ impl Node {
         };
         let connector = Arc::clone(&self.cluster.connector);
         let spawned = std::thread::Builder::new().name("node".into()).spawn(move || {
-            if let Ok(session) = Session::new(connector) {
+            if let Ok(session) = DatabaseSession::new(connector) {
                 keeper.run(session);
             }
         });
@@ -207,7 +180,7 @@ impl Node {
     }
 
     /// Takes a pipeline that was created here. Another node takes it within seconds if this fails.
-    pub(super) async fn take_new(&self, service: &Arc<Service>, slot: &Arc<Slot>) {
+    async fn take_created(&self, service: &Arc<Service>, slot: &Arc<Slot>) {
         let (identity, incarnation) = (self.identity(), slot.incarnation);
         lock(&self.known).insert(incarnation, Arc::clone(slot));
         let taken = self.cluster.run(move |session| leases::take_new(session, &identity, incarnation)).await;
@@ -289,7 +262,7 @@ impl Node {
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the database fails.
-    pub async fn read_pipeline(&self, service: &Arc<Service>, id: &str) -> Result<Option<Arc<Slot>>, StoreError> {
+    async fn find(&self, service: &Arc<Service>, id: &str) -> Result<Option<Arc<Slot>>, StoreError> {
         let name = id.to_owned();
         let found = self.cluster.run(move |session| feed::pipeline(session, &name)).await?;
         match found {
@@ -303,17 +276,17 @@ impl Node {
         }
     }
 
-    /// Reads what other nodes have changed since the last read.
+    /// Reads the changes of other nodes since the last read.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the database fails.
-    pub async fn read_changes(&self, service: &Arc<Service>) -> Result<(), StoreError> {
+    async fn catch_up(&self, service: &Arc<Service>) -> Result<(), StoreError> {
         let position = self.position();
         let changes = self.cluster.run(move |session| feed::since(session, &position)).await?;
         self.apply_changes(service, changes).await
     }
 
-    async fn apply_changes(&self, service: &Arc<Service>, changes: feed::Changes) -> Result<(), StoreError> {
+    async fn apply_changes(&self, service: &Arc<Service>, changes: feed::FeedChanges) -> Result<(), StoreError> {
         for (id, incarnation) in &changes.deleted {
             if let Some(slot) = service.slot(id).filter(|it| it.incarnation <= *incarnation) {
                 self.forget(service, &slot);
@@ -378,7 +351,7 @@ impl Node {
     }
 
     /// Gives up the lease of a pipeline whose reconciler has ended.
-    pub(super) async fn give_up(&self, slot: &Slot, fence: u64) {
+    async fn hand_back(&self, slot: &Slot, fence: u64) {
         if slot.fence() != Some(fence) {
             return;
         }
@@ -401,15 +374,60 @@ impl Node {
             }
         }
     }
+}
 
-    /// Ends the registration, once the reconcilers have ended.
-    pub(super) async fn end(&self) {
-        let _ = tokio::time::timeout(LEASE_LENGTH, self.ended.notified()).await;
+impl Peers for Node {
+    fn start<'a>(self: Arc<Self>, service: &'a Arc<Service>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.begin_work(service).await })
     }
 
-    /// Deletes what is beyond the retention of the logs.
-    pub(super) async fn prune_logs(&self, keep: LogRetention) -> Result<(), StoreError> {
-        self.cluster.run(move |session| chunks::prune(session, keep.age, keep.size)).await
+    fn read_pipeline<'a>(
+        &'a self,
+        service: &'a Arc<Service>,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Arc<Slot>>, StoreError>> {
+        Box::pin(self.find(service, id))
+    }
+
+    fn read_changes<'a>(&'a self, service: &'a Arc<Service>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.catch_up(service))
+    }
+
+    fn take_new<'a>(&'a self, service: &'a Arc<Service>, slot: &'a Arc<Slot>) -> BoxFuture<'a, ()> {
+        Box::pin(self.take_created(service, slot))
+    }
+
+    fn give_up<'a>(&'a self, slot: &'a Slot, fence: u64) -> BoxFuture<'a, ()> {
+        Box::pin(self.hand_back(slot, fence))
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let _ = tokio::time::timeout(LEASE_LENGTH, self.ended.notified()).await;
+        })
+    }
+
+    fn prune_logs(&self, keep: LogRetention) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.cluster.run(move |session| chunks::prune(session, keep.age, keep.size)))
+    }
+
+    fn name_of(&self, slot: &Slot) -> Option<Arc<str>> {
+        let id = lock(&slot.node).clone()?;
+        lock(&self.names).get(&id).cloned()
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>, StoreError>> {
+        Box::pin(self.cluster.run(leases::nodes))
+    }
+
+    fn outdated(&self) -> BoxFuture<'_, StoreError> {
+        Box::pin(async {
+            let mut outdated = self.too_old.subscribe();
+            match outdated.wait_for(Option::is_some).await.map(|error| error.clone()) {
+                Ok(Some(error)) => error,
+                _ => std::future::pending().await,
+            }
+        })
     }
 }
 
@@ -466,7 +484,7 @@ struct Schedule {
 }
 
 impl Keeper {
-    fn run(mut self, mut session: Session) {
+    fn run(mut self, mut session: DatabaseSession) {
         let now = Instant::now();
         let mut due = Schedule { renewal: now + RENEWAL, poll: now, balance: now, share: now };
         let mut listens = false;
@@ -507,11 +525,11 @@ impl Keeper {
         }
     }
 
-    /// Does what is due. False once the node has ended.
+    /// Performs the steps that are due. False once the node has ended.
     fn step(
         &mut self,
         service: &Arc<Service>,
-        session: &mut Session,
+        session: &mut DatabaseSession,
         due: &mut Schedule,
         listens: &mut bool,
     ) -> Result<bool, StoreError> {
@@ -551,7 +569,7 @@ impl Keeper {
     }
 
     /// Renews the lease, or registers again after it has ended.
-    fn renew(&mut self, service: &Arc<Service>, session: &mut Session) -> Result<(), StoreError> {
+    fn renew(&mut self, service: &Arc<Service>, session: &mut DatabaseSession) -> Result<(), StoreError> {
         let node = &self.node;
         let before = Instant::now();
         let has_stopped = node.renewed_at.borrow().elapsed() >= STOP_AFTER;
@@ -576,7 +594,7 @@ impl Keeper {
     }
 
     /// Gives up leases whose reconcilers have ended.
-    fn release(&mut self, session: &mut Session) -> Result<(), StoreError> {
+    fn release(&mut self, session: &mut DatabaseSession) -> Result<(), StoreError> {
         let given_up = lock(&self.node.given_up).clone();
         if given_up.is_empty() {
             return Ok(());
@@ -587,7 +605,7 @@ impl Keeper {
     }
 
     /// Hands all pipelines over, each once its reconciler has ended. False once none is left.
-    fn drain(&mut self, service: &Arc<Service>, session: &mut Session) -> Result<bool, StoreError> {
+    fn drain(&mut self, service: &Arc<Service>, session: &mut DatabaseSession) -> Result<bool, StoreError> {
         if !self.node.is_draining.swap(true, Ordering::Relaxed) {
             leases::drain(session, &self.node.identity().id)?;
         }
@@ -599,15 +617,15 @@ impl Keeper {
         Ok(false)
     }
 
-    /// Takes free pipelines up to the share of this node, and hands over what is above it.
-    fn balance(&mut self, service: &Arc<Service>, session: &mut Session) -> Result<(), StoreError> {
+    /// Takes free pipelines up to the share of this node, and hands over the others.
+    fn balance(&mut self, service: &Arc<Service>, session: &mut DatabaseSession) -> Result<(), StoreError> {
         let node = Arc::clone(&self.node);
         let identity = node.identity();
         let names = leases::nodes(session)?.into_iter().filter(|it| it.is_alive);
         *lock(&node.names) = names.map(|it| (it.id, it.name.into())).collect();
         for group in leases::groups(session, &identity)? {
             let share = group.share();
-            // What is left over goes to any node that may run it.
+            // Left-over ones go to any node that may run it.
             let room = share.saturating_sub(group.own).min(group.free).min(MAX_TAKEN);
             if room > 0 {
                 let taken = leases::take(session, &identity, &group.requires, room)?;
@@ -636,7 +654,7 @@ impl Keeper {
     }
 
     /// Shares the facts of running pipelines that have changed.
-    fn share(&self, session: &mut Session) -> Result<(), StoreError> {
+    fn share(&self, session: &mut DatabaseSession) -> Result<(), StoreError> {
         let mut all = Vec::new();
         for (slot, fence) in self.node.own() {
             if !slot.has_new_facts.swap(false, Ordering::Relaxed) {

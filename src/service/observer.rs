@@ -2,13 +2,12 @@
 
 use crate::service::log::Piece;
 use crate::service::registry::Service;
-use crate::service::slot::Slot;
+use crate::service::slot::{Observer, Slot};
 use crate::util::sys::lock;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use synctop_core::protocol::Decoder;
 use synctop_core::reduce::Reducer;
-use tokio::task::AbortHandle;
 
 /// Maximum bytes per read.
 const CHUNK: usize = 256 * 1024;
@@ -19,18 +18,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum time to reduce the log of an open run before its state is used.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Observation of a pipeline, shared by its readers; ends with the last one.
-pub struct Observer(AbortHandle);
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Observes a pipeline; `None` if this service has one node, which knows its runs.
 pub fn observe(service: &Arc<Service>, slot: &Arc<Slot>) -> Option<Arc<Observer>> {
-    service.node.as_ref()?;
+    service.peers.as_ref()?;
     let mut current = lock(&slot.observer);
     if let Some(observer) = current.upgrade() {
         return Some(observer);

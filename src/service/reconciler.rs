@@ -84,13 +84,13 @@ impl Reconciler {
 
     /// Logs a failure of the service and waits. Returns true if the reconciler has to end.
     async fn wait_after_failure(&self, problem: &Problem) -> bool {
-        if self.slot.is_ending(&self.service) || self.slot.pipeline().is_none() || self.slot.fence().is_none() {
+        if self.slot.is_ending() || self.slot.pipeline().is_none() || self.slot.fence().is_none() {
             return true;
         }
         tracing::error!(target: "service", "{}: {}", self.slot.id, problem.sentence);
         tokio::select! {
             () = tokio::time::sleep(FAILURE_DELAY) => false,
-            () = self.slot.ends(&self.service) => true,
+            () = self.slot.ends() => true,
         }
     }
 
@@ -99,7 +99,7 @@ impl Reconciler {
         &self,
         work: impl FnOnce(&mut Tx, &mut StoredPipeline) -> Result<T, Problem> + Send + 'static,
     ) -> Result<(Arc<StoredPipeline>, T), Problem> {
-        // What is stored refers to lines of the log.
+        // Stored results refer to lines of the log.
         self.flush().await?;
         self.service.change_as(&self.slot, Some(self.fence()?), work).await
     }
@@ -134,7 +134,7 @@ impl Reconciler {
         let mut status = self.slot.status.subscribe();
         let seen = status.borrow_and_update().clone();
         let Some(pipeline) = seen else { return Ok(false) };
-        if self.slot.is_ending(&self.service) || self.slot.fence().is_none() {
+        if self.slot.is_ending() || self.slot.fence().is_none() {
             return Ok(false);
         }
         // A canceled run ends before any other transition except teardown.
@@ -156,7 +156,7 @@ impl Reconciler {
             tokio::select! {
                 _ = status.changed() => {}
                 () = tokio::time::sleep_until(retry_at) => {}
-                () = self.slot.ends(&self.service) => {}
+                () = self.slot.ends() => {}
             }
             return Ok(true);
         }
@@ -165,7 +165,7 @@ impl Reconciler {
                 self.run = None;
                 tokio::select! {
                     _ = status.changed() => {}
-                    () = self.slot.ends(&self.service) => {}
+                    () = self.slot.ends() => {}
                 }
             }
             Todo::Halt => {
@@ -188,7 +188,7 @@ impl Reconciler {
                     tokio::select! {
                         _ = status.changed() => {}
                         () = self.slot.inputs.notified() => {}
-                        () = self.slot.ends(&self.service) => {}
+                        () = self.slot.ends() => {}
                     }
                 } else {
                     let live = Box::pin(self.live(&pipeline, waiting));
@@ -279,7 +279,7 @@ impl Reconciler {
         &self,
         pipeline: &StoredPipeline,
     ) -> Result<(Value, Arc<KnownSecrets>), ReferenceError> {
-        self.slot.resolved(&self.service, pipeline).await
+        self.slot.resolved(&self.service.engines, &self.service.config.secrets, pipeline).await
     }
 
     /// Creates a call without limits.
@@ -305,7 +305,7 @@ impl Reconciler {
         tokio::select! {
             biased;
             _ = other => None,
-            () = self.slot.ends(service) => None,
+            () = self.slot.ends() => None,
             permit = service.permits.acquire() => permit.ok(),
         }
     }

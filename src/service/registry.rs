@@ -12,14 +12,15 @@ use crate::service::config::Config;
 use crate::service::engines::{EngineError, Engines};
 use crate::service::lifecycle::{Life, LifecycleEvent, Refusal};
 use crate::service::log::chunks::{ChunkLog, LogWriter};
-use crate::service::log::{self, FileLog, PipelineLog};
+use crate::service::log::{self, FileLog, LogRetention, PipelineLog};
 use crate::service::model::{StoredPipeline, Task};
-use crate::service::node::{Node, SharedStore};
 use crate::service::problem::Problem;
 use crate::service::slot::{Slot, deleted_payload};
 use crate::service::store::postgres::Cluster;
+use crate::service::store::postgres::leases::NodeRow;
 use crate::service::store::{self, Store, StoreError, Tx};
 use crate::util::sys::{lock, now, steady_now};
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -69,13 +70,57 @@ pub struct Service {
     /// Pipelines whose stored data cannot be read.
     broken: RwLock<BTreeMap<String, Broken>>,
     storage: LogStorage,
-    /// This node, if the service may have several.
-    pub node: Option<Arc<Node>>,
+    /// The other nodes, if the service may have several.
+    pub peers: Option<Arc<dyn Peers>>,
     /// Number of running reconcilers.
     reconcilers: watch::Sender<usize>,
     reconcile: Reconcile,
     /// Locks of a file and of the folder, which exclude other services from it.
     _lock: (File, File),
+}
+
+/// Other nodes of a service, as a node sees them through the store.
+pub trait Peers: Send + Sync {
+    /// Registers this node and the stored pipelines, and starts to take pipelines.
+    fn start<'a>(self: Arc<Self>, service: &'a Arc<Service>) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Returns the pipeline with this id as the store has it now.
+    fn read_pipeline<'a>(
+        &'a self,
+        service: &'a Arc<Service>,
+        id: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Arc<Slot>>, StoreError>>;
+
+    /// Reads the changes of other nodes since the last read.
+    fn read_changes<'a>(&'a self, service: &'a Arc<Service>) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Takes a pipeline that was created here.
+    fn take_new<'a>(&'a self, service: &'a Arc<Service>, slot: &'a Arc<Slot>) -> BoxFuture<'a, ()>;
+
+    /// Gives up a pipeline whose reconciler has ended.
+    fn give_up<'a>(&'a self, slot: &'a Slot, fence: u64) -> BoxFuture<'a, ()>;
+
+    /// Waits until all pipelines are handed over, once the service ends.
+    fn end(&self) -> BoxFuture<'_, ()>;
+
+    /// Deletes the parts of the logs beyond their retention.
+    fn prune_logs(&self, keep: LogRetention) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Returns the name of the node that runs a pipeline.
+    fn name_of(&self, slot: &Slot) -> Option<Arc<str>>;
+
+    /// Returns all nodes.
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>, StoreError>>;
+
+    /// Waits until the store needs a newer program, and returns the reason.
+    fn outdated(&self) -> BoxFuture<'_, StoreError>;
+}
+
+/// Store that several nodes share.
+pub struct SharedStore {
+    pub store: Store,
+    pub cluster: Arc<Cluster>,
+    pub peers: Arc<dyn Peers>,
 }
 
 /// Storage of the logs.
@@ -177,16 +222,16 @@ pub fn lock_folder(folder: &Path) -> Result<(File, File), StartError> {
     Ok((held, locked))
 }
 
-/// Prunes what has expired, until the service ends.
+/// Prunes expired data, until the service ends.
 async fn prune_regularly(service: Arc<Service>) {
     loop {
         let keeping = Arc::clone(&service);
         let _ = tokio::task::spawn_blocking(move || keeping.prune()).await;
         let mut gone = service.store.write(|tx| tx.prune_deleted_pipelines(steady_now() - DELETED_RETENTION)).await;
         if gone.is_ok()
-            && let Some(node) = &service.node
+            && let Some(peers) = &service.peers
         {
-            gone = node.prune_logs(service.config.log_retention()).await;
+            gone = peers.prune_logs(service.config.log_retention()).await;
         }
         if let Err(error) = gone {
             tracing::warn!(target: "service", "{error}");
@@ -209,7 +254,7 @@ impl Drop for AbortOnDrop {
 
 impl Service {
     /// Opens the store and starts a reconciler for each pipeline, which is `reconcile`. The store is in
-    /// `folder`, or in a database that several nodes share; then `folder` has only what belongs to
+    /// `folder`, or in a database that several nodes share; then `folder` has only the files of
     /// this process.
     ///
     /// # Errors
@@ -229,17 +274,14 @@ impl Service {
         let config = Arc::new(config);
         let engines = Engines::new(Arc::clone(&config), folder)?;
         let bad = |error: io::Error| StartError::Folder(folder.to_owned(), error.to_string());
-        let (store, storage, node) = match shared {
+        let (store, storage, peers) = match shared {
             None => {
                 let files = LogStorage::Files(folder.join("logs"), log::compressor().map_err(bad)?);
                 (Store::open(folder)?, files, None)
             }
             Some(shared) => {
-                let store = Store::connect(&shared.connector)?;
-                let cluster = store.cluster().ok_or(StoreError::Closed)?;
-                let writer = LogWriter::start(&cluster)?;
-                let node = Node::new(Arc::clone(&cluster), shared.node, folder);
-                (store, LogStorage::Chunks(cluster, writer), Some(Arc::new(node)))
+                let writer = LogWriter::start(&shared.cluster)?;
+                (shared.store, LogStorage::Chunks(shared.cluster, writer), Some(shared.peers))
             }
         };
         let service = Arc::new(Self {
@@ -253,15 +295,15 @@ impl Service {
             changes: Arc::default(),
             broken: RwLock::default(),
             storage,
-            node,
+            peers,
             reconcilers: watch::channel(0).0,
             reconcile,
             _lock: locks,
             config,
         });
-        match &service.node {
+        match service.peers.clone() {
             None => service.open_pipelines(service.store.read(|it| it.pipelines()).await?),
-            Some(node) => node.start(&service).await?,
+            Some(peers) => peers.start(&service).await?,
         }
         tokio::spawn(prune_regularly(Arc::clone(&service)));
         Ok(service)
@@ -358,7 +400,7 @@ impl Service {
             }
         };
         let log = self.open_log(&pipeline, floor)?;
-        let slot = Slot::new(pipeline, checkpoints, log, Arc::clone(&self.changes));
+        let slot = Slot::new(pipeline, checkpoints, log, Arc::clone(&self.changes), self.ending.subscribe());
         {
             let mut slots = self.slots_mut();
             // A change of another node may have registered it meanwhile.
@@ -368,7 +410,7 @@ impl Service {
             slots.insert(slot.id.clone(), Arc::clone(&slot));
         }
         slot.mark_changed();
-        if self.node.is_none() {
+        if self.peers.is_none() {
             self.start_reconciler(&slot);
         }
         Ok(slot)
@@ -398,8 +440,8 @@ impl Service {
                 }
                 tokio::time::sleep(RESTART_DELAY).await;
             }
-            if let (Some(node), Some(fence)) = (&service.node, fence) {
-                node.give_up(&driven, fence).await;
+            if let (Some(peers), Some(fence)) = (&service.peers, fence) {
+                peers.give_up(&driven, fence).await;
             }
         });
         *lock(&slot.reconciler) = Some(task.abort_handle());
@@ -450,8 +492,8 @@ impl Service {
             }
         };
         slot.append_status(&made);
-        if let Some(node) = &self.node {
-            node.take_new(self, &slot).await;
+        if let Some(peers) = &self.peers {
+            peers.take_new(self, &slot).await;
         }
         Ok(slot)
     }
@@ -516,19 +558,19 @@ impl Service {
     /// # Errors
     /// Returns a [`StoreError`] if the store cannot be read.
     pub async fn read_slot(self: &Arc<Self>, id: &str) -> Result<Option<Arc<Slot>>, StoreError> {
-        match &self.node {
-            Some(node) => node.read_pipeline(self, id).await,
+        match &self.peers {
+            Some(peers) => peers.read_pipeline(self, id).await,
             None => Ok(self.slot(id)),
         }
     }
 
-    /// Returns once the registry has what other nodes have changed before.
+    /// Returns once the registry has the earlier changes of other nodes.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the store cannot be read.
     pub async fn read_changes(self: &Arc<Self>) -> Result<(), StoreError> {
-        match &self.node {
-            Some(node) => node.read_changes(self).await,
+        match &self.peers {
+            Some(peers) => peers.read_changes(self).await,
             None => Ok(()),
         }
     }
@@ -668,8 +710,8 @@ impl Service {
         let mut reconcilers = self.reconcilers.subscribe();
         let patience = self.config.calls.grace * 3;
         let _ = tokio::time::timeout(patience, reconcilers.wait_for(|running| *running == 0)).await;
-        if let Some(node) = &self.node {
-            node.end().await;
+        if let Some(peers) = &self.peers {
+            peers.end().await;
         }
         if let LogStorage::Chunks(_, writer) = &self.storage {
             let writer = Arc::clone(writer);

@@ -1,11 +1,10 @@
 //! Live pipeline of a service: its published state, its log and its notifications.
 
 use crate::service::changes::ChangeList;
+use crate::service::engines::Engines;
 use crate::service::log::PipelineLog;
 use crate::service::model::{Cursor, PipelineConfig, StoredPipeline, Task};
-use crate::service::observer::Observer;
-use crate::service::registry::Service;
-use crate::service::secrets::{KnownSecrets, ReferenceError};
+use crate::service::secrets::{KnownSecrets, ReferenceError, References};
 use crate::util::sys::{lock, now};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +49,15 @@ impl RunFacts {
     }
 }
 
+/// Observation of a run on another node, shared by its readers; ends with the last one.
+pub struct Observer(pub(super) AbortHandle);
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Live pipeline: published state, log and notifications.
 pub struct Slot {
     pub id: String,
@@ -60,6 +68,8 @@ pub struct Slot {
     pub log: PipelineLog,
     /// Notification of new live events.
     pub inputs: Notify,
+    /// True once the service ends.
+    ending: watch::Receiver<bool>,
     /// True while the reconciler has to stop at a safe point, because another node is to run the
     /// pipeline.
     pub(super) stopping: watch::Sender<bool>,
@@ -85,6 +95,7 @@ impl Slot {
         checkpoints: u64,
         log: PipelineLog,
         changes: Arc<ChangeList>,
+        ending: watch::Receiver<bool>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: pipeline.id.clone(),
@@ -93,6 +104,7 @@ impl Slot {
             status: watch::channel(Some(pipeline)).0,
             facts: watch::channel(RunFacts { checkpoints, ..RunFacts::default() }).0,
             inputs: Notify::new(),
+            ending,
             stopping: watch::channel(false).0,
             reconciler: Mutex::default(),
             node: Mutex::default(),
@@ -106,18 +118,18 @@ impl Slot {
 
     /// Waits until the reconciler has to stop: the service ends, or another node is to run the
     /// pipeline.
-    pub async fn ends(&self, service: &Service) {
-        let mut stopping = self.stopping.subscribe();
+    pub async fn ends(&self) {
+        let (mut ending, mut stopping) = (self.ending.clone(), self.stopping.subscribe());
         tokio::select! {
-            () = service.ends() => {}
+            _ = ending.wait_for(|ending| *ending) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
     }
 
     /// True if the reconciler has to stop.
     #[must_use]
-    pub fn is_ending(&self, service: &Service) -> bool {
-        *service.ending.borrow() || *self.stopping.borrow()
+    pub fn is_ending(&self) -> bool {
+        *self.ending.borrow() || *self.stopping.borrow()
     }
 
     /// Returns the fencing number of this node's lease; `None` if another node may run the pipeline.
@@ -136,11 +148,12 @@ impl Slot {
     /// Returns the [`ReferenceError`] of the first reference that cannot be resolved.
     pub async fn resolved(
         &self,
-        service: &Service,
+        engines: &Engines,
+        allowed: &References,
         pipeline: &StoredPipeline,
     ) -> Result<(Value, Arc<KnownSecrets>), ReferenceError> {
-        let fields = service.engines.secret_fields(pipeline.config.engine());
-        let config = pipeline.config.resolved(&pipeline.id, &service.config.secrets, fields).await?;
+        let fields = engines.secret_fields(pipeline.config.engine());
+        let config = pipeline.config.resolved(&pipeline.id, allowed, fields).await?;
         let mut known = KnownSecrets::of(&config, &pipeline.config.unresolved(&pipeline.id), fields);
         let mut kept = lock(&self.secrets);
         if let Some((_, before)) = &*kept {
@@ -153,17 +166,22 @@ impl Slot {
 
     /// Returns the secrets of the pipeline, for answers that may contain them. Values that cannot be
     /// read now are unknown.
-    pub async fn known_secrets(&self, service: &Service, pipeline: &StoredPipeline) -> Arc<KnownSecrets> {
+    pub async fn known_secrets(
+        &self,
+        engines: &Engines,
+        allowed: &References,
+        pipeline: &StoredPipeline,
+    ) -> Arc<KnownSecrets> {
         if let Some((of, known)) = &*lock(&self.secrets)
             && Arc::ptr_eq(of, &pipeline.config)
         {
             return Arc::clone(known);
         }
-        if let Ok((_, known)) = self.resolved(service, pipeline).await {
+        if let Ok((_, known)) = self.resolved(engines, allowed, pipeline).await {
             return known;
         }
         let config = pipeline.config.unresolved(&pipeline.id);
-        let fields = service.engines.secret_fields(pipeline.config.engine());
+        let fields = engines.secret_fields(pipeline.config.engine());
         Arc::new(KnownSecrets::of(&config, &config, fields))
     }
 

@@ -8,7 +8,7 @@ use synctop_core::fleet::wire::{NodeBody, NodeStatus};
 /// `GET /nodes`
 pub async fn list(State(app): Shared) -> ApiResult {
     let service = &app.service;
-    let Some(node) = &service.node else {
+    let Some(peers) = &service.peers else {
         let slots = service.slots_after("");
         let running = slots.iter().filter_map(|slot| slot.pipeline()).filter(|it| it.task.is_some()).count() as u64;
         let body = NodeBody {
@@ -22,7 +22,7 @@ pub async fn list(State(app): Shared) -> ApiResult {
         };
         return Ok(page(vec![body], None));
     };
-    Ok(page(node.nodes().await?.into_iter().map(body).collect(), None))
+    Ok(page(peers.nodes().await?.into_iter().map(body).collect(), None))
 }
 
 fn body(node: NodeRow) -> NodeBody {

@@ -44,12 +44,12 @@ pub async fn pipeline_body(
     };
     let task = task.map(|task| live_task(slot, task));
     let known = match &kept {
-        Some(_) => slot.known_secrets(&app.service, pipeline).await,
+        Some(_) => slot.known_secrets(&app.service.engines, &app.service.config.secrets, pipeline).await,
         None => Arc::default(),
     };
     let fields = app.service.engines.secret_fields(pipeline.config.engine());
     let body = pipeline.body(kept.as_deref(), &known, fields, task.as_ref(), slot.cursor(pipeline));
-    Ok(PipelineBody { node: app.service.node.as_ref().and_then(|node| node.name_of(slot)), ..body })
+    Ok(PipelineBody { node: app.service.peers.as_ref().and_then(|peers| peers.name_of(slot)), ..body })
 }
 
 /// Returns the engine's sections of a stored state, without the service's own data.

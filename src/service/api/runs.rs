@@ -167,7 +167,7 @@ pub async fn sync_batch(
     let kept = app.service.store.read(move |it| it.state(&id)).await?.state;
     let sections = kept.as_deref().and_then(super::pipelines::engine_sections);
     let known = match slot.pipeline() {
-        Some(pipeline) => slot.known_secrets(&app.service, &pipeline).await,
+        Some(pipeline) => slot.known_secrets(&app.service.engines, &app.service.config.secrets, &pipeline).await,
         None => Arc::default(),
     };
     let shown = sections.map(|state| known.mask_values(&state).into_owned());

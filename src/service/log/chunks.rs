@@ -2,11 +2,11 @@
 //! positions at once, and readers see them once they are stored. A thread stores the lines of all
 //! pipelines together, several times a second.
 
-use crate::service::log::Piece;
-use crate::service::store::StoreError;
+use crate::service::log::piece::Piece;
 use crate::service::store::postgres::Cluster;
 use crate::service::store::postgres::chunks::{self, MAX_CHUNK, NewChunk};
-use crate::service::store::postgres::session::Session;
+use crate::service::store::postgres::session::DatabaseSession;
+use crate::util::sqlite::StoreError;
 use crate::util::sys::lock;
 use std::collections::VecDeque;
 use std::io;
@@ -275,7 +275,7 @@ impl LogWriter {
             queued: Condvar::new(),
             thread: Mutex::default(),
         });
-        let mut session = Session::new(Arc::clone(&cluster.connector))?;
+        let mut session = DatabaseSession::new(Arc::clone(&cluster.connector))?;
         let own = Arc::clone(&writer);
         let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || own.run(&mut session));
         *lock(&writer.thread) = Some(thread.map_err(|error| StoreError::Sql(error.to_string()))?);
@@ -289,7 +289,7 @@ impl LogWriter {
         self.queued.notify_one();
     }
 
-    /// Stores what is queued, and ends the thread.
+    /// Stores the queued lines, and ends the thread.
     pub fn close(&self) {
         let left = lock(&self.queue).take();
         self.queued.notify_one();
@@ -301,7 +301,7 @@ impl LogWriter {
         }
     }
 
-    fn run(&self, session: &mut Session) {
+    fn run(&self, session: &mut DatabaseSession) {
         loop {
             let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             let idle = |queue: &mut Option<Vec<Arc<ChunkLog>>>| queue.as_ref().is_some_and(Vec::is_empty);
@@ -317,7 +317,7 @@ impl LogWriter {
     }
 
     /// Stores the pending lines of some logs, until the database has them or their leases are lost.
-    fn store(&self, session: &mut Session, logs: Vec<Arc<ChunkLog>>) {
+    fn store(&self, session: &mut DatabaseSession, logs: Vec<Arc<ChunkLog>>) {
         let mut logs = VecDeque::from(logs);
         while !logs.is_empty() {
             let (mut batch, mut chosen, mut bytes) = (Vec::new(), Vec::new(), 0);

@@ -10,7 +10,7 @@
 
 use crate::net::source::frames::FrameWriter;
 use crate::net::timeline::segments::SegmentName;
-use crate::service::log::Piece;
+use crate::service::log::piece::Piece;
 use crate::util::sys::lock;
 use rustix::io::Errno;
 use std::fs::File;

@@ -9,24 +9,16 @@
 
 pub mod chunks;
 mod file;
+mod piece;
 
 pub use file::{CompressionQueue, FileLog, LogRetention, compressor, prune_deleted};
+pub use piece::Piece;
 
 use crate::service::log::chunks::{ChunkLog, ChunkReader};
 use crate::service::log::file::FileReader;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
-
-/// Data at a reader's position.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
-    Bytes(Vec<u8>),
-    /// The position is the current end of the log.
-    End,
-    /// The position was pruned, or its segment is damaged; contains the next stored position.
-    Gone(u64),
-}
 
 /// Log of one pipeline.
 #[derive(Clone)]
@@ -120,8 +112,8 @@ impl PipelineLog {
         }
     }
 
-    /// Ends the log of a deleted pipeline: readers end, and later lines are discarded. What is
-    /// stored stays until it expires.
+    /// Ends the log of a deleted pipeline: readers end, and later lines are discarded. Stored
+    /// lines stay until they expire.
     pub fn finish(&self) {
         match self {
             Self::File(log) => log.finish(),

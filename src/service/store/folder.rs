@@ -3,8 +3,8 @@
 use crate::net::timeline::segments::SegmentName;
 use crate::service::log::{FileLog, LogRetention, Piece};
 use crate::service::model::StoredPipeline;
-use crate::service::store::sqlite::{self, Import};
-use crate::service::store::transfer::{Finding, Record, Totals, TransferError, Writer, decode, read};
+use crate::service::store::sqlite::{self, FileImport};
+use crate::service::store::transfer::{ExportRecord, ExportTotals, StoreFinding, TransferError, Writer, decode, read};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, Write};
@@ -68,7 +68,9 @@ fn read_log(
 pub fn export(folder: &Path, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
     for pipeline in sqlite::export(folder, writer)? {
         let Some(log) = open_log(folder, &pipeline)? else { continue };
-        read_log(&log, &pipeline.id, |run, at, bytes| writer.write(&Record::log(pipeline.incarnation, run, at, bytes)))?;
+        read_log(&log, &pipeline.id, |run, at, bytes| {
+            writer.write(&ExportRecord::log(pipeline.incarnation, run, at, bytes))
+        })?;
     }
     Ok(())
 }
@@ -86,12 +88,12 @@ struct Segment {
 /// # Errors
 /// Returns [`TransferError::NotEmpty`] if the folder has pipelines already, or the error of the
 /// export, of the database or of a log; the database is unchanged then.
-pub fn import(folder: &Path, input: impl BufRead) -> Result<Totals, TransferError> {
-    let database = Import::begin(folder)?;
+pub fn import(folder: &Path, input: impl BufRead) -> Result<ExportTotals, TransferError> {
+    let database = FileImport::begin(folder)?;
     let mut names: BTreeMap<u64, String> = BTreeMap::new();
     let mut open: BTreeMap<u64, Segment> = BTreeMap::new();
     let totals = read(input, |record| match record {
-        Record::Log { incarnation, run, start, bytes } => {
+        ExportRecord::Log { incarnation, run, start, bytes } => {
             let id = names.get(&incarnation).ok_or_else(|| {
                 TransferError::Damaged(format!("a log without its pipeline (incarnation {incarnation})"))
             })?;
@@ -110,7 +112,7 @@ pub fn import(folder: &Path, input: impl BufRead) -> Result<Totals, TransferErro
             Ok(())
         }
         record => {
-            if let Record::Pipeline { pipeline } = &record {
+            if let ExportRecord::Pipeline { pipeline } = &record {
                 names.insert(pipeline.incarnation, pipeline.id.clone());
             }
             Ok(database.put(record)?)
@@ -131,10 +133,10 @@ fn create(folder: &Path, run: u64, begin: u64) -> io::Result<Segment> {
 ///
 /// # Errors
 /// Returns the error of the database if it cannot be opened.
-pub fn check(folder: &Path) -> Result<Vec<Finding>, TransferError> {
+pub fn check(folder: &Path) -> Result<Vec<StoreFinding>, TransferError> {
     let mut findings = Vec::new();
     for pipeline in sqlite::check(folder, &mut findings)? {
-        let mut find = |sentence: String| findings.push(Finding { pipeline: Some(pipeline.id.clone()), sentence });
+        let mut find = |sentence: String| findings.push(StoreFinding { pipeline: Some(pipeline.id.clone()), sentence });
         match open_log(folder, &pipeline) {
             Ok(None) => find("its log is missing".into()),
             Ok(Some(log)) => match read_log(&log, &pipeline.id, |_, _, _| Ok(())) {

@@ -2,12 +2,12 @@
 //! `synchronous=FULL`).
 
 use crate::service::model::{StoredPipeline, Task};
-use crate::service::store::{
-    Backend, DamagedTask, KEY_RETENTION, MAX_ACTIONS, MAX_TASKS, OnCommit, PipelineRow, ReadJob, StoreError,
-    StoredAction, StoredState, Transaction, Tx, WriteJob, WriteReply, read_task, readable,
+use crate::service::store::transaction::{
+    Backend, DamagedTask, KEY_RETENTION, MAX_ACTIONS, MAX_TASKS, OnCommit, PipelineRow, ReadJob, StoredAction,
+    StoredState, Transaction, Tx, WriteJob, WriteReply, read_task, readable,
 };
-use crate::service::store::transfer::{FORMAT, Finding, Record, TransferError, Writer};
-use crate::util::sqlite;
+use crate::service::store::transfer::{ExportRecord, FORMAT, StoreFinding, TransferError, Writer};
+use crate::util::sqlite::{self, StoreError};
 use crate::util::sys::{lock, now, steady_now};
 use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
@@ -380,40 +380,70 @@ impl Transaction for Rows<'_> {
 ///
 /// # Errors
 /// Returns the error of the database or of the output.
-pub(super) fn export(folder: &Path, writer: &mut Writer<impl std::io::Write>) -> Result<Vec<StoredPipeline>, TransferError> {
+pub(super) fn export(
+    folder: &Path,
+    writer: &mut Writer<impl std::io::Write>,
+) -> Result<Vec<StoredPipeline>, TransferError> {
     let connection = sqlite::open(&folder.join(DATABASE), &MIGRATIONS)?;
     let last_incarnation = connection.query_row("SELECT last FROM incarnations", [], |row| row.get(0));
     let last_incarnation = last_incarnation.map_err(StoreError::from)?;
     let synctop = env!("CARGO_PKG_VERSION").into();
-    writer.write(&Record::Header { format: FORMAT, synctop, last_incarnation })?;
+    writer.write(&ExportRecord::Header { format: FORMAT, synctop, last_incarnation })?;
     let mut rows = Rows(&connection);
     let mut all = Vec::new();
     for row in rows.pipelines()? {
         let pipeline = row.pipeline.map_err(|error| TransferError::Damaged(format!("pipeline {}: {error}", row.id)))?;
-        writer.write(&Record::Pipeline { pipeline: Box::new(pipeline.clone()) })?;
+        writer.write(&ExportRecord::Pipeline { pipeline: Box::new(pipeline.clone()) })?;
         let StoredState { state, checkpoints, call_from } = rows.state(&pipeline.id)?;
-        writer.write(&Record::State { pipeline: pipeline.id.clone(), state, checkpoints, call_from })?;
+        writer.write(&ExportRecord::State { pipeline: pipeline.id.clone(), state, checkpoints, call_from })?;
         all.push(pipeline);
     }
-    each_row(&connection, "SELECT doc FROM tasks ORDER BY incarnation, number", |row| {
-        let task: String = row.get(0)?;
-        Ok(serde_json::from_str(&task).map(|task| Record::Task { task: Box::new(task) }))
-    }, writer)?;
-    each_row(&connection, "SELECT key, scope, request, answer, at FROM idempotency ORDER BY at", |row| {
-        let (key, scope, request, answer) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok(Ok(Record::Answer { key, scope, request, answer, at: row.get(4)? }))
-    }, writer)?;
-    each_row(&connection, "SELECT pipeline, at, body FROM inputs ORDER BY seq", |row| {
-        Ok(Ok(Record::Input { pipeline: row.get(0)?, at: row.get(1)?, body: row.get(2)? }))
-    }, writer)?;
-    each_row(&connection, "SELECT id, at FROM deleted ORDER BY id", |row| {
-        Ok(Ok(Record::Deleted { id: row.get(0)?, at: row.get(1)? }))
-    }, writer)?;
-    each_row(&connection, "SELECT at, client, action, pipeline, detail FROM actions ORDER BY seq", |row| {
-        let detail: Option<String> = row.get(4)?;
-        let detail = detail.and_then(|detail| serde_json::from_str(&detail).ok());
-        Ok(Ok(Record::Action { at: row.get(0)?, client: row.get(1)?, action: row.get(2)?, pipeline: row.get(3)?, detail }))
-    }, writer)?;
+    each_row(
+        &connection,
+        "SELECT doc FROM tasks ORDER BY incarnation, number",
+        |row| {
+            let task: String = row.get(0)?;
+            Ok(serde_json::from_str(&task).map(|task| ExportRecord::Task { task: Box::new(task) }))
+        },
+        writer,
+    )?;
+    each_row(
+        &connection,
+        "SELECT key, scope, request, answer, at FROM idempotency ORDER BY at",
+        |row| {
+            let (key, scope, request, answer) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok(Ok(ExportRecord::Answer { key, scope, request, answer, at: row.get(4)? }))
+        },
+        writer,
+    )?;
+    each_row(
+        &connection,
+        "SELECT pipeline, at, body FROM inputs ORDER BY seq",
+        |row| Ok(Ok(ExportRecord::Input { pipeline: row.get(0)?, at: row.get(1)?, body: row.get(2)? })),
+        writer,
+    )?;
+    each_row(
+        &connection,
+        "SELECT id, at FROM deleted ORDER BY id",
+        |row| Ok(Ok(ExportRecord::Deleted { id: row.get(0)?, at: row.get(1)? })),
+        writer,
+    )?;
+    each_row(
+        &connection,
+        "SELECT at, client, action, pipeline, detail FROM actions ORDER BY seq",
+        |row| {
+            let detail: Option<String> = row.get(4)?;
+            let detail = detail.and_then(|detail| serde_json::from_str(&detail).ok());
+            Ok(Ok(ExportRecord::Action {
+                at: row.get(0)?,
+                client: row.get(1)?,
+                action: row.get(2)?,
+                pipeline: row.get(3)?,
+                detail,
+            }))
+        },
+        writer,
+    )?;
     Ok(all)
 }
 
@@ -421,7 +451,7 @@ pub(super) fn export(folder: &Path, writer: &mut Writer<impl std::io::Write>) ->
 fn each_row(
     connection: &Connection,
     sql: &str,
-    record: impl Fn(&rusqlite::Row) -> rusqlite::Result<serde_json::Result<Record>>,
+    record: impl Fn(&rusqlite::Row) -> rusqlite::Result<serde_json::Result<ExportRecord>>,
     writer: &mut Writer<impl std::io::Write>,
 ) -> Result<(), TransferError> {
     let mut statement = connection.prepare(sql).map_err(StoreError::from)?;
@@ -433,12 +463,12 @@ fn each_row(
     Ok(())
 }
 
-/// Import into a new database, in one transaction.
-pub(super) struct Import {
+/// FileImport into a new database, in one transaction.
+pub(super) struct FileImport {
     connection: Connection,
 }
 
-impl Import {
+impl FileImport {
     /// Creates the database in `folder`.
     ///
     /// # Errors
@@ -457,36 +487,36 @@ impl Import {
     ///
     /// # Errors
     /// Returns the error of the database.
-    pub(super) fn put(&self, record: Record) -> Result<(), StoreError> {
+    pub(super) fn put(&self, record: ExportRecord) -> Result<(), StoreError> {
         let mut rows = Rows(&self.connection);
         match record {
-            Record::Header { last_incarnation, .. } => {
+            ExportRecord::Header { last_incarnation, .. } => {
                 rows.run("UPDATE incarnations SET last = ?1", [last_incarnation])?;
             }
-            Record::Pipeline { pipeline } => {
+            ExportRecord::Pipeline { pipeline } => {
                 rows.put_pipeline(&pipeline)?;
             }
-            Record::State { pipeline, state, checkpoints, call_from } => {
+            ExportRecord::State { pipeline, state, checkpoints, call_from } => {
                 rows.put_state(&pipeline, &StoredState { state, checkpoints, call_from })?;
             }
-            Record::Task { task } => rows.put_task(&task)?,
-            Record::Answer { key, scope, request, answer, at } => {
+            ExportRecord::Task { task } => rows.put_task(&task)?,
+            ExportRecord::Answer { key, scope, request, answer, at } => {
                 let sql = "INSERT INTO idempotency (key, scope, request, answer, at) VALUES (?1, ?2, ?3, ?4, ?5)";
                 rows.run(sql, params![key, scope, request, answer, at])?;
             }
-            Record::Input { pipeline, at, body } => {
+            ExportRecord::Input { pipeline, at, body } => {
                 rows.run("INSERT INTO inputs (pipeline, at, body) VALUES (?1, ?2, ?3)", params![pipeline, at, body])?;
             }
-            Record::Deleted { id, at } => {
+            ExportRecord::Deleted { id, at } => {
                 rows.run("INSERT INTO deleted (id, at) VALUES (?1, ?2)", params![id, at])?;
             }
-            Record::Action { at, client, action, pipeline, detail } => {
+            ExportRecord::Action { at, client, action, pipeline, detail } => {
                 rows.run(
                     "INSERT INTO actions (at, client, action, pipeline, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
                     params![at, client, action, pipeline, detail.map(|it| it.to_string())],
                 )?;
             }
-            Record::Log { .. } | Record::End { .. } => {}
+            ExportRecord::Log { .. } | ExportRecord::End { .. } => {}
         }
         Ok(())
     }
@@ -504,11 +534,11 @@ impl Import {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if it cannot be opened.
-pub(super) fn check(folder: &Path, findings: &mut Vec<Finding>) -> Result<Vec<StoredPipeline>, StoreError> {
+pub(super) fn check(folder: &Path, findings: &mut Vec<StoreFinding>) -> Result<Vec<StoredPipeline>, StoreError> {
     let connection = sqlite::open(&folder.join(DATABASE), &MIGRATIONS)?;
     let integrity: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     if integrity != "ok" {
-        findings.push(Finding { pipeline: None, sentence: format!("the database is damaged: {integrity}") });
+        findings.push(StoreFinding { pipeline: None, sentence: format!("the database is damaged: {integrity}") });
     }
     let mut all = Vec::new();
     for row in Rows(&connection).pipelines()? {
@@ -516,7 +546,7 @@ pub(super) fn check(folder: &Path, findings: &mut Vec<Finding>) -> Result<Vec<St
             Ok(pipeline) => all.push(pipeline),
             Err(error) => {
                 let sentence = format!("its stored data cannot be read: {error}");
-                findings.push(Finding { pipeline: Some(row.id), sentence });
+                findings.push(StoreFinding { pipeline: Some(row.id), sentence });
             }
         }
     }
@@ -526,7 +556,7 @@ pub(super) fn check(folder: &Path, findings: &mut Vec<Finding>) -> Result<Vec<St
         let doc: String = row.get(2)?;
         if let Err(error) = serde_json::from_str::<Task>(&doc) {
             let sentence = format!("its run {} cannot be read: {error}", row.get::<_, String>(0)?);
-            findings.push(Finding { pipeline: row.get(1)?, sentence });
+            findings.push(StoreFinding { pipeline: row.get(1)?, sentence });
         }
     }
     Ok(all)

@@ -9,7 +9,7 @@
 //! An export without its `end` is cut off, and is refused as a whole.
 
 use crate::service::model::{StoredPipeline, Task};
-use crate::service::store::StoreError;
+use crate::util::sqlite::StoreError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -23,10 +23,10 @@ pub const FORMAT: u64 = 1;
 /// Maximum length of a line: a chunk of a log, or a pipeline with its state.
 const MAX_LINE: u64 = 256 << 20;
 
-/// Record of an export.
+/// ExportRecord of an export.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Record {
+pub enum ExportRecord {
     Header {
         /// Version of the format.
         format: u64,
@@ -83,8 +83,8 @@ pub enum Record {
     },
 }
 
-impl Record {
-    /// Record of a part of a log.
+impl ExportRecord {
+    /// ExportRecord of a part of a log.
     #[must_use]
     pub fn log(incarnation: u64, run: u64, start: u64, bytes: &[u8]) -> Self {
         Self::Log { incarnation, run, start, bytes: BASE64.encode(bytes) }
@@ -101,7 +101,7 @@ pub fn decode(bytes: &str) -> Result<Vec<u8>, TransferError> {
 
 /// Number of records by kind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Totals {
+pub struct ExportTotals {
     pub pipelines: u64,
     pub tasks: u64,
     pub actions: u64,
@@ -109,20 +109,20 @@ pub struct Totals {
     pub records: u64,
 }
 
-impl Totals {
-    fn add(&mut self, record: &Record) {
+impl ExportTotals {
+    fn add(&mut self, record: &ExportRecord) {
         self.records += 1;
         match record {
-            Record::Pipeline { .. } => self.pipelines += 1,
-            Record::Task { .. } => self.tasks += 1,
-            Record::Action { .. } => self.actions += 1,
-            Record::Log { bytes, .. } => self.log_bytes += bytes.len() as u64 / 4 * 3,
+            ExportRecord::Pipeline { .. } => self.pipelines += 1,
+            ExportRecord::Task { .. } => self.tasks += 1,
+            ExportRecord::Action { .. } => self.actions += 1,
+            ExportRecord::Log { bytes, .. } => self.log_bytes += bytes.len() as u64 / 4 * 3,
             _ => {}
         }
     }
 }
 
-impl std::fmt::Display for Totals {
+impl std::fmt::Display for ExportTotals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { pipelines, tasks, actions, log_bytes, .. } = self;
         let megabytes = log_bytes.div_ceil(1_000_000);
@@ -156,19 +156,19 @@ pub enum TransferError {
 /// Writer of an export.
 pub struct Writer<W: Write> {
     output: W,
-    pub totals: Totals,
+    pub totals: ExportTotals,
 }
 
 impl<W: Write> Writer<W> {
     pub fn new(output: W) -> Self {
-        Self { output, totals: Totals::default() }
+        Self { output, totals: ExportTotals::default() }
     }
 
     /// Writes a record.
     ///
     /// # Errors
     /// Returns [`TransferError::Write`] if the output fails.
-    pub fn write(&mut self, record: &Record) -> Result<(), TransferError> {
+    pub fn write(&mut self, record: &ExportRecord) -> Result<(), TransferError> {
         let mut line = serde_json::to_vec(record).map_err(|error| TransferError::Write(error.into()))?;
         line.push(b'\n');
         self.output.write_all(&line).map_err(TransferError::Write)?;
@@ -180,9 +180,9 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Returns [`TransferError::Write`] if the output fails.
-    pub fn finish(mut self) -> Result<(W, Totals), TransferError> {
+    pub fn finish(mut self) -> Result<(W, ExportTotals), TransferError> {
         let totals = self.totals;
-        self.write(&Record::End { records: totals.records })?;
+        self.write(&ExportRecord::End { records: totals.records })?;
         Ok((self.output, totals))
     }
 }
@@ -193,10 +193,10 @@ impl<W: Write> Writer<W> {
 /// Returns the error of `each`, or the mistake in the export.
 pub fn read(
     mut input: impl BufRead,
-    mut each: impl FnMut(Record) -> Result<(), TransferError>,
-) -> Result<Totals, TransferError> {
+    mut each: impl FnMut(ExportRecord) -> Result<(), TransferError>,
+) -> Result<ExportTotals, TransferError> {
     use std::io::Read as _;
-    let mut totals = Totals::default();
+    let mut totals = ExportTotals::default();
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -205,14 +205,14 @@ pub fn read(
             return Err(TransferError::CutOff);
         }
         let number = totals.records + 1;
-        let record: Record = serde_json::from_slice(&line)
+        let record: ExportRecord = serde_json::from_slice(&line)
             .map_err(|error| TransferError::Damaged(format!("record {number}: {error}")))?;
         match &record {
-            Record::End { records } if *records == totals.records => return Ok(totals),
-            Record::End { .. } => return Err(TransferError::Damaged("records are missing".into())),
-            Record::Header { format, .. } if *format > FORMAT => return Err(TransferError::Later(*format)),
-            Record::Header { .. } if number > 1 => return Err(TransferError::Damaged("a second header".into())),
-            _ if number == 1 && !matches!(record, Record::Header { .. }) => {
+            ExportRecord::End { records } if *records == totals.records => return Ok(totals),
+            ExportRecord::End { .. } => return Err(TransferError::Damaged("records are missing".into())),
+            ExportRecord::Header { format, .. } if *format > FORMAT => return Err(TransferError::Later(*format)),
+            ExportRecord::Header { .. } if number > 1 => return Err(TransferError::Damaged("a second header".into())),
+            _ if number == 1 && !matches!(record, ExportRecord::Header { .. }) => {
                 return Err(TransferError::Damaged("it has no header".into()));
             }
             _ => {}
@@ -222,9 +222,9 @@ pub fn read(
     }
 }
 
-/// Finding of a check.
+/// StoreFinding of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct StoreFinding {
     /// Pipeline that it concerns.
     pub pipeline: Option<String>,
     pub sentence: String,
@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn an_export_that_is_cut_off_or_damaged_is_refused() {
         let mut writer = Writer::new(Vec::new());
-        writer.write(&Record::Header { format: FORMAT, synctop: "0.1.0".into(), last_incarnation: 7 }).unwrap();
-        writer.write(&Record::Deleted { id: "old".into(), at: 5 }).unwrap();
-        writer.write(&Record::log(3, 1, 10, b"a\nb\n")).unwrap();
+        writer.write(&ExportRecord::Header { format: FORMAT, synctop: "0.1.0".into(), last_incarnation: 7 }).unwrap();
+        writer.write(&ExportRecord::Deleted { id: "old".into(), at: 5 }).unwrap();
+        writer.write(&ExportRecord::log(3, 1, 10, b"a\nb\n")).unwrap();
         let (bytes, totals) = writer.finish().unwrap();
         assert_eq!((totals.records, totals.log_bytes), (3, 6));
         let read_all = |bytes: &[u8]| {
@@ -250,7 +250,7 @@ mod tests {
             })
             .map(|_| all)
         };
-        assert_eq!(read_all(&bytes).unwrap()[1], Record::Deleted { id: "old".into(), at: 5 });
+        assert_eq!(read_all(&bytes).unwrap()[1], ExportRecord::Deleted { id: "old".into(), at: 5 });
         let text = String::from_utf8(bytes.clone()).unwrap();
         for (odd, says) in [
             (text.get(..text.len() - 5).unwrap().to_owned(), "cut off"),

@@ -1,8 +1,8 @@
 //! Logs in the database: chunks of lines by pipeline and position. The end of a log is a column of
 //! its lease, so that an old fencing number can append nothing.
 
-use crate::service::store::StoreError;
-use crate::service::store::postgres::session::{Session, count, signed};
+use crate::service::store::postgres::session::{DatabaseSession, count, signed};
+use crate::util::sqlite::StoreError;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl NewChunk {
 /// # Errors
 /// Returns a [`StoreError`] if the database fails: it is unknown then whether the chunks are stored,
 /// and the same call may be repeated.
-pub fn append(session: &mut Session, chunks: &[NewChunk]) -> Result<HashSet<u64>, StoreError> {
+pub fn append(session: &mut DatabaseSession, chunks: &[NewChunk]) -> Result<HashSet<u64>, StoreError> {
     let mut ranges: Vec<(i64, i64, i64, i64)> = Vec::new();
     for chunk in chunks {
         let (incarnation, end) = (signed(chunk.incarnation), signed(chunk.end()));
@@ -82,7 +82,12 @@ pub fn append(session: &mut Session, chunks: &[NewChunk]) -> Result<HashSet<u64>
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn read(session: &mut Session, incarnation: u64, at: u64, most: u64) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+pub fn read(
+    session: &mut DatabaseSession,
+    incarnation: u64,
+    at: u64,
+    most: u64,
+) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
     let rows = session.query(
         "SELECT start, bytes FROM chunks WHERE incarnation = $1 AND start > $2 AND start + octet_length(bytes) > $3
          ORDER BY start LIMIT $4",
@@ -96,7 +101,7 @@ pub fn read(session: &mut Session, incarnation: u64, at: u64, most: u64) -> Resu
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn prune(session: &mut Session, age: Duration, size: u64) -> Result<(), StoreError> {
+pub fn prune(session: &mut DatabaseSession, age: Duration, size: u64) -> Result<(), StoreError> {
     session.execute(
         "WITH sized AS (
              SELECT incarnation, start, at, octet_length(bytes) AS length,

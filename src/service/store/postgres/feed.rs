@@ -1,10 +1,11 @@
-//! Changes of pipelines and leases since a position, in the order of no particular clock.
+//! FeedChanges of pipelines and leases since a position, in the order of no particular clock.
 //!
 //! A position is the oldest transaction that was open when it was taken: every later change has
 //! that number or a greater one. A change may be read twice, and none is missed.
 
-use crate::service::store::postgres::session::{Session, count, signed};
-use crate::service::store::{PipelineRow, StoreError};
+use crate::service::store::postgres::session::{DatabaseSession, count, signed};
+use crate::service::store::transaction::PipelineRow;
+use crate::util::sqlite::StoreError;
 
 /// Lease of a pipeline, with the facts of its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub struct LeaseRow {
     pub totals: Option<String>,
 }
 
-/// Changes since a position.
-pub struct Changes {
+/// FeedChanges since a position.
+pub struct FeedChanges {
     /// Id, incarnation and revision of each changed pipeline.
     pub pipelines: Vec<(String, u64, u64)>,
     pub leases: Vec<LeaseRow>,
@@ -51,7 +52,7 @@ fn lease(row: &tokio_postgres::Row) -> LeaseRow {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn since(session: &mut Session, position: &str) -> Result<Changes, StoreError> {
+pub fn since(session: &mut DatabaseSession, position: &str) -> Result<FeedChanges, StoreError> {
     let next = session.query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[])?;
     let next: String = next.first().map_or_else(|| position.to_owned(), |row| row.get(0));
     let changed = session
@@ -62,7 +63,7 @@ pub fn since(session: &mut Session, position: &str) -> Result<Changes, StoreErro
         &[&position],
     )?;
     let deleted = session.query("SELECT id, incarnation FROM deleted WHERE changed >= $1::text::xid8", &[&position])?;
-    Ok(Changes {
+    Ok(FeedChanges {
         pipelines: changed.iter().map(|row| (row.get(0), count(row.get(1)), count(row.get(2)))).collect(),
         leases: leases.iter().map(lease).collect(),
         deleted: deleted.iter().map(|row| (row.get(0), count(row.get(1)))).collect(),
@@ -74,7 +75,10 @@ pub fn since(session: &mut Session, position: &str) -> Result<Changes, StoreErro
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn pipelines(session: &mut Session, incarnations: &[u64]) -> Result<Vec<(PipelineRow, LeaseRow)>, StoreError> {
+pub fn pipelines(
+    session: &mut DatabaseSession,
+    incarnations: &[u64],
+) -> Result<Vec<(PipelineRow, LeaseRow)>, StoreError> {
     let incarnations: Vec<i64> = incarnations.iter().copied().map(signed).collect();
     let rows = session.query(
         "SELECT incarnation, node, fence, log_end, kept_from, checkpoints, task, progress, totals, id, doc
@@ -88,7 +92,7 @@ pub fn pipelines(session: &mut Session, incarnations: &[u64]) -> Result<Vec<(Pip
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn pipeline(session: &mut Session, id: &str) -> Result<Option<(PipelineRow, LeaseRow)>, StoreError> {
+pub fn pipeline(session: &mut DatabaseSession, id: &str) -> Result<Option<(PipelineRow, LeaseRow)>, StoreError> {
     let rows = session.query(
         "SELECT incarnation, node, fence, log_end, kept_from, checkpoints, task, progress, totals, id, doc
          FROM pipelines JOIN leases USING (incarnation) WHERE id = $1",

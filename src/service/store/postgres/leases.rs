@@ -4,8 +4,8 @@
 //! A node renews one row, which is the lease of all its pipelines. Once that row has expired it is
 //! never renewed: the node registers again under another id.
 
-use crate::service::store::StoreError;
-use crate::service::store::postgres::session::{Session, count, signed};
+use crate::service::store::postgres::session::{DatabaseSession, count, signed};
+use crate::util::sqlite::StoreError;
 use std::time::Duration;
 use synctop_core::protocol::Millis;
 
@@ -84,7 +84,7 @@ fn length() -> f64 {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn register(session: &mut Session, node: &NodeIdentity) -> Result<(), StoreError> {
+pub fn register(session: &mut DatabaseSession, node: &NodeIdentity) -> Result<(), StoreError> {
     session.execute(
         "INSERT INTO nodes (id, name, address, version, labels, expires_at)
          VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 ms')",
@@ -99,7 +99,7 @@ pub fn register(session: &mut Session, node: &NodeIdentity) -> Result<(), StoreE
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn renew(session: &mut Session, id: &str) -> Result<bool, StoreError> {
+pub fn renew(session: &mut DatabaseSession, id: &str) -> Result<bool, StoreError> {
     let renewed = session.execute(
         "UPDATE nodes SET seen_at = clock_timestamp(), expires_at = clock_timestamp() + $2 * interval '1 ms'
          WHERE id = $1 AND expires_at > clock_timestamp()",
@@ -112,7 +112,7 @@ pub fn renew(session: &mut Session, id: &str) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn drain(session: &mut Session, id: &str) -> Result<(), StoreError> {
+pub fn drain(session: &mut DatabaseSession, id: &str) -> Result<(), StoreError> {
     session.execute("UPDATE nodes SET is_draining = true WHERE id = $1", &[&id])?;
     Ok(())
 }
@@ -121,7 +121,7 @@ pub fn drain(session: &mut Session, id: &str) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn unregister(session: &mut Session, id: &str) -> Result<(), StoreError> {
+pub fn unregister(session: &mut DatabaseSession, id: &str) -> Result<(), StoreError> {
     session.execute(
         "UPDATE nodes SET expires_at = clock_timestamp() WHERE id = $1 AND expires_at > clock_timestamp()",
         &[&id],
@@ -135,7 +135,7 @@ pub fn unregister(session: &mut Session, id: &str) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn notify(session: &mut Session) -> Result<(), StoreError> {
+pub fn notify(session: &mut DatabaseSession) -> Result<(), StoreError> {
     session.execute("SELECT pg_notify($1, '')", &[&CHANNEL])?;
     Ok(())
 }
@@ -144,7 +144,7 @@ pub fn notify(session: &mut Session) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn groups(session: &mut Session, node: &NodeIdentity) -> Result<Vec<LabelGroup>, StoreError> {
+pub fn groups(session: &mut DatabaseSession, node: &NodeIdentity) -> Result<Vec<LabelGroup>, StoreError> {
     let rows = session.query(
         "WITH alive AS (SELECT id, labels, is_draining FROM nodes WHERE expires_at > clock_timestamp()),
          counted AS (
@@ -172,7 +172,7 @@ pub fn groups(session: &mut Session, node: &NodeIdentity) -> Result<Vec<LabelGro
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
 pub fn take(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     node: &NodeIdentity,
     requires: &[String],
     most: u64,
@@ -195,7 +195,11 @@ pub fn take(
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn take_new(session: &mut Session, node: &NodeIdentity, incarnation: u64) -> Result<Vec<TakenLease>, StoreError> {
+pub fn take_new(
+    session: &mut DatabaseSession,
+    node: &NodeIdentity,
+    incarnation: u64,
+) -> Result<Vec<TakenLease>, StoreError> {
     let rows = session.query(
         "UPDATE leases l SET node = $1, fence = l.fence + 1, since = clock_timestamp(), changed = pg_current_xact_id()
          FROM pipelines p WHERE l.incarnation = $3 AND p.incarnation = l.incarnation AND l.node IS NULL
@@ -215,7 +219,7 @@ fn taken(row: &tokio_postgres::Row) -> TakenLease {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn release(session: &mut Session, given_up: &[(u64, u64)]) -> Result<(), StoreError> {
+pub fn release(session: &mut DatabaseSession, given_up: &[(u64, u64)]) -> Result<(), StoreError> {
     let incarnations: Vec<i64> = given_up.iter().map(|it| signed(it.0)).collect();
     let fences: Vec<i64> = given_up.iter().map(|it| signed(it.1)).collect();
     session.execute(
@@ -231,7 +235,7 @@ pub fn release(session: &mut Session, given_up: &[(u64, u64)]) -> Result<(), Sto
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn nodes(session: &mut Session) -> Result<Vec<NodeRow>, StoreError> {
+pub fn nodes(session: &mut DatabaseSession) -> Result<Vec<NodeRow>, StoreError> {
     let rows = session.query(
         "SELECT id, name, address, version, labels, expires_at > clock_timestamp() AS is_alive, is_draining,
              (extract(epoch FROM started_at) * 1000)::int8, (extract(epoch FROM seen_at) * 1000)::int8,
@@ -268,7 +272,7 @@ pub struct SharedFacts {
     pub task: Option<String>,
     /// Finished streams of all streams, such as `3/7`.
     pub progress: Option<String>,
-    /// Totals of the run, as JSON.
+    /// ExportTotals of the run, as JSON.
     pub totals: Option<String>,
 }
 
@@ -276,7 +280,7 @@ pub struct SharedFacts {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn share_facts(session: &mut Session, all: &[SharedFacts]) -> Result<(), StoreError> {
+pub fn share_facts(session: &mut DatabaseSession, all: &[SharedFacts]) -> Result<(), StoreError> {
     let incarnations: Vec<i64> = all.iter().map(|it| signed(it.incarnation)).collect();
     let fences: Vec<i64> = all.iter().map(|it| signed(it.fence)).collect();
     let checkpoints: Vec<i64> = all.iter().map(|it| signed(it.checkpoints)).collect();

@@ -17,10 +17,10 @@ pub mod schema;
 pub mod session;
 pub mod transfer;
 
-pub use rows::Rows;
-
-use crate::service::store::postgres::session::{Connector, Session};
-use crate::service::store::{Backend, ReadJob, StoreError, Tx, WriteJob};
+use crate::service::store::postgres::rows::DatabaseRows;
+use crate::service::store::postgres::session::{Connector, DatabaseSession};
+use crate::service::store::transaction::{Backend, ReadJob, Tx, WriteJob};
+use crate::util::sqlite::StoreError;
 use crate::util::sys::lock;
 use futures_util::future::BoxFuture;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ const QUEUE_LENGTH: usize = 1024;
 const HINT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Job of a thread with a connection.
-type Job = Box<dyn FnOnce(&mut Session) + Send>;
+type Job = Box<dyn FnOnce(&mut DatabaseSession) + Send>;
 
 /// Threads with a connection each.
 struct Pool {
@@ -53,7 +53,7 @@ impl Pool {
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Vec::new();
         for number in 0..size {
-            let mut session = Session::new(Arc::clone(connector))?;
+            let mut session = DatabaseSession::new(Arc::clone(connector))?;
             let jobs = Arc::clone(&jobs);
             let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
                 loop {
@@ -100,7 +100,7 @@ struct Hints {
 
 impl Hints {
     /// Sends a hint that something changed, or leaves it to the node's thread.
-    fn give(&self, session: &mut Session) {
+    fn give(&self, session: &mut DatabaseSession) {
         {
             let mut last = lock(&self.last);
             if last.elapsed() < HINT_INTERVAL {
@@ -117,12 +117,12 @@ impl Hints {
 
 impl Cluster {
     /// Hints to other nodes that something changed.
-    pub fn give_hint(&self, session: &mut Session) {
+    pub fn give_hint(&self, session: &mut DatabaseSession) {
         self.hints.give(session);
     }
 
     /// Sends a hint that was left out because it followed another one too soon.
-    pub fn give_late_hint(&self, session: &mut Session) {
+    pub fn give_late_hint(&self, session: &mut DatabaseSession) {
         if self.hints.is_due.load(Ordering::Relaxed) {
             self.hints.give(session);
         }
@@ -134,10 +134,10 @@ impl Cluster {
     /// Returns the error of `work`, or [`StoreError::Closed`].
     pub async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Session) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&mut DatabaseSession) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (sender, receiver) = oneshot::channel();
-        let job = Box::new(move |session: &mut Session| {
+        let job = Box::new(move |session: &mut DatabaseSession| {
             let _ = sender.send(work(session));
         });
         self.readers.run(job).await;
@@ -148,7 +148,7 @@ impl Cluster {
 /// Database on a server.
 pub struct Postgres {
     writers: Pool,
-    cluster: Arc<Cluster>,
+    pub cluster: Arc<Cluster>,
 }
 
 impl Postgres {
@@ -161,7 +161,10 @@ impl Postgres {
         // A session has a runtime of its own, which must not start on a thread of another one.
         let first = Arc::clone(connector);
         let migrated = std::thread::scope(|scope| {
-            scope.spawn(move || schema::migrate(&mut Session::new(first)?)).join().unwrap_or(Err(StoreError::Closed))
+            scope
+                .spawn(move || schema::migrate(&mut DatabaseSession::new(first)?))
+                .join()
+                .unwrap_or(Err(StoreError::Closed))
         });
         let (before, after) = migrated?;
         if before != after {
@@ -188,7 +191,7 @@ impl Backend for Postgres {
 
     fn read(&self, job: ReadJob) -> BoxFuture<'_, ()> {
         Box::pin(self.cluster.readers.run(Box::new(move |session| match session.connect() {
-            Ok(_) => job(Ok(&mut Rows::of_read(session))),
+            Ok(_) => job(Ok(&mut DatabaseRows::of_read(session))),
             Err(error) => job(Err(error)),
         })))
     }
@@ -197,14 +200,10 @@ impl Backend for Postgres {
         self.writers.close();
         self.cluster.readers.close();
     }
-
-    fn cluster(&self) -> Option<Arc<Cluster>> {
-        Some(Arc::clone(&self.cluster))
-    }
 }
 
 /// Runs a write in a transaction, and sends the result to its caller. True if it was committed.
-fn transact(session: &mut Session, job: WriteJob) -> bool {
+fn transact(session: &mut DatabaseSession, job: WriteJob) -> bool {
     // A connection that broke while it was idle shows it at the first statement: nothing is lost.
     let begun = session.batch("BEGIN").or_else(|_| session.batch("BEGIN"));
     if let Err(error) = begun {
@@ -212,7 +211,7 @@ fn transact(session: &mut Session, job: WriteJob) -> bool {
         reply(Some(&error));
         return false;
     }
-    let mut rows = Rows::of_write(session);
+    let mut rows = DatabaseRows::of_write(session);
     let mut tx = Tx::new(&mut rows);
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(Ok(&mut tx))));
     let callbacks = std::mem::take(&mut tx.callbacks);

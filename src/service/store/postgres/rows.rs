@@ -2,31 +2,32 @@
 //! at its row; those of one idempotency key at an advisory lock.
 
 use crate::service::model::{StoredPipeline, Task};
-use crate::service::store::postgres::session::{Session, count, signed};
-use crate::service::store::{
-    DamagedTask, KEY_RETENTION, MAX_ACTIONS, MAX_TASKS, PipelineRow, StoreError, StoredAction, StoredState,
-    Transaction, read_task, readable,
+use crate::service::store::postgres::session::{DatabaseSession, count, signed};
+use crate::service::store::transaction::{
+    DamagedTask, KEY_RETENTION, MAX_ACTIONS, MAX_TASKS, PipelineRow, StoredAction, StoredState, Transaction, read_task,
+    readable,
 };
+use crate::util::sqlite::StoreError;
 use crate::util::sys::now;
 use serde_json::Value;
 use std::fmt::Write as _;
 use synctop_core::protocol::Millis;
 
-/// Rows of the database as one transaction sees them.
-pub struct Rows<'s> {
-    session: &'s mut Session,
+/// DatabaseRows of the database as one transaction sees them.
+pub struct DatabaseRows<'s> {
+    session: &'s mut DatabaseSession,
     /// True if the rows that are read are locked until the commit.
     is_write: bool,
 }
 
-impl<'s> Rows<'s> {
-    /// Rows of a transaction that changes some of them.
-    pub fn of_write(session: &'s mut Session) -> Self {
+impl<'s> DatabaseRows<'s> {
+    /// DatabaseRows of a transaction that changes some of them.
+    pub fn of_write(session: &'s mut DatabaseSession) -> Self {
         Self { session, is_write: true }
     }
 
-    /// Rows outside a transaction.
-    pub fn of_read(session: &'s mut Session) -> Self {
+    /// DatabaseRows outside a transaction.
+    pub fn of_read(session: &'s mut DatabaseSession) -> Self {
         Self { session, is_write: false }
     }
 }
@@ -52,7 +53,7 @@ fn storable(text: &str) -> String {
     escaped
 }
 
-impl Transaction for Rows<'_> {
+impl Transaction for DatabaseRows<'_> {
     fn pipeline(&mut self, id: &str) -> Result<Option<StoredPipeline>, StoreError> {
         let sql = if self.is_write {
             "SELECT doc FROM pipelines WHERE id = $1 FOR UPDATE"

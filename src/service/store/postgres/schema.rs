@@ -3,8 +3,8 @@
 //! A migration first expands the schema, which older programs ignore; a later one removes the old
 //! part and raises `oldest`, the first version of the program that still works with it.
 
-use crate::service::store::StoreError;
-use crate::service::store::postgres::session::{Session, count, signed};
+use crate::service::store::postgres::session::{DatabaseSession, count, signed};
+use crate::util::sqlite::StoreError;
 
 /// Version of the schema that this program writes.
 pub const VERSION: u64 = MIGRATIONS.len() as u64;
@@ -134,7 +134,7 @@ pub struct SchemaVersion {
 ///
 /// # Errors
 /// Returns [`StoreError::OldServer`] with its version.
-pub fn check_server(session: &mut Session) -> Result<(), StoreError> {
+pub fn check_server(session: &mut DatabaseSession) -> Result<(), StoreError> {
     let rows =
         session.query("SELECT current_setting('server_version_num')::int4, current_setting('server_version')", &[])?;
     let Some(row) = rows.first() else { return Ok(()) };
@@ -146,7 +146,7 @@ pub fn check_server(session: &mut Session) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn version(session: &mut Session) -> Result<SchemaVersion, StoreError> {
+pub fn version(session: &mut DatabaseSession) -> Result<SchemaVersion, StoreError> {
     let found = session.query("SELECT to_regclass('schema_version') IS NOT NULL", &[])?;
     if !found.first().is_some_and(|row| row.get(0)) {
         return Ok(SchemaVersion { version: 0, oldest: 0 });
@@ -180,7 +180,7 @@ fn limited(number: u64) -> usize {
 /// # Errors
 /// Returns [`StoreError::Later`] if a newer program is needed, or the error of a statement; the
 /// database is unchanged then.
-pub fn migrate(session: &mut Session) -> Result<(SchemaVersion, SchemaVersion), StoreError> {
+pub fn migrate(session: &mut DatabaseSession) -> Result<(SchemaVersion, SchemaVersion), StoreError> {
     check_server(session)?;
     session.batch("BEGIN")?;
     let migrated = migrate_in_transaction(session);
@@ -191,7 +191,7 @@ pub fn migrate(session: &mut Session) -> Result<(SchemaVersion, SchemaVersion), 
     migrated
 }
 
-fn migrate_in_transaction(session: &mut Session) -> Result<(SchemaVersion, SchemaVersion), StoreError> {
+fn migrate_in_transaction(session: &mut DatabaseSession) -> Result<(SchemaVersion, SchemaVersion), StoreError> {
     session.query("SELECT pg_advisory_xact_lock($1)", &[&MIGRATION_LOCK])?;
     let before = version(session)?;
     check(before)?;

@@ -4,8 +4,8 @@
 //! and know their statements: neither a pool of futures nor a macro that needs a database to compile
 //! would serve them.
 
-use crate::service::store::StoreError;
 use crate::util::secret_ref::SecretRef;
+use crate::util::sqlite::StoreError;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -28,13 +28,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time without a statement after which it is checked whether a connection still stands.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Settings of each connection. The server ends what a client has left behind.
+/// Settings of each connection. The server ends the transactions of clients that are gone.
 const SETTINGS: &str = "SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '15s'; \
      SET client_min_messages = warning; SET TIME ZONE 'UTC'";
 
 /// Address of a store that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub enum StoreAddressError {
     #[error("it is no address of a store: expected postgres://USER@HOST/DATABASE")]
     NoAddress,
     #[error("{0}")]
@@ -70,14 +70,14 @@ impl Connector {
     /// certificates of a private authority.
     ///
     /// # Errors
-    /// Returns the mistake as an [`AddressError`].
-    pub fn new(address: &str, password: Option<&str>) -> Result<Arc<Self>, AddressError> {
-        let mut url = reqwest::Url::parse(address).map_err(|_| AddressError::NoAddress)?;
+    /// Returns the mistake as an [`StoreAddressError`].
+    pub fn new(address: &str, password: Option<&str>) -> Result<Arc<Self>, StoreAddressError> {
+        let mut url = reqwest::Url::parse(address).map_err(|_| StoreAddressError::NoAddress)?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
-            return Err(AddressError::NoAddress);
+            return Err(StoreAddressError::NoAddress);
         }
         if url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password") {
-            return Err(AddressError::Password);
+            return Err(StoreAddressError::Password);
         }
         let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
         let value = |key: &str| pairs.iter().rev().find(|(it, _)| it == key).map(|(_, value)| value.clone());
@@ -87,7 +87,7 @@ impl Connector {
         if !rest.is_empty() {
             url.query_pairs_mut().extend_pairs(rest);
         }
-        let invalid = |error: &dyn std::fmt::Display| AddressError::Invalid(error.to_string());
+        let invalid = |error: &dyn std::fmt::Display| StoreAddressError::Invalid(error.to_string());
         let mut config: tokio_postgres::Config = url.as_str().parse().map_err(|error| invalid(&error))?;
         let is_local = config.get_hosts().iter().all(|host| match host {
             Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
@@ -99,18 +99,18 @@ impl Connector {
             None | Some("require" | "verify-ca" | "verify-full") => SslMode::Require,
             Some("prefer") => SslMode::Prefer,
             Some(other) => {
-                return Err(AddressError::Invalid(format!("sslmode {other} is none of disable, prefer, require")));
+                return Err(StoreAddressError::Invalid(format!("sslmode {other} is none of disable, prefer, require")));
             }
         });
         let password = match password {
             Some(reference) => {
                 let parsed = SecretRef::parse(reference).ok_or_else(|| {
-                    AddressError::PasswordReference("is no reference: expected file:/PATH or env:NAME".into())
+                    StoreAddressError::PasswordReference("is no reference: expected file:/PATH or env:NAME".into())
                 })?;
                 Some(
                     parsed
                         .read()
-                        .map_err(|error| AddressError::PasswordReference(format!("cannot be read: {error}")))?,
+                        .map_err(|error| StoreAddressError::PasswordReference(format!("cannot be read: {error}")))?,
                 )
             }
             None => std::env::var("PGPASSWORD").ok(),
@@ -128,11 +128,11 @@ impl Connector {
 }
 
 /// Returns the TLS configuration: the authorities of the system, or those of a file.
-fn tls_config(root: Option<&Path>) -> Result<rustls::ClientConfig, AddressError> {
+fn tls_config(root: Option<&Path>) -> Result<rustls::ClientConfig, StoreAddressError> {
     use rustls_platform_verifier::BuilderVerifierExt as _;
     let bad = |error: &dyn std::fmt::Display| {
         let path = root.unwrap_or(Path::new("the system")).to_owned();
-        AddressError::Certificates { path, error: error.to_string() }
+        StoreAddressError::Certificates { path, error: error.to_string() }
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
@@ -154,7 +154,7 @@ fn tls_config(root: Option<&Path>) -> Result<rustls::ClientConfig, AddressError>
 pub type Parameters<'p> = &'p [&'p (dyn ToSql + Sync)];
 
 /// Connection of one thread.
-pub struct Session {
+pub struct DatabaseSession {
     connector: Arc<Connector>,
     runtime: Runtime,
     client: Option<Client>,
@@ -163,7 +163,7 @@ pub struct Session {
     used_at: Instant,
 }
 
-impl Session {
+impl DatabaseSession {
     /// Creates a session that connects with its first statement.
     ///
     /// # Errors
@@ -171,7 +171,14 @@ impl Session {
     pub fn new(connector: Arc<Connector>) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Sql(error.to_string()))?;
-        Ok(Self { connector, runtime, client: None, statements: HashMap::new(), notifications: None, used_at: Instant::now() })
+        Ok(Self {
+            connector,
+            runtime,
+            client: None,
+            statements: HashMap::new(),
+            notifications: None,
+            used_at: Instant::now(),
+        })
     }
 
     /// Connects, unless the connection stands.

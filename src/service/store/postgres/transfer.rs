@@ -1,20 +1,22 @@
 //! Export, import and check of a store in PostgreSQL, each in one transaction.
 
-use crate::service::store::postgres::session::{Session, count, signed};
-use crate::service::store::postgres::{Rows, chunks};
-use crate::service::store::transfer::{FORMAT, Finding, Record, TransferError, Writer, decode};
-use crate::service::store::{StoreError, Transaction};
+use crate::service::store::postgres::chunks;
+use crate::service::store::postgres::rows::DatabaseRows;
+use crate::service::store::postgres::session::{DatabaseSession, count, signed};
+use crate::service::store::transaction::{StoredState, Transaction};
+use crate::service::store::transfer::{ExportRecord, FORMAT, StoreFinding, TransferError, Writer, decode};
+use crate::util::sqlite::StoreError;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-/// Rows per query.
+/// DatabaseRows per query.
 const PAGE: i64 = 1_000;
 
 /// Writes all records of the store, as they are at one instant. Nodes may go on.
 ///
 /// # Errors
 /// Returns the error of the database or of the output.
-pub fn export(session: &mut Session, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
+pub fn export(session: &mut DatabaseSession, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
     session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let exported = export_rows(session, writer);
     session.roll_back();
@@ -23,7 +25,7 @@ pub fn export(session: &mut Session, writer: &mut Writer<impl Write>) -> Result<
 
 /// Reads the pages of a query that begins behind a position, until one is empty.
 fn pages(
-    session: &mut Session,
+    session: &mut DatabaseSession,
     sql: &'static str,
     mut each: impl FnMut(&tokio_postgres::Row) -> Result<(), TransferError>,
 ) -> Result<(), TransferError> {
@@ -38,11 +40,11 @@ fn pages(
     }
 }
 
-fn export_rows(session: &mut Session, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
+fn export_rows(session: &mut DatabaseSession, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
     let last = session.query("SELECT last_value FROM incarnations", &[])?;
     let last_incarnation = last.first().map_or(0, |row| count(row.get(0)));
     let synctop = env!("CARGO_PKG_VERSION").into();
-    writer.write(&Record::Header { format: FORMAT, synctop, last_incarnation })?;
+    writer.write(&ExportRecord::Header { format: FORMAT, synctop, last_incarnation })?;
     let damaged = |error: serde_json::Error| TransferError::Damaged(error.to_string());
     pages(
         session,
@@ -51,11 +53,16 @@ fn export_rows(session: &mut Session, writer: &mut Writer<impl Write>) -> Result
          WHERE incarnation > $1 ORDER BY incarnation LIMIT $2",
         |row| {
             let pipeline = Box::new(serde_json::from_str(row.get(1)).map_err(damaged)?);
-            writer.write(&Record::Pipeline { pipeline })?;
+            writer.write(&ExportRecord::Pipeline { pipeline })?;
             if row.get(6) {
                 let checkpoints = count(row.get(3));
                 let call_from = row.get::<_, Option<i64>>(4).map(count);
-                writer.write(&Record::State { pipeline: row.get(5), state: row.get(2), checkpoints, call_from })?;
+                writer.write(&ExportRecord::State {
+                    pipeline: row.get(5),
+                    state: row.get(2),
+                    checkpoints,
+                    call_from,
+                })?;
             }
             Ok(())
         },
@@ -65,7 +72,7 @@ fn export_rows(session: &mut Session, writer: &mut Writer<impl Write>) -> Result
         let incarnation: i64 = incarnation.get(0);
         let sql = "SELECT doc FROM tasks WHERE incarnation = $1 ORDER BY number";
         for row in session.query(sql, &[&incarnation])? {
-            writer.write(&Record::Task { task: Box::new(serde_json::from_str(row.get(0)).map_err(damaged)?) })?;
+            writer.write(&ExportRecord::Task { task: Box::new(serde_json::from_str(row.get(0)).map_err(damaged)?) })?;
         }
     }
     for row in session.query(
@@ -73,15 +80,13 @@ fn export_rows(session: &mut Session, writer: &mut Writer<impl Write>) -> Result
         &[],
     )? {
         let (key, scope, request, answer) = (row.get(0), row.get(1), row.get(2), row.get(3));
-        writer.write(&Record::Answer { key, scope, request, answer, at: row.get(4) })?;
+        writer.write(&ExportRecord::Answer { key, scope, request, answer, at: row.get(4) })?;
     }
-    pages(
-        session,
-        "SELECT seq, pipeline, at, body FROM inputs WHERE seq > $1 ORDER BY seq LIMIT $2",
-        |row| writer.write(&Record::Input { pipeline: row.get(1), at: row.get(2), body: row.get(3) }),
-    )?;
+    pages(session, "SELECT seq, pipeline, at, body FROM inputs WHERE seq > $1 ORDER BY seq LIMIT $2", |row| {
+        writer.write(&ExportRecord::Input { pipeline: row.get(1), at: row.get(2), body: row.get(3) })
+    })?;
     for row in session.query("SELECT id, (extract(epoch FROM at) * 1000)::int8 FROM deleted ORDER BY id", &[])? {
-        writer.write(&Record::Deleted { id: row.get(0), at: row.get(1) })?;
+        writer.write(&ExportRecord::Deleted { id: row.get(0), at: row.get(1) })?;
     }
     pages(
         session,
@@ -89,7 +94,7 @@ fn export_rows(session: &mut Session, writer: &mut Writer<impl Write>) -> Result
         |row| {
             let detail = row.get::<_, Option<&str>>(5).and_then(|detail| serde_json::from_str(detail).ok());
             let (client, action, pipeline) = (row.get(2), row.get(3), row.get(4));
-            writer.write(&Record::Action { at: row.get(1), client, action, pipeline, detail })
+            writer.write(&ExportRecord::Action { at: row.get(1), client, action, pipeline, detail })
         },
     )?;
     let incarnations = session.query("SELECT incarnation FROM leases ORDER BY incarnation", &[])?;
@@ -105,26 +110,26 @@ fn export_rows(session: &mut Session, writer: &mut Writer<impl Write>) -> Result
             after = last.get(0);
             for row in &rows {
                 let bytes: &[u8] = row.get(2);
-                writer.write(&Record::log(count(incarnation), count(row.get(1)), count(row.get(0)), bytes))?;
+                writer.write(&ExportRecord::log(count(incarnation), count(row.get(1)), count(row.get(0)), bytes))?;
             }
         }
     }
     Ok(())
 }
 
-/// Import into an empty store, in one transaction.
-pub struct Import<'s> {
-    session: &'s mut Session,
+/// DatabaseImport into an empty store, in one transaction.
+pub struct DatabaseImport<'s> {
+    session: &'s mut DatabaseSession,
     /// First and last position of each log.
     logs: BTreeMap<u64, (u64, u64)>,
 }
 
-impl<'s> Import<'s> {
+impl<'s> DatabaseImport<'s> {
     /// Begins an import.
     ///
     /// # Errors
     /// Returns [`TransferError::NotEmpty`] if the store has pipelines or actions.
-    pub fn begin(session: &'s mut Session) -> Result<Self, TransferError> {
+    pub fn begin(session: &'s mut DatabaseSession) -> Result<Self, TransferError> {
         session.batch("BEGIN")?;
         let found = session
             .query("SELECT EXISTS (SELECT 1 FROM pipelines) OR EXISTS (SELECT 1 FROM actions)", &[])
@@ -146,50 +151,52 @@ impl<'s> Import<'s> {
     ///
     /// # Errors
     /// Returns the error of the database, or the mistake in the record.
-    pub fn put(&mut self, record: Record) -> Result<(), TransferError> {
+    pub fn put(&mut self, record: ExportRecord) -> Result<(), TransferError> {
         let session = &mut *self.session;
         match record {
-            Record::Header { last_incarnation, .. } => {
+            ExportRecord::Header { last_incarnation, .. } => {
                 let next = signed(last_incarnation + 1);
                 session.query("SELECT setval('incarnations', $1, false)", &[&next])?;
             }
-            Record::Pipeline { pipeline } => {
-                Rows::of_write(session).put_pipeline(&pipeline)?;
+            ExportRecord::Pipeline { pipeline } => {
+                DatabaseRows::of_write(session).put_pipeline(&pipeline)?;
             }
-            Record::State { pipeline, state, checkpoints, call_from } => {
-                let state = crate::service::store::StoredState { state, checkpoints, call_from };
-                Rows::of_write(session).put_state(&pipeline, &state)?;
+            ExportRecord::State { pipeline, state, checkpoints, call_from } => {
+                let state = StoredState { state, checkpoints, call_from };
+                DatabaseRows::of_write(session).put_state(&pipeline, &state)?;
                 session.execute(
                     "UPDATE leases SET checkpoints = $2 FROM pipelines p WHERE p.incarnation = leases.incarnation AND p.id = $1",
                     &[&pipeline, &signed(checkpoints)],
                 )?;
             }
-            Record::Task { task } => Rows::of_write(session).put_task(&task)?,
-            Record::Answer { key, scope, request, answer, at } => {
+            ExportRecord::Task { task } => DatabaseRows::of_write(session).put_task(&task)?,
+            ExportRecord::Answer { key, scope, request, answer, at } => {
                 session.execute(
                     "INSERT INTO idempotency (key, scope, request, answer, at)
                      VALUES ($1, $2, $3, $4, to_timestamp($5::float8 / 1000))",
                     &[&key, &scope, &request, &answer, &(at as f64)],
                 )?;
             }
-            Record::Input { pipeline, at, body } => {
+            ExportRecord::Input { pipeline, at, body } => {
                 let sql = "INSERT INTO inputs (pipeline, at, body) VALUES ($1, $2, $3)";
                 session.execute(sql, &[&pipeline, &at, &body])?;
             }
-            Record::Deleted { id, at } => {
+            ExportRecord::Deleted { id, at } => {
                 session.execute(
                     "INSERT INTO deleted (id, incarnation, at) VALUES ($1, 0, to_timestamp($2::float8 / 1000))",
                     &[&id, &(at as f64)],
                 )?;
             }
-            Record::Action { at, client, action, pipeline, detail } => {
+            ExportRecord::Action { at, client, action, pipeline, detail } => {
                 session.execute(
                     "INSERT INTO actions (at, client, action, pipeline, detail) VALUES ($1, $2, $3, $4, $5)",
                     &[&at, &client, &action, &pipeline, &detail.map(|it| it.to_string())],
                 )?;
             }
-            Record::Log { incarnation, run, start, bytes } => self.put_log(incarnation, run, start, &decode(&bytes)?)?,
-            Record::End { .. } => {}
+            ExportRecord::Log { incarnation, run, start, bytes } => {
+                self.put_log(incarnation, run, start, &decode(&bytes)?)?
+            }
+            ExportRecord::End { .. } => {}
         }
         Ok(())
     }
@@ -232,18 +239,21 @@ impl<'s> Import<'s> {
 ///
 /// # Errors
 /// Returns the error of the database.
-pub fn check(session: &mut Session) -> Result<Vec<Finding>, StoreError> {
+pub fn check(session: &mut DatabaseSession) -> Result<Vec<StoreFinding>, StoreError> {
     let mut findings = Vec::new();
-    for row in Rows::of_read(session).pipelines()? {
+    for row in DatabaseRows::of_read(session).pipelines()? {
         if let Err(error) = row.pipeline {
-            findings.push(Finding { pipeline: Some(row.id), sentence: format!("its stored data cannot be read: {error}") });
+            findings.push(StoreFinding {
+                pipeline: Some(row.id),
+                sentence: format!("its stored data cannot be read: {error}"),
+            });
         }
     }
     for row in session.query("SELECT id, pipeline, doc FROM tasks", &[])? {
         let read: Result<crate::service::model::Task, _> = serde_json::from_str(row.get(2));
         if let Err(error) = read {
             let sentence = format!("its run {} cannot be read: {error}", row.get::<_, &str>(0));
-            findings.push(Finding { pipeline: row.get(1), sentence });
+            findings.push(StoreFinding { pipeline: row.get(1), sentence });
         }
     }
     let gaps = session.query(
@@ -256,7 +266,7 @@ pub fn check(session: &mut Session) -> Result<Vec<Finding>, StoreError> {
     for row in gaps {
         let (start, ends): (i64, i64) = (row.get(1), row.get(2));
         let sentence = format!("its log is not whole: bytes {ends} to {start}");
-        findings.push(Finding { pipeline: row.get(0), sentence });
+        findings.push(StoreFinding { pipeline: row.get(0), sentence });
     }
     let ends = session.query(
         "SELECT p.id, l.log_end, l.kept_from, c.first, c.last FROM leases l JOIN pipelines p USING (incarnation)
@@ -267,7 +277,7 @@ pub fn check(session: &mut Session) -> Result<Vec<Finding>, StoreError> {
     )?;
     for row in ends {
         let sentence = format!("its log ends at byte {}, and not where its lines end", row.get::<_, i64>(1));
-        findings.push(Finding { pipeline: row.get(0), sentence });
+        findings.push(StoreFinding { pipeline: row.get(0), sentence });
     }
     Ok(findings)
 }
