@@ -4,6 +4,8 @@
 
 #[path = "service.rs"]
 mod service;
+#[path = "service_alerts.rs"]
+mod service_alerts;
 #[path = "service_corners.rs"]
 mod service_corners;
 #[path = "service_crash.rs"]

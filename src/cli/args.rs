@@ -272,12 +272,23 @@ pub struct SummaryArgs {
     /// Print one JSON object, with the same shape for every outcome
     #[arg(long)]
     pub json: bool,
+    /// Output: text, json, or prometheus for the textfile collector of its node exporter
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
+    pub format: Option<FormatArg>,
     /// Print nothing; the exit code is the result
-    #[arg(long, short, conflicts_with = "json")]
+    #[arg(long, short, conflicts_with_all = ["json", "format"])]
     pub quiet: bool,
     /// Exit with 1 instead of 0 if there is a doubt
     #[arg(long)]
     pub strict: bool,
+}
+
+/// Output format of `summary`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    Text,
+    Json,
+    Prometheus,
 }
 
 #[derive(Debug, ClapArgs)]

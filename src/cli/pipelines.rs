@@ -12,6 +12,7 @@ use crate::net::client::{Client, ServiceRequest};
 use crate::util::sys::{now, random_id};
 use synctop_core::ResultClass;
 use synctop_core::fleet::verify::PipelineAction;
+use synctop_core::fleet::wire::{NodeBody, Page, WhyBody};
 use synctop_core::fleet::{Fleet, PipelineGroup, Watched};
 use synctop_core::format::{count, short};
 use synctop_core::protocol::clean::typed;
@@ -27,7 +28,9 @@ use std::sync::{Arc, Mutex};
 pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, CommandError> {
     let place = service_address(None, &args.of)?;
     let acts = match &args.verb {
-        PipelinesVerb::List { .. } | PipelinesVerb::Show { .. } => false,
+        PipelinesVerb::List { .. } | PipelinesVerb::Show { .. } | PipelinesVerb::Why { .. } | PipelinesVerb::Nodes => {
+            false
+        }
         PipelinesVerb::Create { .. } | PipelinesVerb::Setup { .. } => true,
         PipelinesVerb::Pause(act)
         | PipelinesVerb::Resume(act)
@@ -47,6 +50,8 @@ pub(super) fn pipelines(args: &PipelinesArgs) -> Result<u8, CommandError> {
             match &args.verb {
                 PipelinesVerb::List { group, grep } => list(&client, *group, grep.as_deref(), args.json).await,
                 PipelinesVerb::Show { pipeline } => show(&client, pipeline, args.json).await,
+                PipelinesVerb::Why { pipeline } => why(&client, pipeline, args.json).await,
+                PipelinesVerb::Nodes => nodes(&client, args.json).await,
                 PipelinesVerb::Create { file, skip_check } => create(&client, file, *skip_check, args.json).await,
                 PipelinesVerb::Setup { pipeline } => setup(&client, pipeline, args.json).await,
                 PipelinesVerb::Pause(act) => many(&client, PipelineAction::Pause, act, args, &told).await,
@@ -85,6 +90,7 @@ pub(super) fn pipeline_json(watched: &Watched, now: i64) -> Value {
         })),
         "outcome": it.found.outcome, "records": it.found.records, "records_per_second": it.found.per_second,
         "coverage": it.found.coverage, "more_streams": it.found.more_streams, "checkpoints": it.found.checkpoints, "streams": it.found.by_status, "doubts": it.found.doubts,
+        "node": it.node, "next_run_at": it.next_run_at.map(time::iso), "late_at": it.late_at.map(time::iso),
         "revision": it.revision, "cursor": it.cursor, "updated_at": it.updated_at.map(time::iso),
     })
 }
@@ -155,6 +161,57 @@ async fn list(
     }
     for odd in fleet.odd.values() {
         crate::cli::output::print_error(&format!("an entry of the list is not a pipeline: {odd}."));
+    }
+    print_text(&text)?;
+    Ok(exit::DONE)
+}
+
+/// Reads the body of an answer.
+fn body<T: serde::de::DeserializeOwned>(client: &Client, answer: Value) -> Result<T, CommandError> {
+    serde_json::from_value(answer).map_err(|why| odd(client, why))
+}
+
+async fn why(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandError> {
+    let answer = client.ask(ServiceRequest::get(&["pipelines", id, "why"])).await;
+    let answer = answer.map_err(|trouble| failure(&trouble, &client.place))?;
+    if as_json {
+        print_json(&answer)?;
+        return Ok(exit::DONE);
+    }
+    let WhyBody { reasons, .. } = body(client, answer)?;
+    let mut text = String::new();
+    for reason in reasons {
+        let until = reason.until.map(|at| format!(" (until {})", time::iso(at))).unwrap_or_default();
+        let since = reason.since.map(|at| format!(" (since {})", time::iso(at))).unwrap_or_default();
+        text.push_str(&format!("{}{since}{until}\n", synctop_core::protocol::clean::line(&reason.message)));
+    }
+    print_text(&text)?;
+    Ok(exit::DONE)
+}
+
+async fn nodes(client: &Client, as_json: bool) -> Result<u8, CommandError> {
+    let answer = client.ask(ServiceRequest::get(&["nodes"])).await;
+    let answer = answer.map_err(|trouble| failure(&trouble, &client.place))?;
+    if as_json {
+        print_json(&answer)?;
+        return Ok(exit::DONE);
+    }
+    let Page { data, .. } = body::<Page<NodeBody>>(client, answer)?;
+    let mut text =
+        format!("{:<20} {:<9} {:>9} {:>8}  {:<24} {}\n", "NODE", "STATUS", "PIPELINES", "RUNNING", "LABELS", "ADDRESS");
+    for node in data {
+        let word =
+            |text: Option<Arc<str>>| synctop_core::protocol::clean::line(text.as_deref().unwrap_or("-")).into_owned();
+        let labels = node.labels.unwrap_or_default().join(",");
+        text.push_str(&format!(
+            "{:<20} {:<9} {:>9} {:>8}  {:<24} {}\n",
+            word(node.name),
+            word(node.status),
+            node.pipelines.map_or_else(|| "?".into(), count),
+            node.running.map_or_else(|| "?".into(), count),
+            if labels.is_empty() { "-".into() } else { synctop_core::protocol::clean::line(&labels).into_owned() },
+            word(node.address),
+        ));
     }
     print_text(&text)?;
     Ok(exit::DONE)

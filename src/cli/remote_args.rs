@@ -99,6 +99,13 @@ pub enum PipelinesVerb {
         #[arg(value_parser = name())]
         pipeline: String,
     },
+    /// Explain why a pipeline runs or does not: paused by a client, limit, backoff, schedule, node
+    Why {
+        #[arg(value_parser = name())]
+        pipeline: String,
+    },
+    /// List the nodes of the service, and the number of pipelines that each one runs
+    Nodes,
     /// Create a pipeline from a JSON file (`-`: stdin) with id, source and destination
     Create {
         file: PathBuf,

@@ -5,6 +5,7 @@ use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::files::{print, read_text_file};
 use crate::cli::output::sentence;
+use crate::service::alerts::watch::watch;
 use crate::service::api::{Access, App, router};
 use crate::service::config::{Config, SAMPLE};
 use crate::service::node::{self, NodeSettings};
@@ -164,7 +165,14 @@ pub(super) async fn start(
             )
         }
     };
-    let begun = Service::begin(config, folder, shared, crate::service::reconciler::reconcile).await;
+    let begun = Service::begin(
+        config,
+        folder,
+        shared,
+        crate::service::reconciler::reconcile,
+        &[|service| Box::pin(watch(service))],
+    )
+    .await;
     let service = begun.map_err(|error| start_error(&error))?;
     let app = Arc::new(App {
         access: Access::new(write, read, limits.requests_per_second).with_https(tls.is_some()),

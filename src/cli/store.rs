@@ -22,7 +22,7 @@ const LEVEL: i32 = 3;
 
 /// Store of a command.
 enum Place {
-    Database(DatabaseSession),
+    Database(Box<DatabaseSession>),
     /// Data folder, locked for as long as the command uses it.
     Folder(PathBuf, (File, File)),
 }
@@ -45,7 +45,7 @@ impl Place {
                 None => None,
             };
             let session = DatabaseSession::new(connector(url, password.as_deref())?);
-            return Ok(Self::Database(session.map_err(|error| failed(error.into()))?));
+            return Ok(Self::Database(Box::new(session.map_err(|error| failed(error.into()))?)));
         }
         let path = match &place.data_dir {
             Some(path) => path.clone(),

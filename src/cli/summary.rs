@@ -1,6 +1,6 @@
 //! `synctop summary FILE|-`: prints the summary of a saved log.
 
-use crate::cli::args::{FeedArgs, SummaryArgs};
+use crate::cli::args::{FeedArgs, FormatArg, SummaryArgs};
 use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::files::print;
@@ -19,6 +19,7 @@ use synctop_core::protocol::{Decoder, clean, time};
 use synctop_core::reduce::history::LogPosition;
 use synctop_core::reduce::{Outcome, Progress, Target, outcome, target};
 use synctop_core::report::lead_up::lead_up_text;
+use synctop_core::report::prometheus::summary_metrics;
 
 pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, CommandError> {
     let logs = open(&args.files, "summary")?;
@@ -47,8 +48,11 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
         }
     };
     let progress = &progress;
-    if args.json {
+    let format = args.format.unwrap_or(if args.json { FormatArg::Json } else { FormatArg::Text });
+    if format == FormatArg::Json {
         print(&format!("{}\n", clean::json(to_json(&synctop_core::report::summary(progress))?)))?;
+    } else if format == FormatArg::Prometheus {
+        print(&summary_metrics(&synctop_core::report::summary(progress)))?;
     } else if !args.quiet {
         if let Some((words, _)) = &place {
             print(words)?;
@@ -61,7 +65,7 @@ pub(super) fn summary(args: &SummaryArgs, feed: &FeedArgs) -> Result<u8, Command
     // Text on stderr and an exit code may tell the outcome.
     let told = progress.dialect.is_some() || outcome(progress) != Outcome::Unknown;
     if progress.input.messages == 0 && !told && place.is_none_or(|(_, messages)| messages == 0) {
-        if !args.quiet && !args.json {
+        if !args.quiet && format == FormatArg::Text {
             print_error(&format!(
                 "Nothing in {name} was understood. Is it the NDJSON of an engine? --dialect overrides the guess."
             ));

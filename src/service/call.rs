@@ -14,13 +14,14 @@ use crate::service::problem::Problem;
 use crate::service::registry::Service;
 use crate::service::secrets::KnownSecrets;
 use crate::service::slot::Slot;
-use crate::util::sys::lock;
+use crate::service::transitions::wait_until;
+use crate::util::sys::{lock, now};
 use serde_json::Value;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use synctop_core::protocol::Decoder;
+use synctop_core::protocol::{Decoder, Millis};
 use synctop_core::reduce::Progress;
 use synctop_core::reduce::Reducer;
 use synctop_core::report::verdict;
@@ -41,6 +42,8 @@ pub(super) enum StopReason {
     /// The pipeline is no longer desired to sync.
     Unwanted,
     Canceled,
+    /// The run exceeds the maximum of its schedule.
+    Overlong,
     /// The service shuts down.
     Ending,
 }
@@ -95,6 +98,7 @@ impl CallProgress {
     }
 
     fn take(&mut self, lines: &[u8]) {
+        self.slot.moved_at.store(now(), Ordering::Relaxed);
         self.reducer.push(lines);
         self.dirty = true;
     }
@@ -191,6 +195,8 @@ pub(super) struct RunCall<'c> {
     pub body: String,
     /// Limits that are sent to the engine: seconds and checkpoints.
     pub limits: (Option<f64>, Option<u64>),
+    /// Time at which the run exceeds the maximum of its schedule.
+    pub overlong_at: Option<Millis>,
 }
 
 impl RunCall<'_> {
@@ -332,6 +338,11 @@ impl RunCall<'_> {
             tokio::select! {
                 changed = status.changed() => if changed.is_err() { return StopReason::Unwanted },
                 () = self.slot.ends() => return StopReason::Ending,
+                () = wait_until(self.overlong_at.unwrap_or(Millis::MAX)) => {
+                    if self.overlong_at.is_some_and(|at| now() >= at) {
+                        return StopReason::Overlong;
+                    }
+                }
             }
         }
     }

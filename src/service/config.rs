@@ -1,8 +1,10 @@
 //! Configuration of the service: a TOML file. Engines are defined only there: a request selects a
 //! name, never a command.
 
+use crate::service::alerts::cause::AlertEvent;
 use crate::service::log::LogRetention;
 use crate::service::secrets::References;
+use crate::util::secret_ref::SecretRef;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ pub struct Config {
     pub calls: Calls,
     pub logs: Logs,
     pub secrets: References,
+    pub alert: Vec<AlertConfig>,
     pub engines: BTreeMap<String, EngineConfig>,
 }
 
@@ -62,6 +65,35 @@ pub struct NodeConfig {
     /// Address at which people reach it, for the list of nodes.
     pub address: Option<String>,
     pub labels: Labels,
+}
+
+/// Target of alerts: a webhook or a command.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// Name in the action log; the address or the program by default.
+    pub name: Option<String>,
+    /// Events that are sent.
+    pub on: Vec<AlertEvent>,
+    /// Address that gets a POST: `text` for a chat such as Slack, and `synctop` for programs.
+    pub webhook: Option<String>,
+    /// Reference to the key of the signature in `X-Synctop-Signature`: `file:/PATH` or `env:NAME`.
+    pub secret: Option<String>,
+    /// Program and arguments; it gets the same JSON on stdin.
+    pub command: Option<Vec<String>>,
+}
+
+impl AlertConfig {
+    /// Returns the name of the target, without the path of an address, which may be secret.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let host = || {
+            let url = reqwest::Url::parse(self.webhook.as_deref()?).ok()?;
+            url.host_str().map(str::to_owned)
+        };
+        let program = || self.command.as_ref()?.first().cloned();
+        self.name.clone().or_else(host).or_else(program).unwrap_or_default()
+    }
 }
 
 /// Concurrency limits.
@@ -202,6 +234,14 @@ pub enum ConfigError {
     Action { name: String, action: String, known: String },
     #[error("engines.{0}.time_limit is a number of seconds")]
     TimeLimit(String),
+    #[error("alert {0}: it needs a webhook (http or https) or a command, and not both")]
+    Alert(String),
+    #[error("alert {0}: on lists none of parked, failing, late, recovered")]
+    NoEvents(String),
+    #[error("alert {0}: secret is a reference, file:/PATH or env:NAME, and needs a webhook")]
+    AlertSecret(String),
+    #[error("alert {0}: another one has this name")]
+    AlertTwice(String),
     #[error("node.labels.{0}: a label has 1 to 63 letters, digits, -, _, . and / in its name and its value")]
     Label(String),
     /// Setting whose value is below its minimum.
@@ -247,6 +287,28 @@ impl Config {
             }
             if engine.time_limit.is_some_and(|limit| !(limit > 0.0 && limit <= 1e6)) {
                 return Err(ConfigError::TimeLimit(name.clone()));
+            }
+        }
+        for (at, alert) in self.alert.iter().enumerate() {
+            let name = alert.target();
+            let is_http = |url: &String| {
+                reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            };
+            match (&alert.webhook, &alert.command) {
+                (Some(url), None) if is_http(url) => {}
+                (None, Some(command)) if !command.is_empty() => {}
+                _ => return Err(ConfigError::Alert(name)),
+            }
+            if alert.on.is_empty() {
+                return Err(ConfigError::NoEvents(name));
+            }
+            if let Some(secret) = &alert.secret
+                && (SecretRef::parse(secret).is_none() || alert.webhook.is_none())
+            {
+                return Err(ConfigError::AlertSecret(name));
+            }
+            if self.alert.iter().take(at).any(|other| other.target() == name) {
+                return Err(ConfigError::AlertTwice(name));
             }
         }
         if let Some((name, _)) = self.node.labels.iter().find(|(name, value)| !is_label(name) || !is_label(value)) {

@@ -10,6 +10,7 @@
 //! lifecycle.rs  next transition      run_verdict.rs  ready, parked, again      model.rs  stored data      secrets.rs
 //! ```
 
+pub mod alerts;
 pub mod api;
 mod bounded_lines;
 mod call;
@@ -22,6 +23,7 @@ pub mod engines;
 mod late_response;
 pub mod lifecycle;
 pub mod log;
+mod metrics;
 pub mod model;
 pub mod node;
 pub mod observer;
@@ -30,7 +32,9 @@ pub(crate) mod reconciler;
 mod reconciler_state;
 pub mod registry;
 pub mod run;
+mod run_measures;
 pub mod run_verdict;
+pub mod schedule;
 pub mod secrets;
 pub mod server;
 pub mod slot;

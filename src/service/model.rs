@@ -1,10 +1,12 @@
 //! Stored pipelines and runs, and the bodies of answers with them.
 
 use crate::service::lifecycle::Life;
+use crate::service::schedule::{Plan, Schedule, ScheduleConfig};
 use crate::service::secrets;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use synctop_core::fleet::DesiredStatus;
 use synctop_core::fleet::requests::Labels;
 use synctop_core::fleet::wire::{LogBytes, PipelineBody, ReasonBody, RetryBody, TaskBody, TaskState, Trigger};
 use synctop_core::protocol::Millis;
@@ -33,6 +35,12 @@ pub struct StoredPipeline {
     pub run_id: Option<String>,
     /// Number of runs so far.
     pub runs: u64,
+    /// Plan of its schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// End of the last run that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Millis>,
 }
 
 /// Requested configuration.
@@ -45,6 +53,9 @@ pub struct PipelineConfig {
     /// Labels of the nodes that may run it; none for all nodes.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub requires: Labels,
+    /// Schedule of its runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleConfig>,
 }
 
 /// Reason of a parked pipeline.
@@ -192,6 +203,27 @@ impl PipelineConfig {
 }
 
 impl StoredPipeline {
+    /// Returns the schedule and its plan.
+    #[must_use]
+    pub fn schedule(&self) -> Option<(Schedule, Plan)> {
+        let schedule = self.config.schedule.as_ref()?.read().ok()?;
+        Some((schedule, self.plan?))
+    }
+
+    /// Returns the time at which it is late, unless a run succeeds before; `None` without a schedule,
+    /// and while it is paused.
+    #[must_use]
+    pub fn late_at(&self) -> Option<Millis> {
+        let (schedule, plan) = self.schedule()?;
+        Some(schedule.late_at(plan)).filter(|_| self.life.desired == DesiredStatus::Active)
+    }
+
+    /// Plans the schedule of the configuration from now on.
+    pub fn plan_schedule(&mut self, now: Millis) {
+        let schedule = self.config.schedule.as_ref().and_then(|schedule| schedule.read().ok());
+        self.plan = schedule.and_then(|schedule| schedule.plan(now));
+    }
+
     /// True if live events need a signature with the pipeline's secret.
     #[must_use]
     pub fn signs_events(&self) -> bool {
@@ -209,7 +241,8 @@ impl StoredPipeline {
         task: Option<&Task>,
         cursor: Cursor,
     ) -> PipelineBody<Value, Value> {
-        let PipelineConfig { source, destination, streams, requires } = self.config.as_ref().clone();
+        let PipelineConfig { source, destination, streams, requires, schedule } = self.config.as_ref().clone();
+        let planned = self.schedule();
         let masked = |mut value: Value| {
             secrets::mask_config(&mut value, fields);
             value
@@ -222,6 +255,9 @@ impl StoredPipeline {
             destination: Some(masked(destination)),
             streams: streams.map(masked),
             requires: (!requires.is_empty()).then(|| json!(requires)),
+            schedule: schedule.map(|schedule| json!(schedule)),
+            next_run_at: planned.as_ref().map(|(schedule, plan)| schedule.next_begin(&self.id, *plan)),
+            late_at: self.late_at(),
             node: None,
             desired_status: Some(self.life.desired.as_str().into()),
             status: Some(self.life.status().as_str().into()),

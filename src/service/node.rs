@@ -265,15 +265,13 @@ impl Node {
     async fn find(&self, service: &Arc<Service>, id: &str) -> Result<Option<Arc<Slot>>, StoreError> {
         let name = id.to_owned();
         let found = self.cluster.run(move |session| feed::pipeline(session, &name)).await?;
-        match found {
-            Some((row, lease)) => Ok(self.apply(service, row, &lease).await),
-            None => {
-                if let Some(slot) = service.slot(id) {
-                    self.forget(service, &slot);
-                }
-                Ok(None)
-            }
+        if let Some((row, lease)) = found {
+            return Ok(self.apply(service, row, &lease).await);
         }
+        if let Some(slot) = service.slot(id) {
+            self.forget(service, &slot);
+        }
+        Ok(None)
     }
 
     /// Reads the changes of other nodes since the last read.
@@ -377,7 +375,7 @@ impl Node {
 }
 
 impl Peers for Node {
-    fn start<'a>(self: Arc<Self>, service: &'a Arc<Service>) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn start(self: Arc<Self>, service: &Arc<Service>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move { self.begin_work(service).await })
     }
 

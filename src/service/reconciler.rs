@@ -8,22 +8,27 @@ use crate::net::source::engine_http::CallOutcome;
 use crate::service::call::{CallProgress, PreparationResult, RunCall};
 use crate::service::engine_action::EngineAction;
 use crate::service::lifecycle::{LifecycleEvent, Todo};
-use crate::service::model::{ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
+use crate::service::model::{CallLimits, ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
 use crate::service::problem::Problem;
 use crate::service::reconciler_state::{OpenRun, Reconciler};
 use crate::service::registry::{Service, apply_event, cancel_for_deletion};
+use crate::service::run::create_task;
+use crate::service::run_measures::RunMeasures;
 use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
+use crate::service::schedule::Demand;
 use crate::service::secrets::{KnownSecrets, ReferenceError};
 use crate::service::slot::Slot;
 use crate::service::store::{StoreError, StoredState, Tx};
-use crate::service::transitions::{park, put_task_keeping_cancel};
-use crate::util::sys::now;
+use crate::service::transitions::{park, put_task_keeping_cancel, wait_until};
+use crate::util::sys::{lock, now};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use synctop_core::backoff::MAX_RETRY_DELAY;
+use synctop_core::fleet::wire::Trigger;
+use synctop_core::protocol::Millis;
 use tokio::sync::SemaphorePermit;
 
 /// Maximum live events per call, as in the published service.
@@ -185,9 +190,12 @@ impl Reconciler {
                 let own = self.slot.id.clone();
                 let waiting = self.service.store.read(move |it| it.inputs(&own, EVENTS_PER_CALL)).await?;
                 if waiting.is_empty() {
+                    let scheduled = Box::pin(self.follow_schedule(&pipeline));
+                    let Some(begin) = scheduled.await? else { return Ok(true) };
                     tokio::select! {
                         _ = status.changed() => {}
                         () = self.slot.inputs.notified() => {}
+                        () = wait_until(begin) => {}
                         () = self.slot.ends() => {}
                     }
                 } else {
@@ -203,12 +211,42 @@ impl Reconciler {
         Ok(true)
     }
 
+    /// Starts the run that is due. Otherwise returns the time of the next one; `Millis::MAX` without a
+    /// schedule.
+    async fn follow_schedule(&mut self, pipeline: &StoredPipeline) -> Result<Option<Millis>, Problem> {
+        let Some((schedule, plan)) = pipeline.schedule() else { return Ok(Some(Millis::MAX)) };
+        let step = schedule.demand(&pipeline.id, plan, now());
+        if let Demand::Wait(begin) = step {
+            return Ok(Some(begin));
+        }
+        let log = self.slot.log.end();
+        self.change(move |tx, pipeline| {
+            // A request may have changed the schedule, or started a run.
+            if pipeline.plan != Some(plan) || pipeline.task.is_some() || pipeline.life.todo() != Todo::Live {
+                return Ok(());
+            }
+            pipeline.plan = Some(schedule.after(plan, now(), step));
+            if step == Demand::Run {
+                apply_event(pipeline, LifecycleEvent::Run)?;
+                pipeline.retry = None;
+                let task = create_task(tx, pipeline, Trigger::Schedule, CallLimits::default(), None, log)?;
+                tx.put_task(&Task { was_ready: true, ..task })?;
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(None)
+    }
+
     /// Recovers from a crash: the checkpoints of the interrupted call are in the log.
     pub(super) async fn recover(&mut self) -> Result<(), Problem> {
         let kept = self.state().await?;
         let Some(pipeline) = self.slot.pipeline() else { return Ok(()) };
         let Some(id) = pipeline.task.as_ref().or(pipeline.last.as_ref()) else { return Ok(()) };
         let Some(task) = self.task(id).await? else { return Ok(()) };
+        if task.state.is_finished() {
+            *lock(&self.slot.measures) = RunMeasures::of(&task);
+        }
         let mut call_progress = CallProgress::of_run(&self.slot, &task);
         let length = task.log.1.map_or(0, |to| to.saturating_sub(task.log.0));
         if length > MAX_RESTORED_LOG {
@@ -290,7 +328,16 @@ impl Reconciler {
         action: EngineAction,
         body: String,
     ) -> RunCall<'c> {
-        RunCall { service: &self.service, slot: &self.slot, pipeline, known, action, body, limits: (None, None) }
+        RunCall {
+            service: &self.service,
+            slot: &self.slot,
+            pipeline,
+            known,
+            action,
+            body,
+            limits: (None, None),
+            overlong_at: None,
+        }
     }
 
     /// Waits for a permit of the service. `None` if the pipeline changed or the service shuts down.

@@ -28,7 +28,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 use synctop_core::fleet::PipelineStatus;
 use synctop_core::fleet::wire::{PipelineBody, ReasonBody};
@@ -82,7 +82,7 @@ pub struct Service {
 /// Other nodes of a service, as a node sees them through the store.
 pub trait Peers: Send + Sync {
     /// Registers this node and the stored pipelines, and starts to take pipelines.
-    fn start<'a>(self: Arc<Self>, service: &'a Arc<Service>) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn start(self: Arc<Self>, service: &Arc<Service>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Returns the pipeline with this id as the store has it now.
     fn read_pipeline<'a>(
@@ -172,6 +172,9 @@ impl Broken {
 /// Task that brings one pipeline to its desired state, until it is deleted or the service shuts
 /// down.
 pub type Reconcile = fn(Arc<Service>, Arc<Slot>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Task of the service besides its reconcilers, until it ends.
+pub type ServiceTask = fn(Weak<Service>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Error when the service starts.
 #[derive(Debug, thiserror::Error)]
@@ -266,6 +269,7 @@ impl Service {
         folder: &Path,
         shared: Option<SharedStore>,
         reconcile: Reconcile,
+        tasks: &[ServiceTask],
     ) -> Result<Arc<Self>, StartError> {
         let locks = lock_folder(folder)?;
         if shared.is_none() {
@@ -306,6 +310,9 @@ impl Service {
             Some(peers) => peers.start(&service).await?,
         }
         tokio::spawn(prune_regularly(Arc::clone(&service)));
+        for task in tasks {
+            tokio::spawn(task(Arc::downgrade(&service)));
+        }
         Ok(service)
     }
 
@@ -780,5 +787,7 @@ pub fn new_pipeline(id: String, config: crate::service::model::PipelineConfig) -
         last: None,
         run_id: None,
         runs: 0,
+        plan: None,
+        last_success: None,
     }
 }

@@ -11,22 +11,26 @@ use crate::service::model::{CallLimits, ParkReason, StoredPipeline, StoredRetry,
 use crate::service::problem::Problem;
 use crate::service::reconciler_state::{OpenRun, Reconciler};
 use crate::service::registry::apply_event;
-use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
+use crate::service::run_measures::RunMeasures;
+use crate::service::run_verdict::{COMPARED_RUNS, RunVerdict, park_reason, unusual_silence, verdict_of};
 use crate::service::slot::finished_streams;
 use crate::service::store::{StoredState, Tx};
 use crate::service::totals::totals;
 use crate::service::transitions::{after, park, put_task_keeping_cancel};
-use crate::util::sys::{now, random_id};
+use crate::util::sys::{lock, now, random_id};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use synctop_core::ResultClass;
 use synctop_core::fleet::wire::{TaskState, Trigger};
-use synctop_core::protocol::time;
+use synctop_core::protocol::{Millis, time};
 use synctop_core::reduce::{Outcome, Progress, outcome};
 
 /// Time that a caller of single syncs has for its next call; then the service continues the run.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Message of a run that was stopped because of its duration.
+const OVERLONG: &str = "the run took longer than max_runtime of its schedule, and was stopped at a checkpoint";
 
 /// Result of a call.
 #[derive(Debug, Clone)]
@@ -38,6 +42,8 @@ enum CallResult {
     /// Nothing is left to read.
     Through,
     Canceled,
+    /// The run exceeded the maximum of its schedule.
+    Overlong,
     /// The requested single call ended, and more is left to read.
     AwaitCaller,
     /// Retry after this delay, and its reason.
@@ -150,6 +156,11 @@ impl Reconciler {
         self.log_risk(&mut open)?;
         let call = RunCall { limits, ..self.call(pipeline, &known, EngineAction::Sync, body) };
         let task_id = open.task.id.clone();
+        let overlong_at = pipeline.schedule().and_then(|(schedule, _)| schedule.max_runtime).map(|most| {
+            let started = open.task.started_at.unwrap_or_else(now);
+            started.saturating_add(Millis::try_from(most.as_millis()).unwrap_or(Millis::MAX))
+        });
+        let call = RunCall { overlong_at, ..call };
         let (call_outcome, stop_reason) = call.sync(&mut open.run, &mut open.call_progress, &task_id).await;
         open.run.cut();
         open.task.calls += 1;
@@ -157,6 +168,7 @@ impl Reconciler {
         self.log_risk(&mut open)?;
         let end = match (stop_reason, next) {
             (Some(StopReason::Canceled), _) => CallResult::Canceled,
+            (Some(StopReason::Overlong), _) => CallResult::Overlong,
             (Some(_), _) => CallResult::Stopped,
             (None, Next::Again(_, None)) if open.task.trigger != Trigger::Sync => CallResult::Next,
             (None, Next::Again(_, None)) => CallResult::AwaitCaller,
@@ -218,7 +230,11 @@ impl Reconciler {
             CallResult::Next | CallResult::Stopped => false,
             // A failed single call ends its run; other runs retry.
             CallResult::Again(..) => task.trigger == Trigger::Sync,
-            CallResult::Through | CallResult::Canceled | CallResult::AwaitCaller | CallResult::Park(_) => true,
+            CallResult::Through
+            | CallResult::Canceled
+            | CallResult::Overlong
+            | CallResult::AwaitCaller
+            | CallResult::Park(_) => true,
         };
         if ends {
             task.ended_at = Some(now());
@@ -228,9 +244,14 @@ impl Reconciler {
                 CallResult::Park(reason) => reason.message.clone(),
                 CallResult::Again(_, why) => why.clone(),
                 CallResult::Canceled => "canceled".into(),
+                CallResult::Overlong => OVERLONG.into(),
                 _ => call_progress.headline(),
             });
-            task.result = Some(run_result(&progress, exit.as_deref()));
+            let mut result = run_result(&progress, exit.as_deref());
+            if matches!(end, CallResult::Through) {
+                self.doubt_silence(&task, &mut result).await;
+            }
+            task.result = Some(result);
         } else if let CallResult::Again(wait, why) = &end {
             task.message = Some(format!("retries at {}: {why}", time::iso(after(*wait))));
         }
@@ -258,6 +279,10 @@ impl Reconciler {
                         pipeline.retry = None;
                         // The next run gets a new run id.
                         pipeline.run_id = None;
+                        if closed.state == TaskState::Succeeded {
+                            pipeline.last_success = closed.ended_at;
+                            pipeline.plan = pipeline.plan.map(|plan| plan.succeeded(closed.created_at));
+                        }
                         apply_event(pipeline, LifecycleEvent::Through)?;
                     }
                     CallResult::AwaitCaller => {
@@ -269,7 +294,13 @@ impl Reconciler {
                         pipeline.retry = Some(StoredRetry::after(wait, failures.max(before + 1), why));
                     }
                     CallResult::Park(reason) => park(pipeline, reason)?,
-                    CallResult::Canceled => {
+                    CallResult::Overlong if !closed.ready_if_canceled() => {
+                        pipeline.run_id = None;
+                        let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
+                        let wait = synctop_core::backoff::retry_delay(before + 1, crate::util::sys::jitter());
+                        pipeline.retry = Some(StoredRetry::after(wait, before + 1, OVERLONG.into()));
+                    }
+                    CallResult::Canceled | CallResult::Overlong => {
                         pipeline.retry = None;
                         pipeline.run_id = None;
                         // A pipeline that was never ready was paused when it was canceled.
@@ -285,7 +316,10 @@ impl Reconciler {
             Ok((_, cancel)) if !ends => {
                 self.run = Some(Box::new(OpenRun { task: Task { cancel, ..open_task }, run, call_progress }));
             }
-            Ok(_) => self.slot.log.end_run(),
+            Ok(_) => {
+                *lock(&self.slot.measures) = RunMeasures::of(&open_task);
+                self.slot.log.end_run();
+            }
             Err(problem) => {
                 // The result is not stored yet: the run stays open with it.
                 self.run = Some(Box::new(OpenRun { task: before, run, call_progress }));
@@ -294,6 +328,22 @@ impl Reconciler {
         }
         tracing::debug!(target: "service", "{}: a call of run {number}: {was:?}", self.slot.id);
         Ok(())
+    }
+
+    /// Adds a doubt to the result of a run that read no record where there usually are many.
+    async fn doubt_silence(&self, task: &Task, result: &mut Value) {
+        let records = result.pointer("/records/attempt").and_then(Value::as_u64);
+        if records != Some(0) {
+            return;
+        }
+        let (id, incarnation, number) = (task.pipeline.clone(), task.incarnation, task.number);
+        let earlier = self.service.store.read(move |it| it.tasks(&id, incarnation, number, COMPARED_RUNS)).await;
+        let earlier: Vec<Task> = earlier.into_iter().flatten().flatten().collect();
+        if let Some(doubt) = unusual_silence(records, &earlier)
+            && let Some(doubts) = result.get_mut("doubts").and_then(Value::as_array_mut)
+        {
+            doubts.push(doubt);
+        }
     }
 
     /// Ends a run as canceled.
@@ -378,7 +428,7 @@ impl StoredPipeline {
 fn end_state(end: &CallResult, progress: &Progress) -> TaskState {
     match end {
         CallResult::Canceled => TaskState::Canceled,
-        CallResult::Park(_) | CallResult::Again(..) => TaskState::Failed,
+        CallResult::Park(_) | CallResult::Again(..) | CallResult::Overlong => TaskState::Failed,
         _ if outcome(&closed(progress)) == Outcome::Failed => TaskState::Failed,
         _ => TaskState::Succeeded,
     }

@@ -1,8 +1,10 @@
 //! Verdict on a run: the pipeline becomes ready, is parked, or retries. Pure.
 
 use crate::engine::failure_type::FailureType;
-use crate::service::model::ParkReason;
+use crate::service::model::{ParkReason, Task};
+use serde_json::{Value, json};
 use std::sync::Arc;
+use synctop_core::fleet::wire::TaskState;
 use synctop_core::protocol::{ErrorLevel, Millis, mask};
 use synctop_core::reduce::{ErrorGroup, Outcome, Progress, outcome, standing};
 use synctop_core::report::{Advice, Audience, Remedy, Repeat, verdict};
@@ -129,6 +131,34 @@ pub fn park_reason(message: &str, failure_type: Option<FailureType>, now: Millis
         since: now,
         next: remedy.text(Repeat::Continue, Audience::ParkedPipeline),
     }
+}
+
+/// Number of earlier runs that are compared with a run without records.
+pub const COMPARED_RUNS: usize = 10;
+
+/// Minimum number of them, and minimum records of each, for a run without records to be unusual.
+const MIN_COMPARED: usize = 5;
+const USUAL_RECORDS: u64 = 100;
+
+/// Returns a doubt about a run that read no record, where the successful runs before it have read
+/// many. `earlier`: the runs before it, newest first.
+#[must_use]
+pub fn unusual_silence(records: Option<u64>, earlier: &[Task]) -> Option<Value> {
+    if records != Some(0) {
+        return None;
+    }
+    let succeeded = earlier.iter().filter(|task| task.state == TaskState::Succeeded);
+    let mut counts: Vec<u64> = succeeded
+        .filter_map(|task| task.result.as_ref()?.pointer("/records/attempt")?.as_u64())
+        .take(COMPARED_RUNS)
+        .collect();
+    counts.sort_unstable();
+    let usual = counts.get(counts.len() / 2).copied()?;
+    if counts.len() < MIN_COMPARED || counts.first().is_none_or(|least| *least < USUAL_RECORDS) {
+        return None;
+    }
+    let message = format!("it read no record, where the {} runs before it read {usual} each", counts.len());
+    Some(json!({"kind": "no_records", "stream": null, "streams": [], "message": message}))
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use crate::service::changes::ChangeList;
 use crate::service::engines::Engines;
 use crate::service::log::PipelineLog;
 use crate::service::model::{Cursor, PipelineConfig, StoredPipeline, Task};
+use crate::service::run_measures::RunMeasures;
 use crate::service::secrets::{KnownSecrets, ReferenceError, References};
 use crate::util::sys::{lock, now};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use synctop_core::protocol::SERVICE_EMITTER;
 use synctop_core::protocol::{Status, time};
@@ -81,6 +82,10 @@ pub struct Slot {
     pub(super) observer: Mutex<Weak<Observer>>,
     /// True if the facts have changed since they were shared with other nodes.
     pub(super) has_new_facts: AtomicBool,
+    /// Time of the last output of the engine; 0 if unknown.
+    pub(super) moved_at: AtomicI64,
+    /// Facts of the last finished run.
+    pub(super) measures: Mutex<RunMeasures>,
     changes: Arc<ChangeList>,
     /// Held while a change is published: changes come from requests and from other nodes.
     publishing: Mutex<()>,
@@ -110,6 +115,8 @@ impl Slot {
             node: Mutex::default(),
             observer: Mutex::default(),
             has_new_facts: AtomicBool::new(false),
+            moved_at: AtomicI64::new(0),
+            measures: Mutex::default(),
             changes,
             publishing: Mutex::default(),
             secrets: Mutex::default(),

@@ -32,3 +32,15 @@ pub(super) fn put_task_keeping_cancel(tx: &mut Tx, mut task: Task) -> Result<boo
     tx.put_task(&task)?;
     Ok(task.cancel)
 }
+
+/// Longest sleep until a due time: the clock may be set meanwhile.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
+
+/// Waits until a time of the clock, for a limited time.
+pub(super) async fn wait_until(at: Millis) {
+    if at == Millis::MAX {
+        return std::future::pending().await;
+    }
+    let left = u64::try_from(at.saturating_sub(now())).unwrap_or(0);
+    tokio::time::sleep(Duration::from_millis(left).min(MAX_SLEEP)).await;
+}

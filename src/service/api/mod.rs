@@ -3,7 +3,7 @@
 //! ```text
 //! router.rs  routes of assets/openapi.json   guard.rs  authentication, body    app.rs  shared state, responses
 //! access.rs  tokens, rates    readers.rs, waits.rs  open at once    body.rs  fields of a request
-//! check, events, list, nodes, pipelines, runs, wait, webhooks: one file per group of operations
+//! check, events, list, nodes, pipelines, runs, wait, webhooks, why: one file per group of operations
 //! ```
 
 mod access;
@@ -21,6 +21,7 @@ mod runs;
 mod wait;
 mod waits;
 mod webhooks;
+mod why;
 
 pub use access::Access;
 pub use app::{App, Peer};

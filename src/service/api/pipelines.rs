@@ -9,8 +9,10 @@ use crate::service::lifecycle::LifecycleEvent;
 use crate::service::model::{PipelineConfig, StoredPipeline};
 use crate::service::problem::Problem;
 use crate::service::registry::{apply_event, new_pipeline};
+use crate::service::schedule::ScheduleConfig;
 use crate::service::secrets;
 use crate::service::slot::{Slot, live_task};
+use crate::util::sys::now;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -98,11 +100,14 @@ pub async fn create(
             return Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true).await?));
         }
     }
-    let CreatePipeline { id, source, destination, streams, requires, desired_status } = CreatePipeline::read(fields)?;
+    let CreatePipeline { id, source, destination, streams, requires, schedule, desired_status } =
+        CreatePipeline::read(fields)?;
     let id = id.unwrap_or_else(|| crate::util::sys::random_id("pipe"));
     app.service.engines.validate(&source).map_err(bad_source)?;
-    let config = PipelineConfig { source, destination, streams, requires };
+    let schedule = schedule.map(read_schedule).transpose()?;
+    let config = PipelineConfig { source, destination, streams, requires, schedule };
     let mut pipeline = new_pipeline(id, config);
+    pipeline.plan_schedule(now());
     if app.service.read_slot(&pipeline.id).await?.is_some() {
         return Err(Problem::new(409, "pipeline_exists", format!("Pipeline {} already exists", pipeline.id)));
     }
@@ -130,6 +135,14 @@ pub async fn create(
     };
     let pipeline = slot.pipeline().ok_or_else(|| Problem::no_pipeline(&slot.id))?;
     Ok(answer(StatusCode::CREATED, &pipeline_body(&app, &slot, &pipeline, true).await?))
+}
+
+/// Reads the schedule of a request.
+fn read_schedule(value: Value) -> Result<ScheduleConfig, Problem> {
+    let invalid = |error: &dyn std::fmt::Display| Problem::invalid(&["schedule"], error.to_string());
+    let config: ScheduleConfig = serde_json::from_value(value).map_err(|error| invalid(&error))?;
+    config.read().map_err(|error| invalid(&error))?;
+    Ok(config)
 }
 
 /// Error for a source with an unknown engine or an invalid configuration.
@@ -200,6 +213,7 @@ pub async fn update(
     if let Some(source) = &update.source {
         app.service.engines.validate(source).map_err(bad_source)?;
     }
+    let schedule = update.schedule.clone().map(|schedule| schedule.map(read_schedule).transpose()).transpose()?;
     let client = ip.to_string();
     let engine = slot.pipeline().map(|it| it.config.engine().to_owned()).unwrap_or_default();
     let fields = app.service.engines.secret_fields(&engine).to_vec();
@@ -212,7 +226,7 @@ pub async fn update(
             }
             let before = (pipeline.life.desired, pipeline.life.status());
             let changed = update.changes_config();
-            let UpdatePipeline { source, destination, streams, requires, desired_status } = update;
+            let UpdatePipeline { source, destination, streams, requires, desired_status, .. } = update;
             if changed {
                 if pipeline.life.desired == DesiredStatus::Deleted {
                     return Err(Problem::refused(&pipeline.id, crate::service::lifecycle::Refusal::Deleted));
@@ -231,7 +245,14 @@ pub async fn update(
                 if let Some(requires) = requires {
                     config.requires = requires;
                 }
+                let reschedules = schedule.as_ref().is_some_and(|schedule| *schedule != config.schedule);
+                if let Some(schedule) = schedule {
+                    config.schedule = schedule;
+                }
                 pipeline.config = Arc::new(config);
+                if reschedules {
+                    pipeline.plan_schedule(now());
+                }
             }
             if let Some(desired) = desired_status {
                 apply_event(pipeline, LifecycleEvent::Want(desired))?;

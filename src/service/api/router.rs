@@ -4,6 +4,7 @@
 use crate::service::api::access::{Permission, forwarded_for};
 use crate::service::api::app::{App, Peer, Shared, ok, page};
 use crate::service::api::guard;
+use crate::service::metrics::ApiLoad;
 use crate::service::problem::Problem;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -54,6 +55,7 @@ pub fn operations() -> Vec<Operation> {
 fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
     Some(match id {
         "health" => on(method, health),
+        "metrics" => on(method, metrics),
         "openapi" => on(method, openapi),
         "engines" => on(method, engines),
         "listNodes" => on(method, crate::service::api::nodes::list),
@@ -68,6 +70,7 @@ fn handler(id: &str, method: MethodFilter) -> Option<MethodRouter<Arc<App>>> {
         "setupPipeline" => on(method, crate::service::api::check::setup),
         "teardownPipeline" => on(method, crate::service::api::check::teardown),
         "waitForPipeline" => on(method, crate::service::api::wait::wait),
+        "explainPipeline" => on(method, crate::service::api::why::why),
         "followPipeline" => on(method, crate::service::api::events::events),
         "listRuns" => on(method, crate::service::api::runs::list),
         "startRun" => on(method, crate::service::api::runs::start),
@@ -174,6 +177,13 @@ async fn health(State(app): Shared, headers: HeaderMap) -> Response {
         "readers": app.readers.count(),
         "missed_changes": service.missed.load(Ordering::Relaxed),
     }))
+}
+
+/// Metrics in the text format of Prometheus.
+async fn metrics(State(app): Shared) -> Result<Response, Problem> {
+    let load = ApiLoad { waits: app.waits.count(), readers: app.readers.count() };
+    let text = crate::service::metrics::metrics(&app.service, load).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 fn hostname() -> String {

@@ -166,13 +166,11 @@ impl ChunkLog {
             let room = writing.pending.back().filter(|last| open && last.run == run);
             let room = room.map_or(0, |last| MAX_CHUNK.saturating_sub(last.bytes.len()));
             let (now, later) = rest.split_at(rest.len().min(if room == 0 { MAX_CHUNK } else { room }));
-            match writing.pending.back_mut().filter(|_| room > 0) {
-                Some(last) => last.bytes.extend_from_slice(now),
-                None => {
-                    let start = writing.end;
-                    let incarnation = self.incarnation;
-                    writing.pending.push_back(NewChunk { incarnation, fence, run, start, bytes: now.to_vec() });
-                }
+            if let Some(last) = writing.pending.back_mut().filter(|_| room > 0) {
+                last.bytes.extend_from_slice(now);
+            } else {
+                let (start, incarnation) = (writing.end, self.incarnation);
+                writing.pending.push_back(NewChunk { incarnation, fence, run, start, bytes: now.to_vec() });
             }
             writing.end += now.len() as u64;
             writing.pending_bytes += now.len();

@@ -10,12 +10,14 @@
 //! published before their writes return.
 
 pub mod folder;
+mod latency;
 pub mod postgres;
 mod sqlite;
 mod transaction;
 pub mod transfer;
 
 pub use crate::util::sqlite::StoreError;
+pub use latency::Latency;
 pub use sqlite::DATABASE;
 pub use transaction::{DamagedTask, PipelineRow, StoredAction, StoredState, Transaction, Tx};
 
@@ -25,11 +27,14 @@ use crate::service::store::sqlite::Sqlite;
 use crate::service::store::transaction::{Backend, ReadJob, WriteJob};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Store of a service. Dropping it lets the queued writes finish.
 pub struct Store {
     backend: Box<dyn Backend>,
+    writes: Latency,
+    reads: Latency,
 }
 
 impl Store {
@@ -38,7 +43,7 @@ impl Store {
     /// # Errors
     /// Returns a [`StoreError`] if it cannot be opened or has a later version.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        Ok(Self { backend: Box::new(Sqlite::open(folder)?) })
+        Ok(Self::of(Box::new(Sqlite::open(folder)?)))
     }
 
     /// Connects to a store in PostgreSQL, and applies the missing migrations. Returns the store, and
@@ -50,7 +55,17 @@ impl Store {
     pub fn connect(connector: &Arc<Connector>) -> Result<(Self, Arc<Cluster>), StoreError> {
         let database = Postgres::open(connector)?;
         let cluster = Arc::clone(&database.cluster);
-        Ok((Self { backend: Box::new(database) }, cluster))
+        Ok((Self::of(Box::new(database)), cluster))
+    }
+
+    fn of(backend: Box<dyn Backend>) -> Self {
+        Self { backend, writes: Latency::default(), reads: Latency::default() }
+    }
+
+    /// Returns the latency by kind of operation.
+    #[must_use]
+    pub fn latency(&self) -> [(&'static str, &Latency); 2] {
+        [("read", &self.reads), ("write", &self.writes)]
     }
 
     /// Runs `work` in a transaction and returns its result after the commit. An error of `work`
@@ -76,8 +91,11 @@ impl Store {
             };
             (stays, Box::new(reply))
         });
+        let begun = Instant::now();
         self.backend.write(job).await;
-        receiver.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        let result = receiver.await;
+        self.writes.add(begun.elapsed());
+        result.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 
     /// Reads committed data.
@@ -92,8 +110,11 @@ impl Store {
         let job: ReadJob = Box::new(move |tx| {
             let _ = sender.send(tx.and_then(work));
         });
+        let begun = Instant::now();
         self.backend.read(job).await;
-        receiver.await.unwrap_or(Err(StoreError::Closed))
+        let result = receiver.await;
+        self.reads.add(begun.elapsed());
+        result.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Refuses further writes and waits until the queued ones are finished.

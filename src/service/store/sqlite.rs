@@ -1,6 +1,7 @@
 //! Store in an SQLite file with a single writer thread. Queued writes share a commit (WAL,
 //! `synchronous=FULL`).
 
+use crate::service::alerts::cause::Incident;
 use crate::service::model::{StoredPipeline, Task};
 use crate::service::store::transaction::{
     Backend, DamagedTask, KEY_RETENTION, MAX_ACTIONS, MAX_TASKS, OnCommit, PipelineRow, ReadJob, StoredAction,
@@ -21,7 +22,7 @@ use tokio::sync::mpsc;
 pub const DATABASE: &str = "synctop.db";
 
 /// Schema migrations. Each runs in its own transaction and upgrades a store by one version.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = ["
     CREATE TABLE pipelines (id TEXT PRIMARY KEY, incarnation INTEGER NOT NULL UNIQUE, doc TEXT NOT NULL) STRICT;
     CREATE TABLE incarnations (last INTEGER NOT NULL) STRICT;
     INSERT INTO incarnations VALUES (0);
@@ -39,6 +40,8 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE actions (seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, client TEXT NOT NULL, action TEXT NOT NULL,
         pipeline TEXT, detail TEXT) STRICT;
     CREATE INDEX actions_of_pipeline ON actions (pipeline, seq);
+", "
+    CREATE TABLE incidents (key TEXT PRIMARY KEY, due INTEGER, doc TEXT NOT NULL) STRICT;
 "];
 
 /// Maximum queued writes; further writers wait.
@@ -366,6 +369,37 @@ impl Transaction for Rows<'_> {
         Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
+    fn incident(&mut self, key: &str) -> Result<Option<Incident>, StoreError> {
+        let sql = "SELECT doc FROM incidents WHERE key = ?1";
+        let text: Option<String> = self.0.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    fn incidents(&mut self) -> Result<Vec<(String, Incident)>, StoreError> {
+        let mut all = self.0.prepare_cached("SELECT key, doc FROM incidents ORDER BY key")?;
+        let found = all.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+        let rows: Vec<(String, String)> = found.collect::<rusqlite::Result<_>>()?;
+        Ok(rows.into_iter().filter_map(|(key, doc)| Some((key, serde_json::from_str(&doc).ok()?))).collect())
+    }
+
+    fn due_incidents(&mut self, now: Millis) -> Result<Vec<String>, StoreError> {
+        let mut all = self.0.prepare_cached("SELECT key FROM incidents WHERE due <= ?1 ORDER BY due LIMIT 100")?;
+        let found = all.query_map([now], |row| row.get(0))?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn put_incident(&mut self, key: &str, incident: &Incident) -> Result<(), StoreError> {
+        if incident.is_done() {
+            self.run("DELETE FROM incidents WHERE key = ?1", [key])?;
+            return Ok(());
+        }
+        self.run(
+            "INSERT OR REPLACE INTO incidents (key, due, doc) VALUES (?1, ?2, ?3)",
+            params![key, incident.due(), serde_json::to_string(incident)?],
+        )?;
+        Ok(())
+    }
+
     /// The lock of the data folder is the lease of all pipelines.
     fn require_lease(&mut self, _incarnation: u64, _fence: u64) -> Result<(), StoreError> {
         Ok(())
@@ -444,6 +478,9 @@ pub(super) fn export(
         },
         writer,
     )?;
+    for (key, incident) in rows.incidents()? {
+        writer.write(&ExportRecord::Incident { key, incident: Box::new(incident) })?;
+    }
     Ok(all)
 }
 
@@ -516,6 +553,7 @@ impl FileImport {
                     params![at, client, action, pipeline, detail.map(|it| it.to_string())],
                 )?;
             }
+            ExportRecord::Incident { key, incident } => rows.put_incident(&key, &incident)?,
             ExportRecord::Log { .. } | ExportRecord::End { .. } => {}
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Interface of both stores: the operations of a transaction, and the rows that they read.
 
+use crate::service::alerts::cause::Incident;
 use crate::service::model::{StoredPipeline, Task};
 use crate::util::sqlite::StoreError;
 use futures_util::future::BoxFuture;
@@ -115,6 +116,18 @@ pub trait Transaction {
 
     /// Returns action log entries below number `before`, newest first, of one pipeline or of all.
     fn actions(&mut self, pipeline: Option<&str>, before: u64, limit: usize) -> Result<Vec<StoredAction>, StoreError>;
+
+    /// Returns the incident with this key. In a write, no other write changes it until the commit.
+    fn incident(&mut self, key: &str) -> Result<Option<Incident>, StoreError>;
+
+    /// Returns all incidents with their keys.
+    fn incidents(&mut self) -> Result<Vec<(String, Incident)>, StoreError>;
+
+    /// Returns the keys of incidents with a message that is due.
+    fn due_incidents(&mut self, now: Millis) -> Result<Vec<String>, StoreError>;
+
+    /// Stores an incident; one with nothing left to do is removed.
+    fn put_incident(&mut self, key: &str, incident: &Incident) -> Result<(), StoreError>;
 
     /// Requires that this node runs the pipeline, and keeps it so until the commit.
     ///

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! {"type":"header","version":1,...}  {"type":"pipeline",...}  {"type":"state",...}  {"type":"task",...}
-//! {"type":"answer",...}  {"type":"input",...}  {"type":"deleted",...}  {"type":"action",...}
+//! {"type":"incident",...}  {"type":"answer",...}  {"type":"input",...}  {"type":"deleted",...}  {"type":"action",...}
 //! {"type":"log","incarnation":3,"run":1,"start":0,"bytes":"base64"}  {"type":"end","records":812}
 //! ```
 //!
 //! An export without its `end` is cut off, and is refused as a whole.
 
+use crate::service::alerts::cause::Incident;
 use crate::service::model::{StoredPipeline, Task};
 use crate::util::sqlite::StoreError;
 use base64::Engine as _;
@@ -69,6 +70,10 @@ pub enum ExportRecord {
         action: String,
         pipeline: Option<String>,
         detail: Option<Value>,
+    },
+    Incident {
+        key: String,
+        incident: Box<Incident>,
     },
     Log {
         incarnation: u64,

@@ -194,10 +194,15 @@ fn counts(pen: &mut Pen, screen: &FleetFrame) {
         }
         let (_, style) = mark(group, look);
         let word = match group {
-            PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale => group.as_str().to_owned(),
+            PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale | PipelineGroup::Late => {
+                group.as_str().to_owned()
+            }
             group => group.as_str().to_lowercase(),
         };
-        let strong = matches!(group, PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale);
+        let strong = matches!(
+            group,
+            PipelineGroup::Parked | PipelineGroup::Failing | PipelineGroup::Stale | PipelineGroup::Late
+        );
         let style = if strong { style.patch(look.strong()) } else { look.plain() };
         column = pen.put(column, 1, &count(number as u64), style.patch(look.strong())) + 1;
         column = pen.put(column, 1, &word, style) + 2;

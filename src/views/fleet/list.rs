@@ -137,7 +137,7 @@ pub(crate) fn mark(group: PipelineGroup, look: &Look) -> (&'static str, Style) {
     match group {
         PipelineGroup::Parked => (glyphs.bad, look.bad()),
         PipelineGroup::Failing => (glyphs.warn, look.warn()),
-        PipelineGroup::Stale => (glyphs.doubt, look.doubt()),
+        PipelineGroup::Stale | PipelineGroup::Late => (glyphs.doubt, look.doubt()),
         PipelineGroup::Working => (glyphs.started, look.accent()),
         PipelineGroup::Ready => (glyphs.good, look.good()),
         PipelineGroup::Paused => (glyphs.skipped, look.dim()),
@@ -308,7 +308,7 @@ fn pipeline(
         let style = match group {
             _ if share >= 1.0 => look.good(),
             PipelineGroup::Parked => look.bad(),
-            PipelineGroup::Failing | PipelineGroup::Stale => look.warn(),
+            PipelineGroup::Failing | PipelineGroup::Stale | PipelineGroup::Late => look.warn(),
             PipelineGroup::Paused | PipelineGroup::Deleting => look.plain(),
             _ => look.accent(),
         };
@@ -401,7 +401,8 @@ fn note_lines(
         let result = result.split_once(": ").filter(|_| is_same).map_or(result, |(head, _)| head);
         (format!("{glyph} {} {when} ago: {result}", record.action), style)
     } else if let Some(note) = watched.note(screen.now) {
-        let style = if group == PipelineGroup::Stale { look.doubt() } else { look.warn() };
+        let style =
+            if matches!(group, PipelineGroup::Stale | PipelineGroup::Late) { look.doubt() } else { look.warn() };
         let note = match fault.filter(|_| group == PipelineGroup::Failing) {
             Some(fault) if !note.contains(fault.message.as_ref()) => format!("{note}; {}", fault.core()),
             _ => note,

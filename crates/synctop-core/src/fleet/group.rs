@@ -25,6 +25,8 @@ pub enum PipelineGroup {
     Failing,
     /// Claims to run, but nothing changes.
     Stale,
+    /// No run has succeeded in time, of a pipeline with a schedule.
+    Late,
     /// Backfill or setup.
     #[strum(serialize = "BACKFILLING")]
     Working,
@@ -48,6 +50,16 @@ impl Watched {
     /// Returns the group at `now`.
     #[must_use]
     pub fn group(&self, now: Millis) -> PipelineGroup {
+        let group = self.group_of_status(now);
+        // Trouble with a cause comes before lateness, which follows from it.
+        let is_late = self.pipeline.late_at.is_some_and(|late_at| now >= late_at);
+        match group {
+            PipelineGroup::Ready | PipelineGroup::Working if is_late => PipelineGroup::Late,
+            group => group,
+        }
+    }
+
+    fn group_of_status(&self, now: Millis) -> PipelineGroup {
         let it = &self.pipeline;
         let wanted = it.desired == DesiredStatus::Active;
         match it.status {
@@ -121,6 +133,10 @@ impl Watched {
                         ago(self.quiet_ms(now))
                     ),
                 })
+            }
+            PipelineGroup::Late => {
+                let late = it.late_at.map_or(0, |late_at| now.saturating_sub(late_at));
+                Some(format!("no run has succeeded in time: late for {}", ago(late)))
             }
             PipelineGroup::Stale => {
                 let quiet = ago(self.quiet_ms(now));

@@ -171,6 +171,12 @@ pub struct Pipeline {
     pub cursor: Option<Arc<str>>,
     /// Time of the last change, if the service reports it.
     pub updated_at: Option<Millis>,
+    /// Planned begin of the next run, of a pipeline with a schedule.
+    pub next_run_at: Option<Millis>,
+    /// Time at which it is late, unless a run succeeds before.
+    pub late_at: Option<Millis>,
+    /// Name of the node that runs it, if the service has several.
+    pub node: Option<Arc<str>>,
     /// Report of the service as JSON, with secrets masked.
     report: Arc<str>,
     /// Reduced state of an engine, for a service that reports only that state.
@@ -249,6 +255,9 @@ impl Pipeline {
             revision: body.revision,
             cursor: body.cursor,
             updated_at: body.updated_at,
+            next_run_at: body.next_run_at,
+            late_at: body.late_at,
+            node: body.node,
             report: told.to_string().into(),
             read: None,
             id,

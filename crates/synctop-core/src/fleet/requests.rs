@@ -10,8 +10,20 @@ use std::collections::BTreeMap;
 const ID_LENGTH: std::ops::RangeInclusive<usize> = 3..=64;
 
 /// Fields of a pipeline that only the service sets. A client may send back what it read.
-const READ_ONLY: [&str; 10] =
-    ["status", "sync_state", "created_at", "updated_at", "revision", "cursor", "reason", "retry", "run", "node"];
+const READ_ONLY: [&str; 12] = [
+    "status",
+    "sync_state",
+    "created_at",
+    "updated_at",
+    "revision",
+    "cursor",
+    "reason",
+    "retry",
+    "run",
+    "node",
+    "next_run_at",
+    "late_at",
+];
 
 /// Field that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +157,8 @@ pub struct CreatePipeline {
     pub streams: Option<Value>,
     /// Labels of the nodes that may run it; none for all nodes.
     pub requires: Labels,
+    /// Schedule of its runs; the service reads it.
+    pub schedule: Option<Value>,
     /// Status that the operator wants.
     pub desired_status: DesiredStatus,
 }
@@ -166,12 +180,13 @@ impl CreatePipeline {
         let destination = required(party(&mut fields, "destination")?, "destination")?;
         let streams = streams(&mut fields)?.flatten();
         let requires = requires(&mut fields)?.unwrap_or_default();
+        let schedule = schedule(&mut fields)?.flatten();
         let desired_status = desired_status(&mut fields)?.unwrap_or(DesiredStatus::Active);
         if desired_status == DesiredStatus::Deleted {
             return Err(FieldError::of(&["desired_status"], FieldProblem::DeletedAtOnce));
         }
         remove_read_only(&mut fields)?;
-        Ok(Self { id, source, destination, streams, requires, desired_status })
+        Ok(Self { id, source, destination, streams, requires, schedule, desired_status })
     }
 }
 
@@ -190,6 +205,9 @@ pub struct UpdatePipeline {
     /// New labels of the nodes that may run it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requires: Option<Labels>,
+    /// New schedule; `Some(None)` removes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Option<Value>>,
     /// New desired status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_status: Option<DesiredStatus>,
@@ -207,11 +225,12 @@ impl UpdatePipeline {
         let destination = party(&mut fields, "destination")?;
         let streams = streams(&mut fields)?;
         let requires = requires(&mut fields)?;
+        let schedule = schedule(&mut fields)?;
         if fields.remove("id").is_some_and(|it| it != id) {
             return Err(FieldError::of(&["id"], FieldProblem::OtherId));
         }
         let read_only = remove_read_only(&mut fields)?;
-        let update = Self { source, destination, streams, requires, desired_status };
+        let update = Self { source, destination, streams, requires, schedule, desired_status };
         match read_only {
             Some(field) if update == Self::default() => Err(FieldError::of(&[field], FieldProblem::ReadOnly)),
             _ => Ok(update),
@@ -221,7 +240,11 @@ impl UpdatePipeline {
     /// True if the configuration changes.
     #[must_use]
     pub fn changes_config(&self) -> bool {
-        self.source.is_some() || self.destination.is_some() || self.streams.is_some() || self.requires.is_some()
+        self.source.is_some()
+            || self.destination.is_some()
+            || self.streams.is_some()
+            || self.requires.is_some()
+            || self.schedule.is_some()
     }
 }
 
@@ -302,6 +325,16 @@ fn streams(fields: &mut Map<String, Value>) -> Result<Option<Option<Value>>, Fie
     }
 }
 
+/// Removes the schedule: an object. `Some(None)` is an explicit null.
+fn schedule(fields: &mut Map<String, Value>) -> Result<Option<Option<Value>>, FieldError> {
+    match fields.remove("schedule") {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(None)),
+        Some(schedule @ Value::Object(_)) => Ok(Some(Some(schedule))),
+        Some(_) => Err(FieldError::of(&["schedule"], FieldProblem::Type("object"))),
+    }
+}
+
 /// Labels by name, such as `region: eu`.
 pub type Labels = BTreeMap<String, String>;
 
@@ -351,7 +384,7 @@ fn remove_read_only(fields: &mut Map<String, Value>) -> Result<Option<&'static s
             found = Some(name);
         }
     }
-    no_more(fields, "id, source, destination, streams, requires, desired_status")?;
+    no_more(fields, "id, source, destination, streams, requires, schedule, desired_status")?;
     Ok(found)
 }
 
@@ -402,6 +435,7 @@ mod tests {
             ("source", json!({"type": "t", "t": 1}), "source.t", "expected object"),
             ("destination", json!({}), "destination.type", "expected string"),
             ("streams", json!([{"name": "a"}, {}]), "streams.1.name", "expected string"),
+            ("schedule", json!("daily"), "schedule", "expected object"),
             ("requires", json!({"region": "eu west"}), "requires.region", "letters, digits"),
             ("desired_status", json!("deleted"), "desired_status", "cannot be deleted already"),
             ("desired_status", json!("gone"), "desired_status", "expected one of"),

@@ -132,6 +132,8 @@ pub enum Trigger {
     Request,
     /// `POST /pipelines/{id}/sync` or `sync_batch`: one call.
     Sync,
+    /// Started by the schedule of the pipeline.
+    Schedule,
 }
 
 /// Word of a service: one of `T`, or another that this version does not know.
@@ -240,6 +242,15 @@ pub struct PipelineBody<C, R> {
     /// Labels of the nodes that may run it; absent for all nodes.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub requires: Option<C>,
+    /// Schedule of its runs; absent without one.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<C>,
+    /// Planned begin of the next run of its schedule.
+    #[serde(default, deserialize_with = "instant", serialize_with = "iso", skip_serializing_if = "Option::is_none")]
+    pub next_run_at: Option<Millis>,
+    /// Time at which it is late, unless a run succeeds before.
+    #[serde(default, deserialize_with = "instant", serialize_with = "iso", skip_serializing_if = "Option::is_none")]
+    pub late_at: Option<Millis>,
     /// Name of the node that runs it; absent if the service has one node.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub node: Option<Arc<str>>,
@@ -273,6 +284,42 @@ pub struct PipelineBody<C, R> {
     /// Last run.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub run: Option<TaskBody<R>>,
+}
+
+/// Answer to `GET /pipelines/{id}/why`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WhyBody {
+    /// Name of the pipeline.
+    #[serde(default, deserialize_with = "lenient")]
+    pub id: Option<Arc<str>>,
+    /// Current status.
+    #[serde(default, deserialize_with = "lenient")]
+    pub status: Option<Arc<str>>,
+    /// True while an engine runs.
+    #[serde(default, deserialize_with = "lenient")]
+    pub is_running: Option<bool>,
+    /// Reasons, the one that has to go first.
+    #[serde(default, deserialize_with = "elements")]
+    pub reasons: Vec<WhyReason>,
+}
+
+/// Reason that a pipeline runs or does not.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WhyReason {
+    /// Kind: `deleting`, `parked`, `paused`, `no_node`, `backoff`, `run_limit`, `running`, `schedule`,
+    /// `idle` or `starting`.
+    pub kind: String,
+    /// Sentence for an operator.
+    pub message: String,
+    /// Client that requested it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Time since which it holds.
+    #[serde(default, deserialize_with = "instant", serialize_with = "iso", skip_serializing_if = "Option::is_none")]
+    pub since: Option<Millis>,
+    /// Time at which it ends.
+    #[serde(default, deserialize_with = "instant", serialize_with = "iso", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
 }
 
 /// Status of a node.

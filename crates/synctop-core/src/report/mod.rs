@@ -6,6 +6,7 @@
 //! headline.rs  headline of a run            text.rs     summary as text
 //! advice.rs    next steps                   doubt_text.rs  doubts as sentences
 //! changes.rs   changes between two looks    assessment.rs  verdict, doubts and coverage of a state
+//! prometheus.rs  metrics in the text format
 //! ```
 
 mod advice;
@@ -14,6 +15,7 @@ pub mod changes;
 mod doubt_text;
 mod headline;
 pub mod lead_up;
+pub mod prometheus;
 mod summary;
 pub mod text;
 mod verdict;

@@ -227,7 +227,9 @@ fn transact(session: &mut DatabaseSession, job: WriteJob) -> bool {
     let committed = session.batch("COMMIT");
     match &committed {
         Ok(()) => {
-            callbacks.into_iter().for_each(|callback| callback());
+            for callback in callbacks {
+                callback();
+            }
             reply(None);
         }
         Err(StoreError::Unreachable(..)) => reply(Some(&StoreError::Unknown)),

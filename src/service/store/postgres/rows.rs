@@ -1,6 +1,7 @@
 //! Operations of a transaction in PostgreSQL. Concurrent writes of one pipeline wait for each other
 //! at its row; those of one idempotency key at an advisory lock.
 
+use crate::service::alerts::cause::Incident;
 use crate::service::model::{StoredPipeline, Task};
 use crate::service::store::postgres::session::{DatabaseSession, count, signed};
 use crate::service::store::transaction::{
@@ -123,10 +124,10 @@ impl Transaction for DatabaseRows<'_> {
             &[&before],
         )?;
         self.session.execute(
-            "DELETE FROM idempotency WHERE at < clock_timestamp() - $1::float8 * interval '1 ms'",
-            &[&(KEY_RETENTION as f64)],
+            "DELETE FROM idempotency WHERE at < clock_timestamp() - $1::int8 * interval '1 ms'",
+            &[&KEY_RETENTION],
         )?;
-        self.session.execute("DELETE FROM deleted WHERE at < to_timestamp($1::float8 / 1000)", &[&(before as f64)])?;
+        self.session.execute("DELETE FROM deleted WHERE at < to_timestamp($1::int8 / 1000.0)", &[&before])?;
         Ok(())
     }
 
@@ -194,8 +195,8 @@ impl Transaction for DatabaseRows<'_> {
         self.session.query("SELECT pg_advisory_xact_lock($1)", &[&number])?;
         let rows = self.session.query(
             "SELECT request, answer FROM idempotency WHERE key = $1 AND scope = $2
-             AND at >= clock_timestamp() - $3::float8 * interval '1 ms'",
-            &[&key, &scope, &(KEY_RETENTION as f64)],
+             AND at >= clock_timestamp() - $3::int8 * interval '1 ms'",
+            &[&key, &scope, &KEY_RETENTION],
         )?;
         Ok(rows.first().map(|row| (row.get(0), row.get(1))))
     }
@@ -271,6 +272,38 @@ impl Transaction for DatabaseRows<'_> {
             detail: row.get::<_, Option<&str>>(5).and_then(|detail| serde_json::from_str(detail).ok()),
         };
         Ok(rows.iter().map(read).collect())
+    }
+
+    fn incident(&mut self, key: &str) -> Result<Option<Incident>, StoreError> {
+        if self.is_write {
+            // Also for one that does not exist yet.
+            self.session.query("SELECT pg_advisory_xact_lock($1)", &[&lock_number(&format!("incident {key}"))])?;
+        }
+        let rows = self.session.query("SELECT doc FROM incidents WHERE key = $1", &[&key])?;
+        Ok(rows.first().and_then(|row| serde_json::from_str(row.get(0)).ok()))
+    }
+
+    fn incidents(&mut self) -> Result<Vec<(String, Incident)>, StoreError> {
+        let rows = self.session.query("SELECT key, doc FROM incidents ORDER BY key", &[])?;
+        Ok(rows.iter().filter_map(|row| Some((row.get(0), serde_json::from_str(row.get(1)).ok()?))).collect())
+    }
+
+    fn due_incidents(&mut self, now: Millis) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT key FROM incidents WHERE due <= $1 ORDER BY due LIMIT 100";
+        Ok(self.session.query(sql, &[&now])?.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn put_incident(&mut self, key: &str, incident: &Incident) -> Result<(), StoreError> {
+        if incident.is_done() {
+            self.session.execute("DELETE FROM incidents WHERE key = $1", &[&key])?;
+            return Ok(());
+        }
+        self.session.execute(
+            "INSERT INTO incidents (key, due, doc) VALUES ($1, $2, $3)
+             ON CONFLICT (key) DO UPDATE SET due = $2, doc = $3",
+            &[&key, &incident.due(), &serde_json::to_string(incident)?],
+        )?;
+        Ok(())
     }
 
     fn require_lease(&mut self, incarnation: u64, fence: u64) -> Result<(), StoreError> {

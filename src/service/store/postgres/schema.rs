@@ -111,6 +111,7 @@ CREATE TABLE deleted (
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     changed xid8 NOT NULL DEFAULT pg_current_xact_id());
 CREATE INDEX deleted_changed ON deleted (changed);
+CREATE TABLE incidents (key text PRIMARY KEY, due bigint, doc text NOT NULL);
 CREATE TABLE actions (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at bigint NOT NULL,

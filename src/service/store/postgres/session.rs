@@ -6,6 +6,9 @@
 
 use crate::util::secret_ref::SecretRef;
 use crate::util::sqlite::StoreError;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls_platform_verifier::BuilderVerifierExt as _;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -129,7 +132,6 @@ impl Connector {
 
 /// Returns the TLS configuration: the authorities of the system, or those of a file.
 fn tls_config(root: Option<&Path>) -> Result<rustls::ClientConfig, StoreAddressError> {
-    use rustls_platform_verifier::BuilderVerifierExt as _;
     let bad = |error: &dyn std::fmt::Display| {
         let path = root.unwrap_or(Path::new("the system")).to_owned();
         StoreAddressError::Certificates { path, error: error.to_string() }
@@ -141,8 +143,6 @@ fn tls_config(root: Option<&Path>) -> Result<rustls::ClientConfig, StoreAddressE
     let Some(path) = root else {
         return Ok(builder.with_platform_verifier().map_err(|error| bad(&error))?.with_no_client_auth());
     };
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| bad(&error))? {
         roots.add(certificate.map_err(|error| bad(&error))?).map_err(|error| bad(&error))?;
@@ -351,7 +351,7 @@ impl DatabaseSession {
 
 /// True if an error comes from the network.
 fn is_io(error: &tokio_postgres::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.is::<std::io::Error>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
 }
 
 /// Returns the message of an error: that of the server, or the innermost cause.

@@ -97,6 +97,9 @@ fn export_rows(session: &mut DatabaseSession, writer: &mut Writer<impl Write>) -
             writer.write(&ExportRecord::Action { at: row.get(1), client, action, pipeline, detail })
         },
     )?;
+    for (key, incident) in DatabaseRows::of_read(session).incidents()? {
+        writer.write(&ExportRecord::Incident { key, incident: Box::new(incident) })?;
+    }
     let incarnations = session.query("SELECT incarnation FROM leases ORDER BY incarnation", &[])?;
     for incarnation in incarnations {
         let incarnation: i64 = incarnation.get(0);
@@ -173,8 +176,8 @@ impl<'s> DatabaseImport<'s> {
             ExportRecord::Answer { key, scope, request, answer, at } => {
                 session.execute(
                     "INSERT INTO idempotency (key, scope, request, answer, at)
-                     VALUES ($1, $2, $3, $4, to_timestamp($5::float8 / 1000))",
-                    &[&key, &scope, &request, &answer, &(at as f64)],
+                     VALUES ($1, $2, $3, $4, to_timestamp($5::int8 / 1000.0))",
+                    &[&key, &scope, &request, &answer, &at],
                 )?;
             }
             ExportRecord::Input { pipeline, at, body } => {
@@ -183,8 +186,8 @@ impl<'s> DatabaseImport<'s> {
             }
             ExportRecord::Deleted { id, at } => {
                 session.execute(
-                    "INSERT INTO deleted (id, incarnation, at) VALUES ($1, 0, to_timestamp($2::float8 / 1000))",
-                    &[&id, &(at as f64)],
+                    "INSERT INTO deleted (id, incarnation, at) VALUES ($1, 0, to_timestamp($2::int8 / 1000.0))",
+                    &[&id, &at],
                 )?;
             }
             ExportRecord::Action { at, client, action, pipeline, detail } => {
@@ -193,8 +196,11 @@ impl<'s> DatabaseImport<'s> {
                     &[&at, &client, &action, &pipeline, &detail.map(|it| it.to_string())],
                 )?;
             }
+            ExportRecord::Incident { key, incident } => {
+                DatabaseRows::of_write(session).put_incident(&key, &incident)?
+            }
             ExportRecord::Log { incarnation, run, start, bytes } => {
-                self.put_log(incarnation, run, start, &decode(&bytes)?)?
+                self.put_log(incarnation, run, start, &decode(&bytes)?)?;
             }
             ExportRecord::End { .. } => {}
         }
