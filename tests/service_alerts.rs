@@ -1,4 +1,5 @@
 //! Schedules, lateness, explanations, metrics and alerts of the service.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 mod common;
 #[path = "common/serve.rs"]
@@ -6,7 +7,7 @@ mod serve;
 
 use ring::hmac;
 use serde_json::{Value, json};
-use serve::{Client, Server, folder, read_answer, simulated};
+use serve::{Client, Server, folder, simulated};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -14,11 +15,14 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+/// Headers and body of a webhook.
+type Received = (BTreeMap<String, String>, Value);
+
 /// Chat that receives webhooks: headers and body of each. The first `failures` get status 500.
-fn chat(failures: usize) -> (u16, mpsc::Receiver<(BTreeMap<String, String>, Value)>) {
+fn chat(failures: usize) -> (u16, mpsc::Receiver<Received>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (sender, received) = mpsc::channel();
+    let (sender, received) = mpsc::sync_channel(100);
     std::thread::spawn(move || {
         for (at, stream) in listener.incoming().flatten().enumerate() {
             let mut input = BufReader::new(stream);
@@ -42,7 +46,7 @@ fn chat(failures: usize) -> (u16, mpsc::Receiver<(BTreeMap<String, String>, Valu
     (port, received)
 }
 
-fn next(received: &mpsc::Receiver<(BTreeMap<String, String>, Value)>) -> (BTreeMap<String, String>, Value) {
+fn next(received: &mpsc::Receiver<Received>) -> Received {
     received.recv_timeout(Duration::from_secs(30)).expect("an alert")
 }
 
@@ -172,8 +176,7 @@ fn one_alert_for_a_cause_is_retried_signed_and_kept_across_a_restart() {
     let (at, hex) = signature.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
     let key_of = hmac::Key::new(hmac::HMAC_SHA256, b"hook-secret");
     let expected = hmac::sign(&key_of, format!("{at}.{}", headers["raw"]).as_bytes());
-    let expected: String = expected.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, expected);
+    assert_eq!(hex, serve::hex(expected.as_ref()));
     // Resumed by a person is not recovered yet; both succeeded is.
     std::fs::write(folder.path().join("key"), "sk_test_good").unwrap();
     let client = server.client();
@@ -218,9 +221,12 @@ fn mistakes_in_alerts_stop_the_start_with_a_sentence() {
     }
 }
 
-/// Series of the metrics by name: labels and value.
-fn series(text: &str) -> BTreeMap<String, Vec<(BTreeMap<String, String>, f64)>> {
-    let mut all: BTreeMap<String, Vec<_>> = BTreeMap::new();
+/// Labels and value of a series.
+type Series = (BTreeMap<String, String>, f64);
+
+/// Series of the metrics by name.
+fn series(text: &str) -> BTreeMap<String, Vec<Series>> {
+    let mut all: BTreeMap<String, Vec<Series>> = BTreeMap::new();
     let mut declared = std::collections::BTreeSet::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -304,7 +310,6 @@ fn metrics_name_each_pipeline_and_the_dashboard_queries_them() {
             }
         }
     }
-    let _ = read_answer;
 }
 
 /// Collects the queries of a dashboard.

@@ -1,4 +1,5 @@
 //! Files of a service with one node: segments of its logs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/serve.rs"]
 mod serve;

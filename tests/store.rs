@@ -1,4 +1,5 @@
 //! `synctop store`: from a data folder to PostgreSQL and back without loss, and its refusals.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 #[path = "common/serve.rs"]
 mod serve;

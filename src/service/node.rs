@@ -175,6 +175,22 @@ impl Node {
         Ok(())
     }
 
+    /// Notes the living nodes. The pipelines of one that is gone have no node.
+    fn note_names(&self, nodes: Vec<NodeRow>) {
+        let alive = nodes.into_iter().filter(|it| it.is_alive);
+        let now: HashMap<String, Arc<str>> = alive.map(|it| (it.id, it.name.into())).collect();
+        let before = std::mem::replace(&mut *lock(&self.names), now.clone());
+        if before.keys().all(|id| now.contains_key(id)) && now.keys().all(|id| before.contains_key(id)) {
+            return;
+        }
+        for slot in lock(&self.known).values() {
+            let node = lock(&slot.node).clone();
+            if node.is_some_and(|id| before.contains_key(&id) != now.contains_key(&id)) {
+                slot.mark_changed();
+            }
+        }
+    }
+
     fn position(&self) -> String {
         lock(&self.position).clone()
     }
@@ -619,8 +635,7 @@ impl Keeper {
     fn balance(&mut self, service: &Arc<Service>, session: &mut DatabaseSession) -> Result<(), StoreError> {
         let node = Arc::clone(&self.node);
         let identity = node.identity();
-        let names = leases::nodes(session)?.into_iter().filter(|it| it.is_alive);
-        *lock(&node.names) = names.map(|it| (it.id, it.name.into())).collect();
+        node.note_names(leases::nodes(session)?);
         for group in leases::groups(session, &identity)? {
             let share = group.share();
             // Left-over ones go to any node that may run it.

@@ -32,6 +32,9 @@ const CALLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Message of a run that was stopped because of its duration.
 const OVERLONG: &str = "the run took longer than max_runtime of its schedule, and was stopped at a checkpoint";
 
+/// Delay after a run that was stopped because of its duration, if more is left to read.
+const OVERLONG_DELAY: Duration = Duration::from_secs(60);
+
 /// Result of a call.
 #[derive(Debug, Clone)]
 enum CallResult {
@@ -156,7 +159,9 @@ impl Reconciler {
         self.log_risk(&mut open)?;
         let call = RunCall { limits, ..self.call(pipeline, &known, EngineAction::Sync, body) };
         let task_id = open.task.id.clone();
-        let overlong_at = pipeline.schedule().and_then(|(schedule, _)| schedule.max_runtime).map(|most| {
+        // The first backfill of a pipeline has to end at some time.
+        let schedule = pipeline.schedule().filter(|_| open.task.was_ready);
+        let overlong_at = schedule.and_then(|(schedule, _)| schedule.max_runtime).map(|most| {
             let started = open.task.started_at.unwrap_or_else(now);
             started.saturating_add(Millis::try_from(most.as_millis()).unwrap_or(Millis::MAX))
         });
@@ -269,46 +274,7 @@ impl Reconciler {
                 if ends && pipeline.task.as_ref() == Some(&closed.id) {
                     pipeline.task = None;
                 }
-                match end {
-                    CallResult::Next | CallResult::Stopped => {
-                        if matches!(end, CallResult::Next) {
-                            pipeline.retry = None;
-                        }
-                    }
-                    CallResult::Through => {
-                        pipeline.retry = None;
-                        // The next run gets a new run id.
-                        pipeline.run_id = None;
-                        if closed.state == TaskState::Succeeded {
-                            pipeline.last_success = closed.ended_at;
-                            pipeline.plan = pipeline.plan.map(|plan| plan.succeeded(closed.created_at));
-                        }
-                        apply_event(pipeline, LifecycleEvent::Through)?;
-                    }
-                    CallResult::AwaitCaller => {
-                        let message = "the requested sync has more to read: its caller may continue it, otherwise the service does";
-                        pipeline.retry = Some(StoredRetry::after(CALLER_TIMEOUT, 0, message.into()));
-                    }
-                    CallResult::Again(wait, why) => {
-                        let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                        pipeline.retry = Some(StoredRetry::after(wait, failures.max(before + 1), why));
-                    }
-                    CallResult::Park(reason) => park(pipeline, reason)?,
-                    CallResult::Overlong if !closed.ready_if_canceled() => {
-                        pipeline.run_id = None;
-                        let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
-                        let wait = synctop_core::backoff::retry_delay(before + 1, crate::util::sys::jitter());
-                        pipeline.retry = Some(StoredRetry::after(wait, before + 1, OVERLONG.into()));
-                    }
-                    CallResult::Canceled | CallResult::Overlong => {
-                        pipeline.retry = None;
-                        pipeline.run_id = None;
-                        // A pipeline that was never ready was paused when it was canceled.
-                        if closed.ready_if_canceled() {
-                            apply_event(pipeline, LifecycleEvent::RunCanceled)?;
-                        }
-                    }
-                }
+                apply_result(pipeline, end, &closed, failures)?;
                 Ok(cancel)
             })
             .await;
@@ -352,6 +318,49 @@ impl Reconciler {
         let Some(open) = self.run.take() else { return Ok(()) };
         self.store_result(open, CallResult::Canceled, None).await
     }
+}
+
+/// Applies the result of a call to its pipeline. `failures` in a row preceded it.
+fn apply_result(pipeline: &mut StoredPipeline, end: CallResult, closed: &Task, failures: u32) -> Result<(), Problem> {
+    match end {
+        CallResult::Next | CallResult::Stopped => {
+            if matches!(end, CallResult::Next) {
+                pipeline.retry = None;
+            }
+        }
+        CallResult::Through => {
+            pipeline.retry = None;
+            // The next run gets a new run id.
+            pipeline.run_id = None;
+            if closed.state == TaskState::Succeeded {
+                pipeline.last_success = closed.ended_at;
+                pipeline.plan = pipeline.plan.map(|plan| plan.succeeded(closed.created_at));
+            }
+            apply_event(pipeline, LifecycleEvent::Through)?;
+        }
+        CallResult::AwaitCaller => {
+            let message = "the requested sync has more to read: its caller may continue it, otherwise the service does";
+            pipeline.retry = Some(StoredRetry::after(CALLER_TIMEOUT, 0, message.into()));
+        }
+        CallResult::Again(wait, why) => {
+            let before = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
+            pipeline.retry = Some(StoredRetry::after(wait, failures.max(before + 1), why));
+        }
+        CallResult::Park(reason) => park(pipeline, reason)?,
+        CallResult::Overlong if !closed.ready_if_canceled() => {
+            pipeline.run_id = None;
+            pipeline.retry = Some(StoredRetry::after(OVERLONG_DELAY, 1, OVERLONG.into()));
+        }
+        CallResult::Canceled | CallResult::Overlong => {
+            pipeline.retry = None;
+            pipeline.run_id = None;
+            // A pipeline that was never ready was paused when it was canceled.
+            if closed.ready_if_canceled() {
+                apply_event(pipeline, LifecycleEvent::RunCanceled)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Returns the state as of the end of the feed.

@@ -33,7 +33,8 @@ pub struct ScheduleConfig {
     /// Time after a due time by which a run has to have succeeded; one hour by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late_after: Option<String>,
-    /// Longest duration of a run; then it is stopped at a checkpoint, and has failed.
+    /// Longest duration of a run after the first backfill; then it is stopped at a checkpoint, and has
+    /// failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_runtime: Option<String>,
     pub catch_up: CatchUp,
@@ -320,7 +321,7 @@ mod tests {
         let read = |text: &str| {
             let config: Result<ScheduleConfig, _> = serde_json::from_str(text);
             match config {
-                Ok(config) => config.read().map(|_| String::new()).unwrap_or_else(|error| error.to_string()),
+                Ok(config) => config.read().map_or_else(|error| error.to_string(), |_| String::new()),
                 Err(error) => error.to_string(),
             }
         };

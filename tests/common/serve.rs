@@ -34,6 +34,14 @@ pub fn query_store(folder: &Path, sql: &str) -> String {
     )
 }
 
+/// Hexadecimal digits of some bytes.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
+        text
+    })
+}
+
 /// Returns the cluster of this process.
 fn cluster() -> &'static postgres::Postgres {
     static CLUSTER: std::sync::OnceLock<Option<postgres::Postgres>> = std::sync::OnceLock::new();
@@ -45,7 +53,7 @@ fn shared_store(folder: &Path) -> Option<String> {
     if !is_on_postgres() {
         return None;
     }
-    let name: String = folder.to_str()?.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let name = hex(folder.to_str()?.as_bytes());
     let name = name.get(name.len().saturating_sub(50)..).unwrap_or(&name);
     Some(cluster().database(&format!("d{name}")))
 }

@@ -8,13 +8,13 @@ use crate::net::client::http::ClientError;
 use crate::net::client::{Client, ServiceRequest, follow};
 use crate::util::sys::now;
 use crate::views::fleet::state::ChecklistStep;
-use crate::views::fleet::{Armed, RunRow, RunRows};
+use crate::views::fleet::{Armed, NodeRows, RunRow, RunRows};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Instant;
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::PipelineAction;
-use synctop_core::fleet::wire::{Page, RunTotals, TaskBody, TaskState};
+use synctop_core::fleet::wire::{NodeBody, Page, RunTotals, TaskBody, TaskState};
 use synctop_core::reduce::Outcome;
 use tokio::sync::watch;
 
@@ -125,6 +125,21 @@ impl FleetScreen {
                 Err(error) => RunRows::Failed(error.to_string()),
             };
             let _ = send.send(BackgroundResult::Runs(id, rows)).await;
+        });
+    }
+
+    /// Fetches the nodes of the service.
+    pub(super) fn fetch_nodes(&self) {
+        let (client, send) = (Arc::clone(&self.options.watcher.client), self.send.clone());
+        self.options.background.spawn(async move {
+            let rows = match client.ask(ServiceRequest::get(&["nodes"])).await {
+                Ok(answer) => match serde_json::from_value::<Page<NodeBody>>(answer) {
+                    Ok(page) => NodeRows::Loaded(page.data),
+                    Err(_) => NodeRows::Failed("this service has no list of nodes".into()),
+                },
+                Err(error) => NodeRows::Failed(error.to_string()),
+            };
+            let _ = send.send(BackgroundResult::Nodes(rows)).await;
         });
     }
 

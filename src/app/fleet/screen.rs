@@ -14,8 +14,8 @@ use crate::views::Look;
 use crate::views::fleet::bulk::counts_text;
 use crate::views::fleet::state::{Checklist, ChecklistStep};
 use crate::views::fleet::{
-    Armed, FleetFrame, FleetHits, FleetInput, FleetModel, FleetOverlay, FleetSheet, FleetTypes, FleetUi, RunRows,
-    ServiceLink, draw,
+    Armed, FleetFrame, FleetHits, FleetInput, FleetModel, FleetOverlay, FleetSheet, FleetTypes, FleetUi, NodeRows,
+    RunRows, ServiceLink, draw,
 };
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -109,6 +109,8 @@ pub(super) enum BackgroundResult {
     Result(Act, Arc<str>, ActionResult),
     /// Past runs of a pipeline.
     Runs(Arc<str>, RunRows),
+    /// Nodes of the service.
+    Nodes(NodeRows),
     /// Log of a past run, by its pipeline and number.
     Log(Arc<str>, u64, Result<tempfile::NamedTempFile, LogError>),
     /// Watcher of another context, by its name.
@@ -237,6 +239,10 @@ impl Screen for FleetScreen {
         match event {
             FleetEvent::Seen => {
                 self.take_seen();
+                // The list of nodes is as current as that of the pipelines.
+                if matches!(self.ui.sheet(), Some(FleetSheet::Nodes { .. })) {
+                    self.fetch_nodes();
+                }
                 shell.request_redraw(RedrawReason::Feed);
             }
             FleetEvent::Bulk => self.take_bulk(shell),
@@ -252,6 +258,7 @@ impl Screen for FleetScreen {
         match effect {
             FleetEffect::OpenRun(id) => return self.open_run(&id, shell).await,
             FleetEffect::FetchRuns(id) => self.fetch_runs(id),
+            FleetEffect::FetchNodes => self.fetch_nodes(),
             FleetEffect::FetchLog(id, number) => self.fetch_log(id, number),
             FleetEffect::Connect(name) => self.connect(name, shell),
             FleetEffect::Arm => self.arm(shell),
@@ -367,6 +374,11 @@ impl FleetScreen {
                 if let Some(FleetSheet::Runs { id, rows, .. }) = self.ui.sheet_mut()
                     && *id == of
                 {
+                    *rows = found;
+                }
+            }
+            BackgroundResult::Nodes(found) => {
+                if let Some(FleetSheet::Nodes { rows, .. }) = self.ui.sheet_mut() {
                     *rows = found;
                 }
             }

@@ -7,7 +7,8 @@ use crate::views::fleet::action::FleetAction;
 use crate::views::fleet::rows::FleetRow;
 use crate::views::fleet::state::ChecklistStep;
 use crate::views::fleet::{
-    Confirm, FleetHits, FleetModel, FleetOverlay, FleetPane, FleetSheet, FleetTypes, FleetUi, RowKey, RunRows, fits,
+    Confirm, FleetHits, FleetModel, FleetOverlay, FleetPane, FleetSheet, FleetTypes, FleetUi, NodeRows, RowKey,
+    RunRows, fits,
 };
 use crate::views::ui::ListModel as _;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ const UNCHANGED: &str = "canceled: no change";
 pub enum FleetEffect {
     OpenRun(Arc<str>),
     FetchRuns(Arc<str>),
+    FetchNodes,
     /// Fetches the log of a past run and replays it.
     FetchLog(Arc<str>, u64),
     /// Switches to another context.
@@ -82,6 +84,10 @@ impl Behavior for FleetTypes {
                 }
                 None => ui.say("select a pipeline first"),
             },
+            FleetAction::Nodes => {
+                ui.open(FleetSheet::Nodes { rows: NodeRows::Loading, top: 0 });
+                return own(FleetEffect::FetchNodes);
+            }
             FleetAction::Mark => mark_chosen(ui, model),
             FleetAction::MarkAll => mark_all(ui, model),
             FleetAction::Arm => return own(FleetEffect::Arm),

@@ -259,8 +259,8 @@ mod tests {
         let text = String::from_utf8(bytes.clone()).unwrap();
         for (odd, says) in [
             (text.get(..text.len() - 5).unwrap().to_owned(), "cut off"),
-            (text.lines().take(3).map(|line| format!("{line}\n")).collect(), "cut off"),
-            (text.lines().skip(1).map(|line| format!("{line}\n")).collect(), "no header"),
+            (text.split_inclusive('\n').take(3).collect(), "cut off"),
+            (text.split_inclusive('\n').skip(1).collect(), "no header"),
             (text.replace("\"records\":3", "\"records\":4"), "records are missing"),
             (text.replace("\"format\":1", "\"format\":2"), "a newer synctop wrote the export"),
             (text.replace("\"id\":\"old\"", "\"id\":1"), "record 2"),

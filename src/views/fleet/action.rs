@@ -26,6 +26,8 @@ pub enum FleetAction {
     FixCause,
     Refresh,
     Contexts,
+    /// Lists the nodes of the service.
+    Nodes,
     NextTrouble,
     PreviousTrouble,
 }
@@ -58,6 +60,7 @@ pub const FLEET_ACTIONS: &[Row] = &[
         "Close the overlay; clear the filter and the marks; leave zoom",
         &["esc"],
     ),
+    own(FleetAction::Nodes, HelpSection::Select, "nodes", "Nodes of the service, and the pipelines of each", &["n"]),
     own(
         FleetAction::Arm,
         HelpSection::Pipelines,

@@ -99,7 +99,9 @@ fn sheet_trouble(screen: &FleetFrame) -> Option<(Option<String>, Option<String>)
             Some((why, fault.and_then(|fault| fault.next.as_ref().map(ToString::to_string))))
         }
         FleetSheet::ActionRecord { .. } => Some((None, None)),
-        FleetSheet::Contexts { .. } | FleetSheet::Confirm(_) | FleetSheet::Note { .. } => None,
+        FleetSheet::Nodes { .. } | FleetSheet::Contexts { .. } | FleetSheet::Confirm(_) | FleetSheet::Note { .. } => {
+            None
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod inbox;
 mod legend;
 mod list;
 pub mod model;
+mod nodes;
 mod preview;
 pub mod rows;
 mod screen;
@@ -27,5 +28,5 @@ pub use crate::views::fleet::model::FleetModel;
 pub use crate::views::fleet::screen::draw;
 pub use crate::views::fleet::state::{
     Armed, Confirm, FleetColumn, FleetFrame, FleetHits, FleetInput, FleetOverlay, FleetPane, FleetSheet, FleetTypes,
-    FleetUi, RowKey, RunRow, RunRows, ServiceLink,
+    FleetUi, NodeRows, RowKey, RunRow, RunRows, ServiceLink,
 };

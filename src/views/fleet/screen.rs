@@ -10,7 +10,9 @@
 use crate::views::fleet::state::{
     Armed, FleetFrame, FleetHits, FleetOverlay, FleetPane, FleetSheet, FleetTypes, ServiceLink,
 };
-use crate::views::fleet::{actions, bulk, checklist, confirm, footer, header, inbox, legend, list, preview, sheets};
+use crate::views::fleet::{
+    actions, bulk, checklist, confirm, footer, header, inbox, legend, list, nodes, preview, sheets,
+};
 use crate::views::hits::{ClickTarget, Divider};
 use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::layout::{Need, cut_bottom, cut_right, cut_top, percent_of, stack, wall};
@@ -125,6 +127,7 @@ fn draw_sheet(pen: &mut Pen, screen: &FleetFrame, sheet: &FleetSheet, hits: &mut
         FleetSheet::Error { fingerprint, top } => sheets::error(pen, screen, fingerprint, *top, hits),
         FleetSheet::ActionRecord { seq, top } => sheets::action(pen, screen, *seq, *top, hits),
         FleetSheet::Runs { id, rows, chosen } => sheets::runs(pen, screen, id, rows, *chosen, hits),
+        FleetSheet::Nodes { rows, top } => nodes::draw(pen, screen, rows, *top, hits),
         FleetSheet::Contexts { names, chosen } => sheets::contexts(pen, screen, names, *chosen, hits),
         FleetSheet::Confirm(asked) => confirm::draw(pen, screen, asked, hits),
         FleetSheet::Note { .. } => {}

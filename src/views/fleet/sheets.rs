@@ -5,8 +5,8 @@ use crate::views::widgets::canvas::Pen;
 use crate::views::widgets::choice;
 use crate::views::widgets::sheet::Sheet;
 use ratatui::style::Style;
-use synctop_core::fleet::Watched;
 use synctop_core::fleet::inbox::InboxItem;
+use synctop_core::fleet::{Pipeline, Watched};
 use synctop_core::format::{age, clock, count, rate, short};
 use synctop_core::protocol::time;
 
@@ -18,6 +18,20 @@ pub(crate) fn pipeline(pen: &mut Pen, screen: &FleetFrame, id: &str, top: usize,
     };
     let width = pen.width().saturating_sub(4);
     describe(&screen.model.input, watched, width).draw(pen, (id, "Enter opens the run, Esc closes"), top, hits);
+}
+
+/// Adds the node of a pipeline and its schedule.
+fn placing(sheet: &mut Sheet, screen: &FleetInput, it: &Pipeline) {
+    let (look, now) = (screen.look, screen.now);
+    if let Some(node) = &it.node {
+        sheet.fact("node", node, look.plain());
+    }
+    if let Some(next) = it.next_run_at {
+        sheet.fact("next run", clock(next, Some(now)), look.plain());
+    }
+    if let Some(late_at) = it.late_at.filter(|late_at| now >= *late_at) {
+        sheet.fact("late for", age(now.saturating_sub(late_at)), look.warn());
+    }
 }
 
 /// Returns the facts of a pipeline, the most important first.
@@ -93,6 +107,7 @@ pub(crate) fn describe<'a>(screen: &FleetInput<'a>, watched: &Watched, width: u1
     let arrow = look.glyphs.arrow;
     sheet.gap();
     sheet.fact("route", format!("{} {arrow} {}", it.source, it.destination), look.plain());
+    placing(&mut sheet, screen, it);
     let seen = format!("updated {} ago", age(now.saturating_sub(screen.fleet.seen_at(watched))));
     let sign = watched
         .last_sign()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use strum::VariantArray as _;
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::PipelineAction;
+use synctop_core::fleet::wire::NodeBody;
 use synctop_core::fleet::{ActionRecord, Fleet, Inbox, PipelineGroup};
 use synctop_core::protocol::Millis;
 use synctop_core::protocol::clean::typed;
@@ -118,6 +119,15 @@ pub enum RunRows {
     Failed(String),
 }
 
+/// Nodes of the service, which are requested while their overlay is open.
+#[derive(Debug, Clone)]
+pub enum NodeRows {
+    Loading,
+    Loaded(Vec<NodeBody>),
+    /// Reason that they cannot be shown.
+    Failed(String),
+}
+
 /// Overlay of the fleet screen alone.
 #[derive(Debug, Clone)]
 pub enum FleetSheet {
@@ -141,6 +151,10 @@ pub enum FleetSheet {
         rows: RunRows,
         chosen: usize,
     },
+    Nodes {
+        rows: NodeRows,
+        top: usize,
+    },
     Contexts {
         names: Vec<(String, String)>,
         chosen: usize,
@@ -156,7 +170,10 @@ pub enum FleetSheet {
 impl SheetState for FleetSheet {
     fn scroll(&mut self) -> Option<&mut usize> {
         match self {
-            Self::Pipeline { top, .. } | Self::Error { top, .. } | Self::ActionRecord { top, .. } => Some(top),
+            Self::Pipeline { top, .. }
+            | Self::Error { top, .. }
+            | Self::ActionRecord { top, .. }
+            | Self::Nodes { top, .. } => Some(top),
             Self::Confirm(confirm) => Some(&mut confirm.top),
             Self::Runs { .. } | Self::Contexts { .. } | Self::Note { .. } => None,
         }

@@ -231,7 +231,7 @@ pub fn release(session: &mut DatabaseSession, given_up: &[(u64, u64)]) -> Result
     Ok(())
 }
 
-/// Returns all nodes, living ones first.
+/// Returns all nodes, living ones first. An earlier registration of the same name is left out.
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
@@ -241,7 +241,9 @@ pub fn nodes(session: &mut DatabaseSession) -> Result<Vec<NodeRow>, StoreError> 
              (extract(epoch FROM started_at) * 1000)::int8, (extract(epoch FROM seen_at) * 1000)::int8,
              (SELECT count(*) FROM leases WHERE node = nodes.id),
              (SELECT count(*) FROM leases WHERE node = nodes.id AND task IS NOT NULL)
-         FROM nodes ORDER BY is_alive DESC, name, started_at",
+         FROM nodes WHERE expires_at > clock_timestamp() OR NOT EXISTS (
+             SELECT 1 FROM nodes later WHERE later.name = nodes.name AND later.started_at > nodes.started_at)
+         ORDER BY is_alive DESC, name, started_at",
         &[],
     )?;
     Ok(rows

@@ -197,7 +197,7 @@ impl<'s> DatabaseImport<'s> {
                 )?;
             }
             ExportRecord::Incident { key, incident } => {
-                DatabaseRows::of_write(session).put_incident(&key, &incident)?
+                DatabaseRows::of_write(session).put_incident(&key, &incident)?;
             }
             ExportRecord::Log { incarnation, run, start, bytes } => {
                 self.put_log(incarnation, run, start, &decode(&bytes)?)?;

@@ -1,0 +1,72 @@
+//! Overlay with the nodes of a service: status, load, labels, and the pipelines that each one runs.
+
+use crate::views::fleet::state::{FleetFrame, FleetHits, NodeRows};
+use crate::views::widgets::canvas::Pen;
+use crate::views::widgets::sheet::Sheet;
+use synctop_core::fleet::wire::{NodeBody, NodeStatus};
+use synctop_core::format::{age, count, plural};
+
+/// Maximum pipelines that are named below a node.
+const MAX_NAMED: usize = 200;
+
+pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, rows: &NodeRows, top: usize, hits: &mut FleetHits) {
+    let look = screen.look;
+    let mut sheet = Sheet::with_width(look, pen.width().saturating_sub(4));
+    match rows {
+        NodeRows::Loading => sheet.text("loading ...", look.dim()),
+        NodeRows::Failed(why) => sheet.text(why, look.bad()),
+        NodeRows::Loaded(nodes) => {
+            for node in nodes {
+                describe(&mut sheet, screen, node);
+            }
+            let free = screen.fleet.pipelines.values().filter(|it| it.pipeline.node.is_none()).count();
+            // A service with one node names none.
+            if free > 0 && nodes.iter().any(|node| node.id.is_some()) {
+                sheet.head("without a node");
+                sheet.text(&plural(free, "pipeline"), look.warn());
+            }
+        }
+    }
+    sheet.draw(pen, ("nodes", "Esc closes"), top, hits);
+}
+
+fn describe(sheet: &mut Sheet, screen: &FleetFrame, node: &NodeBody) {
+    let (look, now) = (screen.look, screen.now);
+    let name = node.name.as_deref().unwrap_or("?");
+    let status = node.status.as_deref().and_then(|word| word.parse().ok());
+    let (glyph, style) = match status {
+        Some(NodeStatus::Alive) => (look.glyphs.good, look.good()),
+        Some(NodeStatus::Draining) => (look.glyphs.warn, look.warn()),
+        Some(NodeStatus::Gone) => (look.glyphs.bad, look.bad()),
+        None => (look.glyphs.doubt, look.doubt()),
+    };
+    sheet.head(name);
+    let word = node.status.as_deref().unwrap_or("unknown");
+    let seen = node.seen_at.map(|at| format!(", seen {} ago", age(now.saturating_sub(at)))).unwrap_or_default();
+    sheet.fact("status", format!("{glyph} {word}{seen}"), style);
+    let dash = || look.glyphs.dash.to_owned();
+    let pipelines = node.pipelines.map_or_else(dash, |number| {
+        let word = if number == 1 { "pipeline" } else { "pipelines" };
+        format!("{} {word}", count(number))
+    });
+    let load = format!("{pipelines}, {} with an open run", node.running.map_or_else(dash, count));
+    sheet.fact("load", load, look.plain());
+    if let Some(labels) = node.labels.as_ref().filter(|labels| !labels.is_empty()) {
+        sheet.fact("labels", labels.join(", "), look.plain());
+    }
+    if let Some(address) = &node.address {
+        let version = node.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
+        sheet.fact("address", format!("{address}{version}"), look.dim());
+    }
+    if status == Some(NodeStatus::Gone) {
+        return;
+    }
+    let own = screen.fleet.pipelines.values().filter(|it| it.pipeline.node.as_deref() == Some(name));
+    let mut named: Vec<&str> = own.map(|it| it.pipeline.id.as_ref()).collect();
+    let more = named.len().saturating_sub(MAX_NAMED);
+    named.truncate(MAX_NAMED);
+    if !named.is_empty() {
+        let more = if more > 0 { format!(" and {} more", count(more as u64)) } else { String::new() };
+        sheet.fact("runs", format!("{}{more}", named.join(", ")), look.plain());
+    }
+}
