@@ -402,3 +402,64 @@ fn kills_of_nodes_and_of_the_database_lose_nothing() {
     }
     fences_grow(&cluster, "soak");
 }
+
+#[test]
+fn closed_parts_of_logs_move_to_a_folder_and_any_node_reads_them() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("archived"));
+    let archive = format!("file://{}", folder.path().join("archive").display());
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, format!("[archive]\nurl = \"{archive}\"\nafter = \"1s\"\n[logs]\nage = \"14d\"\n"))
+        .unwrap();
+    let options = ["--config", config.to_str().unwrap()];
+    let one = Server::node(folder.path(), "one", &url, &options);
+    let two = Server::node(folder.path(), "two", &url, &options);
+    let client = one.client();
+    client.post("/pipelines", &slow("pipe_kept", 20.0)).is(201);
+    client.wait("pipe_kept", "ready");
+    let before = client.get("/pipelines/pipe_kept/runs/1/log").text();
+    assert!(before.len() > 300_000, "{}", before.len());
+    let begun = Instant::now();
+    let archived = || cluster.query("archived", "SELECT count(*) FROM segments").trim().parse::<u64>().unwrap();
+    while archived() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing was archived");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let left = cluster.query("archived", "SELECT coalesce(sum(octet_length(bytes)), 0) FROM chunks");
+    assert!(left.trim().parse::<usize>().unwrap() < before.len() / 2, "{left}");
+    for node in [&one, &two] {
+        assert_eq!(node.client().get("/pipelines/pipe_kept/runs/1/log").text(), before);
+        let all = node.client().get("/pipelines/pipe_kept/events?from=start&follow=false").text();
+        assert!(all.contains(before.lines().nth(50).unwrap()));
+    }
+    // An object is a log that synctop opens.
+    let path = cluster.query("archived", "SELECT path FROM segments ORDER BY start LIMIT 1");
+    let object = folder.path().join("archive").join(path.trim());
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_synctop")).arg("summary").arg(&object).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("customer"), "{output:?}");
+    // A check and an export cover both places.
+    let store = |arguments: &[&str]| {
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_synctop")).arg("store").args(arguments).output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), text)
+    };
+    assert_eq!(store(&["check", "--store", &url]), (Some(0), "the store is sound\n".into()));
+    let export = folder.path().join("export").display().to_string();
+    let (code, said) = store(&["export", "--store", &url, "-o", &export]);
+    assert!(code == Some(64) && said.contains("--archive"), "{said}");
+    let (code, said) = store(&["export", "--store", &url, "--archive", &archive, "-o", &export]);
+    assert_eq!(code, Some(0), "{said}");
+    let back = folder.path().join("back");
+    std::fs::create_dir(&back).unwrap();
+    let (code, said) = store(&["import", &export, "--data-dir", back.join("data").to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{said}");
+    let single = Server::start(&back);
+    assert_eq!(single.client().get("/pipelines/pipe_kept/runs/1/log").text(), before);
+    // A damaged object breaks the answer off, and not the node.
+    std::fs::write(&object, b"no zstd").unwrap();
+    let damaged = two.client().try_call("GET", "/pipelines/pipe_kept/runs/1/log", "");
+    assert!(damaged.is_err() || damaged.is_ok_and(|answer| answer.text().len() < before.len()));
+    assert_eq!(two.client().get("/pipelines/pipe_kept").status, 200);
+}

@@ -414,6 +414,10 @@ pub struct ServeArgs {
     /// File with the password of the database (or the variable PGPASSWORD)
     #[arg(long, value_name = "FILE")]
     pub store_password_file: Option<PathBuf>,
+    /// Object store to which closed parts of the logs move, such as file:///mnt/synctop: a folder that
+    /// all nodes share
+    #[arg(long, value_name = "URL", requires = "store")]
+    pub archive: Option<String>,
     /// Name of this node in the list of nodes [default: the name of the machine]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
@@ -467,6 +471,9 @@ pub struct StorePlace {
     /// File with the password of the database (or the variable PGPASSWORD)
     #[arg(long, value_name = "FILE", requires = "store")]
     pub store_password_file: Option<PathBuf>,
+    /// Object store with closed parts of the logs, such as file:///mnt/synctop
+    #[arg(long, value_name = "URL", requires = "store")]
+    pub archive: Option<String>,
     /// Folder of a service with one node [default: $XDG_STATE_HOME/synctop]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,

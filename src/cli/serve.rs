@@ -7,6 +7,7 @@ use crate::cli::files::{print, read_text_file};
 use crate::cli::output::sentence;
 use crate::service::alerts::watch::watch;
 use crate::service::api::{Access, App, router};
+use crate::service::archive::Archive;
 use crate::service::config::{Config, SAMPLE};
 use crate::service::node::{self, NodeSettings};
 use crate::service::registry::{Service, StartError};
@@ -44,6 +45,7 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     if let Some(path) = &args.store_password_file {
         config.store.password = Some(format!("file:{}", std::path::absolute(path)?.display()));
     }
+    config.archive.url = args.archive.clone().or(config.archive.url);
     config.node.name = args.node_name.clone().or(config.node.name);
     config.node.labels.extend(args.label.iter().cloned());
     config.insecure_http |= args.insecure_http;
@@ -159,8 +161,12 @@ pub(super) async fn start(
         None => None,
         Some(url) => {
             let connector = connector(url, config.store.password.as_deref())?;
+            let archive = match &config.archive.url {
+                Some(url) => Some(archive(url).await?),
+                None => None,
+            };
             Some(
-                node::join(&connector, node_settings(&config, &own_address), folder)
+                node::join(&connector, node_settings(&config, &own_address), folder, archive)
                     .map_err(|error| start_error(&error.into()))?,
             )
         }
@@ -194,6 +200,14 @@ pub(super) async fn start(
 fn node_name(config: &Config) -> String {
     let machine = || rustix::system::uname().nodename().to_string_lossy().into_owned();
     config.node.name.clone().unwrap_or_else(machine)
+}
+
+/// Opens the archive of closed parts of the logs, and tries it.
+async fn archive(url: &str) -> Result<Arc<Archive>, CommandError> {
+    let archive = Archive::open(url).map_err(|error| CommandError::usage(format!("{error}.")))?;
+    let probed = archive.probe().await;
+    probed.map_err(|error| CommandError { sentence: sentence(&error.to_string()), class: ResultClass::Output })?;
+    Ok(archive)
 }
 
 /// Returns the name, address and labels of this node.

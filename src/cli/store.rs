@@ -6,6 +6,7 @@ use crate::cli::exit;
 use crate::cli::files::print;
 use crate::cli::output::{print_note, sentence};
 use crate::cli::serve::{connector, state_folder};
+use crate::service::archive::Archive;
 use crate::service::registry::{StartError, lock_folder};
 use crate::service::store::postgres::session::DatabaseSession;
 use crate::service::store::postgres::{schema, transfer as database};
@@ -15,6 +16,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use synctop_core::ResultClass;
 
 /// zstd compression level of exports: zstd's default.
@@ -22,7 +24,7 @@ const LEVEL: i32 = 3;
 
 /// Store of a command.
 enum Place {
-    Database(Box<DatabaseSession>),
+    Database(Box<DatabaseSession>, Option<Arc<Archive>>),
     /// Data folder, locked for as long as the command uses it.
     Folder(PathBuf, (File, File)),
 }
@@ -45,7 +47,9 @@ impl Place {
                 None => None,
             };
             let session = DatabaseSession::new(connector(url, password.as_deref())?);
-            return Ok(Self::Database(Box::new(session.map_err(|error| failed(error.into()))?)));
+            let archive = place.archive.as_deref().map(Archive::open).transpose();
+            let archive = archive.map_err(|error| CommandError::usage(format!("{error}.")))?;
+            return Ok(Self::Database(Box::new(session.map_err(|error| failed(error.into()))?), archive));
         }
         let path = match &place.data_dir {
             Some(path) => path.clone(),
@@ -71,7 +75,7 @@ fn failed(error: TransferError) -> CommandError {
         | TransferError::Damaged(_)
         | TransferError::CutOff
         | TransferError::Later(_) => ResultClass::BadData,
-        TransferError::NotEmpty => ResultClass::Usage,
+        TransferError::NotEmpty | TransferError::NoArchive => ResultClass::Usage,
         TransferError::Read(_) => ResultClass::NoInput,
         _ => ResultClass::Output,
     };
@@ -80,7 +84,7 @@ fn failed(error: TransferError) -> CommandError {
 
 fn migrate(place: &StorePlace) -> Result<u8, CommandError> {
     match Place::open(place, true)? {
-        Place::Database(mut session) => {
+        Place::Database(mut session, _) => {
             let (before, after) = schema::migrate(&mut session).map_err(|error| failed(error.into()))?;
             print(&if before == after {
                 format!("the store has version {} already\n", after.version)
@@ -99,7 +103,7 @@ fn migrate(place: &StorePlace) -> Result<u8, CommandError> {
 
 fn check(place: &StorePlace) -> Result<u8, CommandError> {
     let findings = match Place::open(place, false)? {
-        Place::Database(mut session) => {
+        Place::Database(mut session, _) => {
             let version = schema::version(&mut session).map_err(|error| failed(error.into()))?;
             if version.version == 0 {
                 let sentence = "The database has no store: synctop store migrate creates it.".into();
@@ -149,7 +153,7 @@ fn export(place: &StorePlace, output: &Path) -> Result<u8, CommandError> {
 fn write_export(place: &mut Place, target: Box<dyn Write>) -> Result<ExportTotals, TransferError> {
     let mut writer = Writer::new(zstd::Encoder::new(target, LEVEL).map_err(TransferError::Write)?);
     match place {
-        Place::Database(session) => database::export(session, &mut writer)?,
+        Place::Database(session, archive) => database::export(session, archive.as_deref(), &mut writer)?,
         Place::Folder(path, _) => folder::export(path, &mut writer)?,
     }
     let (encoder, totals) = writer.finish()?;
@@ -170,7 +174,7 @@ fn import(place: &StorePlace, input: &Path) -> Result<u8, CommandError> {
     let input = BufReader::new(decoder);
     let totals = match Place::open(place, true)? {
         Place::Folder(path, _locks) => folder::import(&path, input),
-        Place::Database(mut session) => {
+        Place::Database(mut session, _) => {
             schema::migrate(&mut session).map_err(|error| failed(error.into()))?;
             let mut importing = database::DatabaseImport::begin(&mut session).map_err(failed)?;
             match read(input, |record| importing.put(record)) {

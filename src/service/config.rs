@@ -2,6 +2,7 @@
 //! name, never a command.
 
 use crate::service::alerts::cause::AlertEvent;
+use crate::service::archive::ARCHIVE_AFTER;
 use crate::service::log::LogRetention;
 use crate::service::secrets::References;
 use crate::util::secret_ref::SecretRef;
@@ -37,6 +38,7 @@ pub struct Config {
     /// Declares that only a proxy reaches the port.
     pub behind_proxy: bool,
     pub store: StoreConfig,
+    pub archive: ArchiveConfig,
     pub node: NodeConfig,
     pub limits: Limits,
     pub calls: Calls,
@@ -54,6 +56,23 @@ pub struct StoreConfig {
     pub url: Option<String>,
     /// Reference to its password: `file:/PATH` or `env:NAME`.
     pub password: Option<String>,
+}
+
+/// Object store of closed parts of the logs, for a database that several nodes share.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiveConfig {
+    /// Address such as `file:///mnt/synctop`; without it the logs stay in the database.
+    pub url: Option<String>,
+    /// Age at which a closed part moves to it; a small one waits sixty times as long.
+    #[serde(deserialize_with = "span")]
+    pub after: Duration,
+}
+
+impl Default for ArchiveConfig {
+    fn default() -> Self {
+        Self { url: None, after: ARCHIVE_AFTER }
+    }
 }
 
 /// This node of several.
@@ -325,6 +344,7 @@ impl Config {
             ("calls.time_limit", !(self.calls.time_limit > 0.0 && self.calls.time_limit <= 1e6)),
             ("calls.state_limit", self.calls.state_limit == 0),
             ("logs.segment", self.logs.segment < 1024),
+            ("archive.after", self.archive.after < Duration::from_secs(1)),
         ] {
             if bad {
                 return Err(ConfigError::TooSmall(name));

@@ -12,6 +12,7 @@
 
 pub mod alerts;
 pub mod api;
+pub mod archive;
 mod bounded_lines;
 mod call;
 pub mod changes;

@@ -9,6 +9,7 @@
 //! A lease belongs to a registration of the node. A registration that has expired is never renewed:
 //! its pipelines are dropped, and the node registers again.
 
+use crate::service::archive::{Archive, PASS};
 use crate::service::log::chunks::ChunkLog;
 use crate::service::log::{LogRetention, PipelineLog};
 use crate::service::registry::{Peers, Service, SharedStore};
@@ -60,10 +61,15 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database cannot be used.
-pub fn join(connector: &Arc<Connector>, settings: NodeSettings, folder: &Path) -> Result<SharedStore, StoreError> {
+pub fn join(
+    connector: &Arc<Connector>,
+    settings: NodeSettings,
+    folder: &Path,
+    archive: Option<Arc<Archive>>,
+) -> Result<SharedStore, StoreError> {
     let (store, cluster) = Store::connect(connector)?;
-    let peers = Arc::new(Node::new(Arc::clone(&cluster), settings, folder));
-    Ok(SharedStore { store, cluster, peers })
+    let peers = Arc::new(Node { archive: archive.clone(), ..Node::new(Arc::clone(&cluster), settings, folder) });
+    Ok(SharedStore { store, cluster, peers, archive })
 }
 
 /// Name, address and labels of a node.
@@ -78,6 +84,7 @@ pub struct NodeSettings {
 /// This node.
 pub struct Node {
     cluster: Arc<Cluster>,
+    archive: Option<Arc<Archive>>,
     identity: Mutex<NodeIdentity>,
     /// File with the id of the registration.
     id_file: PathBuf,
@@ -103,6 +110,7 @@ impl Node {
         let NodeSettings { name, address, labels } = settings;
         Self {
             cluster,
+            archive: None,
             identity: Mutex::new(NodeIdentity { id: random_id("node"), name, address, labels }),
             id_file: folder.join("node-id"),
             renewed_at: watch::channel(Instant::now()).0,
@@ -172,6 +180,9 @@ impl Node {
         });
         spawned.map_err(|error| StoreError::Sql(error.to_string()))?;
         tokio::spawn(guard(Arc::clone(self), Arc::downgrade(service)));
+        if let Some(archive) = &self.archive {
+            tokio::spawn(archive_regularly(Arc::clone(archive), Arc::clone(self), Arc::downgrade(service)));
+        }
         Ok(())
     }
 
@@ -422,7 +433,14 @@ impl Peers for Node {
     }
 
     fn prune_logs(&self, keep: LogRetention) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.cluster.run(move |session| chunks::prune(session, keep.age, keep.size)))
+        Box::pin(async move {
+            if let Some(archive) = &self.archive
+                && let Err(error) = archive.prune(&self.cluster, keep.age, keep.size).await
+            {
+                tracing::warn!(target: "service", "{error}");
+            }
+            self.cluster.run(move |session| chunks::prune(session, keep.age, keep.size)).await
+        })
     }
 
     fn name_of(&self, slot: &Slot) -> Option<Arc<str>> {
@@ -477,6 +495,22 @@ async fn guard(node: Arc<Node>, service: Weak<Service>) {
                     return;
                 }
             }
+        }
+    }
+}
+
+/// Moves closed parts of logs to the archive, until the service ends.
+async fn archive_regularly(archive: Arc<Archive>, node: Arc<Node>, service: Weak<Service>) {
+    loop {
+        let Some(current) = service.upgrade() else { return };
+        let after = current.config.archive.after;
+        let stored = archive.store_closed(&node.cluster, &node.identity().id, after).await;
+        if let Err(error) = stored {
+            tracing::warn!(target: "service", "{error}");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PASS.min(after)) => {}
+            () = current.ends() => return,
         }
     }
 }

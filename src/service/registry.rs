@@ -7,6 +7,7 @@
 //!                             '--> reducer --> Slot::facts (watch) --> waits for progress, tasks
 //! ```
 
+use crate::service::archive::Archive;
 use crate::service::changes::ChangeList;
 use crate::service::config::Config;
 use crate::service::engines::{EngineError, Engines};
@@ -121,6 +122,8 @@ pub struct SharedStore {
     pub store: Store,
     pub cluster: Arc<Cluster>,
     pub peers: Arc<dyn Peers>,
+    /// Object store of closed parts of logs.
+    pub archive: Option<Arc<Archive>>,
 }
 
 /// Storage of the logs.
@@ -284,7 +287,7 @@ impl Service {
                 (Store::open(folder)?, files, None)
             }
             Some(shared) => {
-                let writer = LogWriter::start(&shared.cluster)?;
+                let writer = LogWriter::start(&shared.cluster, shared.archive)?;
                 (shared.store, LogStorage::Chunks(shared.cluster, writer), Some(shared.peers))
             }
         };

@@ -2,9 +2,11 @@
 //! positions at once, and readers see them once they are stored. A thread stores the lines of all
 //! pipelines together, several times a second.
 
+use crate::service::archive::Archive;
 use crate::service::log::piece::Piece;
 use crate::service::store::postgres::Cluster;
 use crate::service::store::postgres::chunks::{self, MAX_CHUNK, NewChunk};
+use crate::service::store::postgres::segments;
 use crate::service::store::postgres::session::DatabaseSession;
 use crate::util::sqlite::StoreError;
 use crate::util::sys::lock;
@@ -256,6 +258,8 @@ impl ChunkLog {
 /// Logs with lines to be stored, and the thread that stores them.
 pub struct LogWriter {
     cluster: Arc<Cluster>,
+    /// Object store of closed parts, if there is one.
+    archive: Option<Arc<Archive>>,
     queue: Mutex<Option<Vec<Arc<ChunkLog>>>>,
     queued: Condvar,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -266,9 +270,10 @@ impl LogWriter {
     ///
     /// # Errors
     /// Returns [`StoreError::Sql`] if it cannot be started.
-    pub fn start(cluster: &Arc<Cluster>) -> Result<Arc<Self>, StoreError> {
+    pub fn start(cluster: &Arc<Cluster>, archive: Option<Arc<Archive>>) -> Result<Arc<Self>, StoreError> {
         let writer = Arc::new(Self {
             cluster: Arc::clone(cluster),
+            archive,
             queue: Mutex::new(Some(Vec::new())),
             queued: Condvar::new(),
             thread: Mutex::default(),
@@ -364,6 +369,18 @@ pub struct ChunkReader {
 }
 
 impl ChunkReader {
+    /// Reads the object of the archive that holds the position; `None` if there is none.
+    async fn read_archive(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
+        let (incarnation, at) = (self.log.incarnation, self.at);
+        let found = self.log.cluster.run(move |session| segments::at(session, incarnation, at)).await;
+        let Some(segment) = found.map_err(io::Error::other)? else { return Ok(None) };
+        let Some(archive) = &self.log.writer.archive else {
+            return Err(io::Error::other("it is in the archive: this node needs --archive"));
+        };
+        let bytes = archive.read(&segment).await.map_err(io::Error::other)?;
+        Ok(Some((segment.start, bytes)))
+    }
+
     pub(super) fn seek(&mut self, at: u64) {
         self.at = at;
         self.chunks.clear();
@@ -383,13 +400,14 @@ impl ChunkReader {
                 self.log.cluster.run(move |session| chunks::read(session, incarnation, at, CHUNKS_PER_READ)).await;
             self.chunks = read.map_err(io::Error::other)?.into();
         }
-        let Some((start, bytes)) = self.chunks.front() else {
-            // The chunks were pruned since: the next stored position is beyond the end.
-            return Ok(Piece::Gone(end));
-        };
-        if *start > self.at {
-            return Ok(Piece::Gone(*start));
+        if self.chunks.front().is_none_or(|(start, _)| *start > self.at) {
+            match self.read_archive().await? {
+                Some(segment) => self.chunks = VecDeque::from([segment]),
+                // The chunks were pruned since.
+                None => return Ok(Piece::Gone(self.chunks.front().map_or(end, |(start, _)| *start))),
+            }
         }
+        let Some((start, bytes)) = self.chunks.front() else { return Ok(Piece::Gone(end)) };
         let skip = usize::try_from(self.at - start).unwrap_or(usize::MAX);
         let rest = bytes.get(skip..).unwrap_or_default();
         let room = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(most);

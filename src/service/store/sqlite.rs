@@ -500,7 +500,7 @@ fn each_row(
     Ok(())
 }
 
-/// FileImport into a new database, in one transaction.
+/// Import into a new database, in one transaction.
 pub(super) struct FileImport {
     connection: Connection,
 }

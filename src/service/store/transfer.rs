@@ -24,7 +24,7 @@ pub const FORMAT: u64 = 1;
 /// Maximum length of a line: a chunk of a log, or a pipeline with its state.
 const MAX_LINE: u64 = 256 << 20;
 
-/// ExportRecord of an export.
+/// Record of an export.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ExportRecord {
@@ -89,7 +89,7 @@ pub enum ExportRecord {
 }
 
 impl ExportRecord {
-    /// ExportRecord of a part of a log.
+    /// Record of a part of a log.
     #[must_use]
     pub fn log(incarnation: u64, run: u64, start: u64, bytes: &[u8]) -> Self {
         Self::Log { incarnation, run, start, bytes: BASE64.encode(bytes) }
@@ -152,6 +152,10 @@ pub enum TransferError {
     Later(u64),
     #[error("the store has pipelines or actions already: an import needs an empty one")]
     NotEmpty,
+    #[error("parts of the logs are in an archive: pass its address with --archive")]
+    NoArchive,
+    #[error("{0}")]
+    Archive(String),
     #[error("{0} is in use: stop its service first")]
     InUse(String),
     #[error("the log of {0} cannot be read or written: {1}")]
@@ -227,7 +231,7 @@ pub fn read(
     }
 }
 
-/// StoreFinding of a check.
+/// Finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreFinding {
     /// Pipeline that it concerns.

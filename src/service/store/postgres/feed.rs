@@ -23,7 +23,7 @@ pub struct LeaseRow {
     pub totals: Option<String>,
 }
 
-/// FeedChanges since a position.
+/// Changes since a position.
 pub struct FeedChanges {
     /// Id, incarnation and revision of each changed pipeline.
     pub pipelines: Vec<(String, u64, u64)>,

@@ -274,7 +274,7 @@ pub struct SharedFacts {
     pub task: Option<String>,
     /// Finished streams of all streams, such as `3/7`.
     pub progress: Option<String>,
-    /// ExportTotals of the run, as JSON.
+    /// Totals of the run, as JSON.
     pub totals: Option<String>,
 }
 

@@ -4,7 +4,7 @@
 //! session.rs   one connection, on a thread of its own       rows.rs    operations of a transaction
 //! schema.rs    tables, migrations                           leases.rs  nodes, and who runs which pipeline
 //! feed.rs      changes of all nodes since a position        chunks.rs  logs of runs
-//! transfer.rs  export, import, check
+//! transfer.rs  export, import, check                          segments.rs  logs in an object store
 //! ```
 //!
 //! `NOTIFY` is a hint and no more: each reader also polls.
@@ -14,6 +14,7 @@ pub mod feed;
 pub mod leases;
 mod rows;
 pub mod schema;
+pub mod segments;
 pub mod session;
 pub mod transfer;
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use synctop_core::protocol::Millis;
 
-/// DatabaseRows of the database as one transaction sees them.
+/// Rows of the database as one transaction sees them.
 pub struct DatabaseRows<'s> {
     session: &'s mut DatabaseSession,
     /// True if the rows that are read are locked until the commit.
@@ -22,12 +22,12 @@ pub struct DatabaseRows<'s> {
 }
 
 impl<'s> DatabaseRows<'s> {
-    /// DatabaseRows of a transaction that changes some of them.
+    /// Rows of a transaction that changes some of them.
     pub fn of_write(session: &'s mut DatabaseSession) -> Self {
         Self { session, is_write: true }
     }
 
-    /// DatabaseRows outside a transaction.
+    /// Rows outside a transaction.
     pub fn of_read(session: &'s mut DatabaseSession) -> Self {
         Self { session, is_write: false }
     }

@@ -1,7 +1,9 @@
 //! Export, import and check of a store in PostgreSQL, each in one transaction.
 
+use crate::service::archive::Archive;
 use crate::service::store::postgres::chunks;
 use crate::service::store::postgres::rows::DatabaseRows;
+use crate::service::store::postgres::segments::StoredSegment;
 use crate::service::store::postgres::session::{DatabaseSession, count, signed};
 use crate::service::store::transaction::{StoredState, Transaction};
 use crate::service::store::transfer::{ExportRecord, FORMAT, StoreFinding, TransferError, Writer, decode};
@@ -9,16 +11,20 @@ use crate::util::sqlite::StoreError;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-/// DatabaseRows per query.
+/// Rows per query.
 const PAGE: i64 = 1_000;
 
 /// Writes all records of the store, as they are at one instant. Nodes may go on.
 ///
 /// # Errors
 /// Returns the error of the database or of the output.
-pub fn export(session: &mut DatabaseSession, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
+pub fn export(
+    session: &mut DatabaseSession,
+    archive: Option<&Archive>,
+    writer: &mut Writer<impl Write>,
+) -> Result<(), TransferError> {
     session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-    let exported = export_rows(session, writer);
+    let exported = export_rows(session, writer).and_then(|()| export_logs(session, archive, writer));
     session.roll_back();
     exported
 }
@@ -100,9 +106,27 @@ fn export_rows(session: &mut DatabaseSession, writer: &mut Writer<impl Write>) -
     for (key, incident) in DatabaseRows::of_read(session).incidents()? {
         writer.write(&ExportRecord::Incident { key, incident: Box::new(incident) })?;
     }
-    let incarnations = session.query("SELECT incarnation FROM leases ORDER BY incarnation", &[])?;
-    for incarnation in incarnations {
-        let incarnation: i64 = incarnation.get(0);
+    Ok(())
+}
+
+/// Writes the logs: those of the archive, then those of the database, which follow them.
+fn export_logs(
+    session: &mut DatabaseSession,
+    archive: Option<&Archive>,
+    writer: &mut Writer<impl Write>,
+) -> Result<(), TransferError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TransferError::Read)?;
+    for row in session.query("SELECT incarnation FROM leases ORDER BY incarnation", &[])? {
+        let incarnation: i64 = row.get(0);
+        let sql = "SELECT start, length, path, run FROM segments WHERE incarnation = $1 ORDER BY start";
+        for row in session.query(sql, &[&incarnation])? {
+            let archive = archive.ok_or(TransferError::NoArchive)?;
+            let (start, length) = (count(row.get(0)), count(row.get(1)));
+            let segment = StoredSegment { incarnation: count(incarnation), start, length, path: row.get(2) };
+            let read = runtime.block_on(archive.read(&segment));
+            let bytes = read.map_err(|error| TransferError::Archive(error.to_string()))?;
+            writer.write(&ExportRecord::log(segment.incarnation, count(row.get(3)), start, &bytes))?;
+        }
         let mut after: i64 = -1;
         loop {
             let rows = session.query(
@@ -120,7 +144,7 @@ fn export_rows(session: &mut DatabaseSession, writer: &mut Writer<impl Write>) -
     Ok(())
 }
 
-/// DatabaseImport into an empty store, in one transaction.
+/// Import into an empty store, in one transaction.
 pub struct DatabaseImport<'s> {
     session: &'s mut DatabaseSession,
     /// First and last position of each log.
@@ -264,8 +288,9 @@ pub fn check(session: &mut DatabaseSession) -> Result<Vec<StoreFinding>, StoreEr
     }
     let gaps = session.query(
         "SELECT p.id, it.start, it.ends FROM (
-             SELECT incarnation, start, lag(start + octet_length(bytes)) OVER w AS ends, lag(fence) OVER w AS before, fence
-             FROM chunks WINDOW w AS (PARTITION BY incarnation ORDER BY start)) AS it
+             SELECT incarnation, start, lag(start + length) OVER w AS ends, lag(fence) OVER w AS before, fence
+             FROM (SELECT incarnation, start, octet_length(bytes)::int8 AS length, fence FROM chunks
+                 UNION ALL SELECT incarnation, start, length, NULL FROM segments) AS parts WINDOW w AS (PARTITION BY incarnation ORDER BY start)) AS it
          JOIN pipelines p USING (incarnation) WHERE it.ends <> it.start OR it.before > it.fence ORDER BY 1, 2",
         &[],
     )?;
@@ -276,8 +301,10 @@ pub fn check(session: &mut DatabaseSession) -> Result<Vec<StoreFinding>, StoreEr
     }
     let ends = session.query(
         "SELECT p.id, l.log_end, l.kept_from, c.first, c.last FROM leases l JOIN pipelines p USING (incarnation)
-         LEFT JOIN (SELECT incarnation, min(start) AS first, max(start + octet_length(bytes)) AS last
-             FROM chunks GROUP BY incarnation) AS c USING (incarnation)
+         LEFT JOIN (SELECT incarnation, min(start) AS first, max(ends) AS last
+             FROM (SELECT incarnation, start, start + octet_length(bytes) AS ends FROM chunks
+                 UNION ALL SELECT incarnation, start, start + length FROM segments) AS parts
+             GROUP BY incarnation) AS c USING (incarnation)
          WHERE coalesce(c.last, l.kept_from) <> l.log_end OR coalesce(c.first, l.kept_from) <> l.kept_from ORDER BY 1",
         &[],
     )?;
