@@ -93,7 +93,7 @@ impl Archive {
 
     /// Returns the path of an object.
     fn path(&self, name: &str) -> ObjectPath {
-        ObjectPath::from_iter(self.prefix.parts().chain(ObjectPath::from(name).parts()))
+        self.prefix.parts().chain(ObjectPath::from(name).parts()).collect()
     }
 
     /// Moves closed parts of logs to the archive, those of the pipelines that a node runs. Returns the
