@@ -245,6 +245,9 @@ impl Node {
     fn apply_lease(&self, service: &Service, slot: &Arc<Slot>, lease: &LeaseRow) {
         let PipelineLog::Chunks(log) = &slot.log else { return };
         log.note_stored(lease.kept_from, lease.log_end);
+        if slot.lease_version.fetch_max(lease.version, Ordering::Relaxed) > lease.version {
+            return;
+        }
         let is_ours = lease.node.as_deref() == Some(lock(&self.identity).id.as_str());
         let node_changed = {
             let mut node = lock(&slot.node);

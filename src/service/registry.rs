@@ -436,7 +436,12 @@ impl Service {
             let fence = driven.fence();
             loop {
                 let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
-                let handle = tokio::spawn((service.reconcile)(Arc::clone(&service), Arc::clone(&driven)));
+                let handle = tokio::spawn(async move {
+                    let _running = driven.running.lock().await;
+                    if driven.fence() == fence {
+                        (service.reconcile)(Arc::clone(&service), Arc::clone(&driven)).await;
+                    }
+                });
                 // An aborted task takes the reconciler with it.
                 let _abort = AbortOnDrop(handle.abort_handle());
                 match handle.await {

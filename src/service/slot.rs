@@ -8,7 +8,7 @@ use crate::service::run_measures::RunMeasures;
 use crate::service::secrets::{KnownSecrets, ReferenceError, References};
 use crate::util::sys::{lock, now};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use synctop_core::protocol::SERVICE_EMITTER;
 use synctop_core::protocol::{Status, time};
@@ -76,8 +76,12 @@ pub struct Slot {
     pub(super) stopping: watch::Sender<bool>,
     /// Task of the reconciler on this node.
     pub(super) reconciler: Mutex<Option<AbortHandle>>,
+    /// Held by the reconciler: a new one waits until an aborted one has gone.
+    pub(super) running: tokio::sync::Mutex<()>,
     /// Id of the node that runs the pipeline, as this node last read it.
     pub(super) node: Mutex<Option<String>>,
+    /// Version of the lease that was read last: an older reading changes nothing.
+    pub(super) lease_version: AtomicU64,
     /// Observation of a run on another node.
     pub(super) observer: Mutex<Weak<Observer>>,
     /// True if the facts have changed since they were shared with other nodes.
@@ -112,7 +116,9 @@ impl Slot {
             ending,
             stopping: watch::channel(false).0,
             reconciler: Mutex::default(),
+            running: tokio::sync::Mutex::default(),
             node: Mutex::default(),
+            lease_version: AtomicU64::new(0),
             observer: Mutex::default(),
             has_new_facts: AtomicBool::new(false),
             moved_at: AtomicI64::new(0),

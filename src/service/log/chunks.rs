@@ -107,7 +107,7 @@ impl ChunkLog {
 
     /// Notes the range of the stored lines, as the database has it.
     pub fn note_stored(&self, kept_from: u64, end: u64) {
-        self.kept_from.store(kept_from, Ordering::Relaxed);
+        self.kept_from.fetch_max(kept_from, Ordering::Relaxed);
         self.tail.send_if_modified(|tail| {
             let grows = end > *tail;
             *tail = end.max(*tail);

@@ -52,7 +52,7 @@ pub fn append(session: &mut DatabaseSession, chunks: &[NewChunk]) -> Result<Hash
     let bytes: Vec<&[u8]> = chunks.iter().map(|it| it.bytes.as_slice()).collect();
     let moved = session.query(
         "WITH moved AS (
-             UPDATE leases l SET log_end = i.ends, changed = pg_current_xact_id()
+             UPDATE leases l SET log_end = i.ends, version = l.version + 1, changed = pg_current_xact_id()
              FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[]) AS i(incarnation, fence, starts, ends)
              WHERE l.incarnation = i.incarnation AND l.fence = i.fence AND l.node IS NOT NULL AND l.log_end = i.starts
              RETURNING l.incarnation, l.fence),
@@ -114,7 +114,7 @@ pub fn prune(session: &mut DatabaseSession, age: Duration, size: u64) -> Result<
                  AND (s.newer > s.length OR NOT EXISTS (SELECT 1 FROM leases WHERE leases.incarnation = c.incarnation))
              RETURNING c.incarnation, c.start + octet_length(c.bytes) AS ends),
          kept AS (SELECT incarnation, max(ends) AS kept_from FROM gone GROUP BY incarnation)
-         UPDATE leases l SET kept_from = kept.kept_from, changed = pg_current_xact_id()
+         UPDATE leases l SET kept_from = kept.kept_from, version = l.version + 1, changed = pg_current_xact_id()
          FROM kept WHERE l.incarnation = kept.incarnation",
         &[&age.as_secs_f64(), &signed(size)],
     )?;

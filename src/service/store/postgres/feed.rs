@@ -21,6 +21,8 @@ pub struct LeaseRow {
     pub task: Option<String>,
     pub progress: Option<String>,
     pub totals: Option<String>,
+    /// Number of changes of the lease.
+    pub version: u64,
 }
 
 /// Changes since a position.
@@ -45,6 +47,7 @@ fn lease(row: &tokio_postgres::Row) -> LeaseRow {
         task: row.get(6),
         progress: row.get(7),
         totals: row.get(8),
+        version: count(row.get(9)),
     }
 }
 
@@ -58,7 +61,7 @@ pub fn since(session: &mut DatabaseSession, position: &str) -> Result<FeedChange
     let changed = session
         .query("SELECT id, incarnation, revision FROM pipelines WHERE changed >= $1::text::xid8", &[&position])?;
     let leases = session.query(
-        "SELECT incarnation, node, fence, log_end, kept_from, checkpoints, task, progress, totals
+        "SELECT incarnation, node, fence, log_end, kept_from, checkpoints, task, progress, totals, version
          FROM leases WHERE changed >= $1::text::xid8",
         &[&position],
     )?;
@@ -81,7 +84,7 @@ pub fn pipelines(
 ) -> Result<Vec<(PipelineRow, LeaseRow)>, StoreError> {
     let incarnations: Vec<i64> = incarnations.iter().copied().map(signed).collect();
     let rows = session.query(
-        "SELECT incarnation, node, fence, log_end, kept_from, checkpoints, task, progress, totals, id, doc
+        "SELECT incarnation, node, fence, log_end, kept_from, checkpoints, task, progress, totals, version, id, doc
          FROM pipelines JOIN leases USING (incarnation) WHERE incarnation = ANY($1)",
         &[&incarnations],
     )?;
@@ -94,7 +97,7 @@ pub fn pipelines(
 /// Returns a [`StoreError`] if the database fails.
 pub fn pipeline(session: &mut DatabaseSession, id: &str) -> Result<Option<(PipelineRow, LeaseRow)>, StoreError> {
     let rows = session.query(
-        "SELECT incarnation, node, fence, log_end, kept_from, checkpoints, task, progress, totals, id, doc
+        "SELECT incarnation, node, fence, log_end, kept_from, checkpoints, task, progress, totals, version, id, doc
          FROM pipelines JOIN leases USING (incarnation) WHERE id = $1",
         &[&id],
     )?;
@@ -102,6 +105,6 @@ pub fn pipeline(session: &mut DatabaseSession, id: &str) -> Result<Option<(Pipel
 }
 
 fn pipeline_with_lease(row: &tokio_postgres::Row) -> (PipelineRow, LeaseRow) {
-    let document: &str = row.get(10);
-    (PipelineRow::read(row.get(9), count(row.get(0)), document.as_bytes()), lease(row))
+    let document: &str = row.get(11);
+    (PipelineRow::read(row.get(10), count(row.get(0)), document.as_bytes()), lease(row))
 }

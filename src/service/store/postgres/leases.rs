@@ -126,8 +126,10 @@ pub fn unregister(session: &mut DatabaseSession, id: &str) -> Result<(), StoreEr
         "UPDATE nodes SET expires_at = clock_timestamp() WHERE id = $1 AND expires_at > clock_timestamp()",
         &[&id],
     )?;
-    let freed =
-        session.execute("UPDATE leases SET node = NULL, changed = pg_current_xact_id() WHERE node = $1", &[&id])?;
+    let freed = session.execute(
+        "UPDATE leases SET node = NULL, version = version + 1, changed = pg_current_xact_id() WHERE node = $1",
+        &[&id],
+    )?;
     if freed > 0 { notify(session) } else { Ok(()) }
 }
 
@@ -184,7 +186,8 @@ pub fn take(
              WHERE (l.node IS NULL OR NOT EXISTS (SELECT 1 FROM alive WHERE alive.id = l.node))
                  AND p.requires = $2 AND EXISTS (SELECT 1 FROM alive WHERE alive.id = $1)
              ORDER BY l.task IS NULL, l.incarnation LIMIT $3 FOR UPDATE OF l SKIP LOCKED)
-         UPDATE leases l SET node = $1, fence = l.fence + 1, since = clock_timestamp(), changed = pg_current_xact_id()
+         UPDATE leases l SET node = $1, fence = l.fence + 1, since = clock_timestamp(), version = l.version + 1,
+             changed = pg_current_xact_id()
          FROM free WHERE l.incarnation = free.incarnation RETURNING l.incarnation, l.fence, l.log_end",
         &[&node.id, &requires, &signed(most)],
     )?;
@@ -201,7 +204,8 @@ pub fn take_new(
     incarnation: u64,
 ) -> Result<Vec<TakenLease>, StoreError> {
     let rows = session.query(
-        "UPDATE leases l SET node = $1, fence = l.fence + 1, since = clock_timestamp(), changed = pg_current_xact_id()
+        "UPDATE leases l SET node = $1, fence = l.fence + 1, since = clock_timestamp(), version = l.version + 1,
+             changed = pg_current_xact_id()
          FROM pipelines p WHERE l.incarnation = $3 AND p.incarnation = l.incarnation AND l.node IS NULL
              AND p.requires <@ $2
              AND EXISTS (SELECT 1 FROM nodes WHERE id = $1 AND expires_at > clock_timestamp() AND NOT is_draining)
@@ -223,7 +227,8 @@ pub fn release(session: &mut DatabaseSession, given_up: &[(u64, u64)]) -> Result
     let incarnations: Vec<i64> = given_up.iter().map(|it| signed(it.0)).collect();
     let fences: Vec<i64> = given_up.iter().map(|it| signed(it.1)).collect();
     session.execute(
-        "UPDATE leases l SET node = NULL, since = clock_timestamp(), changed = pg_current_xact_id()
+        "UPDATE leases l SET node = NULL, since = clock_timestamp(), version = l.version + 1,
+             changed = pg_current_xact_id()
          FROM unnest($1::int8[], $2::int8[]) AS i(incarnation, fence)
          WHERE l.incarnation = i.incarnation AND l.fence = i.fence",
         &[&incarnations, &fences],
@@ -291,7 +296,7 @@ pub fn share_facts(session: &mut DatabaseSession, all: &[SharedFacts]) -> Result
     let totals: Vec<&Option<String>> = all.iter().map(|it| &it.totals).collect();
     session.execute(
         "UPDATE leases l SET checkpoints = i.checkpoints, task = i.task, progress = i.progress, totals = i.totals,
-             changed = pg_current_xact_id()
+             version = l.version + 1, changed = pg_current_xact_id()
          FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[])
              AS i(incarnation, fence, checkpoints, task, progress, totals)
          WHERE l.incarnation = i.incarnation AND l.fence = i.fence AND l.node IS NOT NULL",

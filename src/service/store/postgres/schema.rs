@@ -57,6 +57,7 @@ CREATE TABLE leases (
     task text,
     progress text,
     totals text,
+    version bigint NOT NULL DEFAULT 0,
     changed xid8 NOT NULL DEFAULT pg_current_xact_id());
 CREATE INDEX leases_changed ON leases (changed);
 CREATE INDEX leases_of_node ON leases (node);

@@ -149,7 +149,7 @@ pub fn forget(session: &mut DatabaseSession, segment: &StoredSegment) -> Result<
     let end = signed(segment.start + segment.length);
     session.execute(
         "WITH gone AS (DELETE FROM segments WHERE incarnation = $1 AND start = $2 RETURNING incarnation)
-         UPDATE leases l SET kept_from = greatest(l.kept_from, $3), changed = pg_current_xact_id()
+         UPDATE leases l SET kept_from = greatest(l.kept_from, $3), version = l.version + 1, changed = pg_current_xact_id()
          FROM gone WHERE l.incarnation = gone.incarnation",
         &[&signed(segment.incarnation), &signed(segment.start), &end],
     )?;
