@@ -22,7 +22,7 @@ use crate::service::store::{PipelineRow, Store, StoreError};
 use crate::util::sys::{lock, random_id};
 use futures_util::future::BoxFuture;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -102,6 +102,8 @@ pub struct Node {
     is_draining: AtomicBool,
     /// Set if a newer version of the store needs a newer program.
     too_old: watch::Sender<Option<StoreError>>,
+    /// True once the engines were stopped because the lease could not be renewed.
+    has_stopped: AtomicBool,
     ended: Notify,
 }
 
@@ -120,6 +122,7 @@ impl Node {
             names: Mutex::default(),
             is_draining: AtomicBool::new(false),
             too_old: watch::channel(None).0,
+            has_stopped: AtomicBool::new(false),
             ended: Notify::new(),
         }
     }
@@ -151,6 +154,7 @@ impl Node {
         self.end_predecessor().await?;
         let identity = self.identity();
         let position = self.position();
+        let before = Instant::now();
         let (changes, rows) = self
             .cluster
             .run(move |session| {
@@ -162,7 +166,7 @@ impl Node {
             })
             .await?;
         *lock(&self.position) = changes.position;
-        self.renewed_at.send_replace(Instant::now());
+        self.renewed_at.send_replace(before);
         for (row, lease) in rows {
             self.apply(service, row, &lease).await;
         }
@@ -171,6 +175,7 @@ impl Node {
             service: Arc::downgrade(service),
             runtime: tokio::runtime::Handle::current(),
             complained: None,
+            orphans: HashSet::new(),
         };
         let connector = Arc::clone(&self.cluster.connector);
         let spawned = std::thread::Builder::new().name("node".into()).spawn(move || {
@@ -236,8 +241,9 @@ impl Node {
             None => service.register(Arc::clone(&pipeline), lease.checkpoints).await.ok()?,
         };
         lock(&self.known).insert(slot.incarnation, Arc::clone(&slot));
-        slot.publish(pipeline);
+        // The end of the log first: a reader that sees a finished run reads its last lines.
         self.apply_lease(service, &slot, lease);
+        slot.publish(pipeline);
         Some(slot)
     }
 
@@ -255,9 +261,12 @@ impl Node {
             node.clone_from(&lease.node);
             changed
         };
-        if let Some(fence) = log.fence()
-            && (fence < lease.fence || (fence == lease.fence && !is_ours))
-        {
+        let is_lost = match log.fence() {
+            Some(fence) => fence < lease.fence || (fence == lease.fence && !is_ours),
+            // The thread that stores lines has noticed it first.
+            None => !is_ours && slot.has_reconciler(),
+        };
+        if is_lost {
             tracing::warn!(target: "service", "{}: another node has taken over", slot.id);
             lose(service, slot, log);
         }
@@ -316,8 +325,15 @@ impl Node {
 
     async fn apply_changes(&self, service: &Arc<Service>, changes: feed::FeedChanges) -> Result<(), StoreError> {
         for (id, incarnation) in &changes.deleted {
+            lock(&self.known).remove(incarnation);
             if let Some(slot) = service.slot(id).filter(|it| it.incarnation <= *incarnation) {
                 self.forget(service, &slot);
+            }
+        }
+        for lease in &changes.leases {
+            let slot = lock(&self.known).get(&lease.incarnation).cloned();
+            if let Some(slot) = slot {
+                self.apply_lease(service, &slot, lease);
             }
         }
         let mut wanted = Vec::new();
@@ -335,12 +351,6 @@ impl Node {
             let rows = self.cluster.run(move |session| feed::pipelines(session, &wanted)).await?;
             for (row, lease) in rows {
                 self.apply(service, row, &lease).await;
-            }
-        }
-        for lease in &changes.leases {
-            let slot = lock(&self.known).get(&lease.incarnation).cloned();
-            if let Some(slot) = slot {
-                self.apply_lease(service, &slot, lease);
             }
         }
         *lock(&self.position) = changes.position;
@@ -365,6 +375,10 @@ impl Node {
                 continue;
             };
             let PipelineLog::Chunks(log) = &slot.log else { continue };
+            if self.renewed_at.borrow().elapsed() >= STOP_AFTER {
+                lock(&self.given_up).push((incarnation, fence));
+                continue;
+            }
             log.acquire(fence, log_end, pipeline.runs);
             *lock(&slot.node) = Some(node.id.clone());
             // The log shows who has run the pipeline.
@@ -389,14 +403,16 @@ impl Node {
         {
             log.lose();
         }
-        if matches!(flushed, Ok(Ok(()))) {
-            lock(&self.given_up).push((slot.incarnation, fence));
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!(target: "service", "{}: its last lines are not stored", slot.id);
         }
+        lock(&self.given_up).push((slot.incarnation, fence));
     }
 
     /// Stops all pipelines at once: this node may not run them any longer.
     fn lose_all(&self, service: &Service) {
-        for (slot, _) in self.own() {
+        let all: Vec<Arc<Slot>> = lock(&self.known).values().cloned().collect();
+        for slot in all.into_iter().filter(|slot| slot.fence().is_some() || slot.has_reconciler()) {
             if let PipelineLog::Chunks(log) = &slot.log {
                 lose(service, &slot, log);
             }
@@ -492,10 +508,15 @@ async fn guard(node: Arc<Node>, service: Weak<Service>) {
                         "the lease cannot be renewed: the engines of {own} pipelines are stopped before it ends"
                     );
                 }
-                let stopping = Arc::clone(&node);
-                let _ = tokio::task::spawn_blocking(move || stopping.lose_all(&service)).await;
-                if renewed.changed().await.is_err() {
-                    return;
+                node.has_stopped.store(true, Ordering::SeqCst);
+                // A lease that was asked for before may still arrive.
+                loop {
+                    let (stopping, service) = (Arc::clone(&node), Arc::clone(&service));
+                    let _ = tokio::task::spawn_blocking(move || stopping.lose_all(&service)).await;
+                    tokio::select! {
+                        changed = renewed.changed() => if changed.is_err() { return } else { break },
+                        () = tokio::time::sleep(POLL) => {}
+                    }
                 }
             }
         }
@@ -524,6 +545,8 @@ struct Keeper {
     service: Weak<Service>,
     runtime: tokio::runtime::Handle,
     complained: Option<Instant>,
+    /// Leases of this node without a reconciler, as last seen.
+    orphans: HashSet<(u64, u64)>,
 }
 
 /// Times of the next steps of the keeper.
@@ -538,7 +561,7 @@ impl Keeper {
     fn run(mut self, mut session: DatabaseSession) {
         let now = Instant::now();
         let mut due = Schedule { renewal: now + RENEWAL, poll: now, balance: now, share: now };
-        let mut listens = false;
+        let mut listens = None;
         loop {
             let Some(service) = self.service.upgrade() else { return };
             let step = self.step(&service, &mut session, &mut due, &mut listens);
@@ -549,14 +572,14 @@ impl Keeper {
                     return;
                 }
                 Err(error) => {
-                    listens = false;
+                    listens = None;
                     self.complain(&error);
                 }
             }
             drop(service);
             let next = due.renewal.min(due.poll).min(due.balance);
             let sleep = next.saturating_duration_since(Instant::now()).min(MAX_SLEEP);
-            let came = if listens {
+            let came = if listens.is_some() {
                 session.notified(sleep)
             } else {
                 std::thread::sleep(sleep.max(MAX_SLEEP / 2));
@@ -582,18 +605,18 @@ impl Keeper {
         service: &Arc<Service>,
         session: &mut DatabaseSession,
         due: &mut Schedule,
-        listens: &mut bool,
+        listens: &mut Option<u64>,
     ) -> Result<bool, StoreError> {
         let node = Arc::clone(&self.node);
-        if !*listens {
-            session.batch(&format!("LISTEN {}", leases::CHANNEL))?;
-            *listens = true;
-        }
         let now = Instant::now();
         if now >= due.renewal || node.renewed_at.borrow().elapsed() >= RENEWAL {
             due.renewal = now + RENEWAL / 5;
             self.renew(service, session)?;
             due.renewal = now + RENEWAL;
+        }
+        if *listens != Some(session.generation()) {
+            session.batch(&format!("LISTEN {}", leases::CHANNEL))?;
+            *listens = Some(session.generation());
         }
         if *service.ending.borrow() {
             return self.drain(service, session);
@@ -623,8 +646,10 @@ impl Keeper {
     fn renew(&mut self, service: &Arc<Service>, session: &mut DatabaseSession) -> Result<(), StoreError> {
         let node = &self.node;
         let before = Instant::now();
-        let has_stopped = node.renewed_at.borrow().elapsed() >= STOP_AFTER;
-        if !has_stopped && leases::renew(session, &node.identity().id)? {
+        // The answer may come after the engines were stopped.
+        let has_stopped =
+            || node.has_stopped.load(Ordering::SeqCst) || node.renewed_at.borrow().elapsed() >= STOP_AFTER;
+        if !has_stopped() && leases::renew(session, &node.identity().id)? && !has_stopped() {
             node.renewed_at.send_replace(before);
         } else {
             tracing::warn!(target: "service", "the lease of this node has ended: it registers again");
@@ -635,6 +660,7 @@ impl Keeper {
             leases::register(session, &identity)?;
             *lock(&node.identity) = identity;
             node.keep_id();
+            node.has_stopped.store(false, Ordering::SeqCst);
             node.renewed_at.send_replace(before);
         }
         let version = schema::version(session)?;
@@ -673,6 +699,7 @@ impl Keeper {
         let node = Arc::clone(&self.node);
         let identity = node.identity();
         node.note_names(leases::nodes(session)?);
+        self.give_up_orphans(service, session)?;
         for group in leases::groups(session, &identity)? {
             let share = group.share();
             // Left-over ones go to any node that may run it.
@@ -681,13 +708,48 @@ impl Keeper {
                 let taken = leases::take(session, &identity, &group.requires, room)?;
                 if !taken.is_empty() {
                     // Those that another node has created since the last poll are read first.
-                    let changes = feed::since(session, &node.position())?;
-                    self.runtime.block_on(node.apply_changes(service, changes))?;
+                    let read = feed::since(session, &node.position())
+                        .and_then(|changes| self.runtime.block_on(node.apply_changes(service, changes)));
+                    if let Err(error) = read {
+                        let free = taken.iter().map(|it| (it.incarnation, it.fence));
+                        lock(&node.given_up).extend(free);
+                        return Err(error);
+                    }
                     let _guard = self.runtime.enter();
                     node.begin(service, taken);
                 }
             } else if group.own > share + share / 20 && group.free == 0 {
                 self.hand_over(&group.requires, group.own - share);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up leases without a reconciler, whatever the reason, once they were seen twice; and hands
+    /// over pipelines whose labels this node no longer has.
+    fn give_up_orphans(&mut self, service: &Service, session: &mut DatabaseSession) -> Result<(), StoreError> {
+        let identity = self.node.identity();
+        let mut orphans = HashSet::new();
+        for (incarnation, fence) in leases::of_node(session, &identity.id)? {
+            let slot = lock(&self.node.known).get(&incarnation).cloned();
+            if slot.as_ref().is_some_and(|slot| slot.fence() == Some(fence)) {
+                continue;
+            }
+            if self.orphans.contains(&(incarnation, fence)) {
+                if let Some(slot) = slot.filter(|slot| slot.fence().is_none_or(|own| own < fence))
+                    && let PipelineLog::Chunks(log) = &slot.log
+                {
+                    lose(service, &slot, log);
+                }
+                lock(&self.node.given_up).push((incarnation, fence));
+            }
+            orphans.insert((incarnation, fence));
+        }
+        self.orphans = orphans;
+        for (slot, _) in self.node.own() {
+            let required = slot.pipeline().map(|it| it.config.required_labels()).unwrap_or_default();
+            if required.iter().any(|label| !identity.labels.contains(label)) {
+                slot.stopping.send_replace(true);
             }
         }
         Ok(())
@@ -725,7 +787,15 @@ impl Keeper {
         if all.is_empty() {
             return Ok(());
         }
-        leases::share_facts(session, &all)?;
+        all.sort_by_key(|it| it.incarnation);
+        if let Err(error) = leases::share_facts(session, &all) {
+            for facts in &all {
+                if let Some(slot) = lock(&self.node.known).get(&facts.incarnation) {
+                    slot.has_new_facts.store(true, Ordering::Relaxed);
+                }
+            }
+            return Err(error);
+        }
         self.node.cluster.give_hint(session);
         Ok(())
     }

@@ -45,7 +45,7 @@ const MAX_RESTORED_LOG: u64 = 16 << 20;
 
 /// Reconciles a pipeline until it is deleted or the service shuts down.
 pub fn reconcile(service: Arc<Service>, slot: Arc<Slot>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(run_reconciler(Reconciler { service, slot, run: None, retry: None }))
+    Box::pin(run_reconciler(Reconciler { lease: slot.fence(), service, slot, run: None, retry: None }))
 }
 
 async fn run_reconciler(mut reconciler: Reconciler) {
@@ -89,12 +89,16 @@ impl Reconciler {
 
     /// Logs a failure of the service and waits. Returns true if the reconciler has to end.
     async fn wait_after_failure(&self, problem: &Problem) -> bool {
-        if self.slot.is_ending() || self.slot.pipeline().is_none() || self.slot.fence().is_none() {
+        if self.slot.is_ending() || self.slot.pipeline().is_none() || self.fence().is_err() {
             return true;
         }
         tracing::error!(target: "service", "{}: {}", self.slot.id, problem.sentence);
         tokio::select! {
-            () = tokio::time::sleep(FAILURE_DELAY) => false,
+            () = tokio::time::sleep(FAILURE_DELAY) => {
+                // A commit whose answer was lost may have been stored.
+                let _ = self.service.read_slot(&self.slot.id).await;
+                false
+            }
             () = self.slot.ends() => true,
         }
     }
@@ -114,7 +118,8 @@ impl Reconciler {
     /// # Errors
     /// Returns 503 if another node runs the pipeline.
     pub(super) fn fence(&self) -> Result<u64, Problem> {
-        self.slot.fence().ok_or_else(|| StoreError::Fenced.into())
+        let fence = self.slot.fence().filter(|_| self.slot.fence() == self.lease);
+        fence.ok_or_else(|| StoreError::Fenced.into())
     }
 
     /// Waits until the lines of the log are stored.
@@ -139,7 +144,7 @@ impl Reconciler {
         let mut status = self.slot.status.subscribe();
         let seen = status.borrow_and_update().clone();
         let Some(pipeline) = seen else { return Ok(false) };
-        if self.slot.is_ending() || self.slot.fence().is_none() {
+        if self.slot.is_ending() || self.fence().is_err() {
             return Ok(false);
         }
         // A canceled run ends before any other transition except teardown.

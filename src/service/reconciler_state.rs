@@ -12,6 +12,8 @@ use synctop_core::protocol::Millis;
 pub(super) struct Reconciler {
     pub service: Arc<Service>,
     pub slot: Arc<Slot>,
+    /// Fencing number of the lease with which it began.
+    pub lease: Option<u64>,
     /// Current run, if loaded. It is boxed, because most pipelines have none.
     pub run: Option<Box<OpenRun>>,
     /// Planned time of the retry that was seen last, and its deadline.

@@ -431,8 +431,9 @@ impl Service {
         self.reconcilers.send_modify(|running| *running += 1);
         slot.stopping.send_replace(false);
         let (service, driven) = (Arc::clone(self), Arc::clone(slot));
+        let count = ReconcilerCount(Arc::clone(self));
         let task = tokio::spawn(async move {
-            let _count = ReconcilerCount(&service.reconcilers);
+            let _count = count;
             let fence = driven.fence();
             loop {
                 let (service, driven) = (Arc::clone(&service), Arc::clone(&driven));
@@ -459,7 +460,9 @@ impl Service {
                 peers.give_up(&driven, fence).await;
             }
         });
-        *lock(&slot.reconciler) = Some(task.abort_handle());
+        if let Some(earlier) = lock(&slot.reconciler).replace(task.abort_handle()) {
+            earlier.abort();
+        }
     }
 
     /// Creates a pipeline. `also` runs in the same transaction.
@@ -634,7 +637,11 @@ impl Service {
                 let mut pipeline = before.clone();
                 let result = work(tx, &mut pipeline)?;
                 if pipeline == before {
-                    return Ok((Arc::new(before), result));
+                    let before = Arc::new(before);
+                    let published = Arc::clone(&before);
+                    // Another node may have changed it since it was read.
+                    tx.on_commit(move || own.publish(published));
+                    return Ok((before, result));
                 }
                 pipeline.revision = before.revision + 1;
                 pipeline.updated_at = now().max(before.updated_at);
@@ -748,11 +755,11 @@ impl Service {
 }
 
 /// Decrements the number of reconcilers when dropped.
-struct ReconcilerCount<'c>(&'c watch::Sender<usize>);
+struct ReconcilerCount(Arc<Service>);
 
-impl Drop for ReconcilerCount<'_> {
+impl Drop for ReconcilerCount {
     fn drop(&mut self) {
-        self.0.send_modify(|running| *running -= 1);
+        self.0.reconcilers.send_modify(|running| *running -= 1);
     }
 }
 

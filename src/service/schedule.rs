@@ -336,7 +336,7 @@ mod tests {
             (r#"{"every": "1s"}"#, "at least 10 seconds"),
             (r#"{"every": "often"}"#, "every: "),
             (r#"{"every": "1h", "catch_up": "all"}"#, "unknown variant"),
-            (r#"{"evry": "1h"}"#, "unknown field `evry`"),
+            (r#"{"interval": "1h"}"#, "unknown field `interval`"),
         ] {
             assert!(read(text).contains(says), "{text}: {}", read(text));
         }

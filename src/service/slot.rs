@@ -139,6 +139,11 @@ impl Slot {
         }
     }
 
+    /// True if a reconciler of this node has not ended.
+    pub(super) fn has_reconciler(&self) -> bool {
+        lock(&self.reconciler).as_ref().is_some_and(|task| !task.is_finished())
+    }
+
     /// True if the reconciler has to stop.
     #[must_use]
     pub fn is_ending(&self) -> bool {

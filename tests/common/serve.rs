@@ -163,7 +163,8 @@ impl Answer {
     }
 
     pub fn code(&self) -> String {
-        self.json()["code"].as_str().unwrap_or_default().to_owned()
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["code"].as_str().unwrap_or_default().to_owned()
     }
 
     pub fn lines(&self) -> Vec<Value> {

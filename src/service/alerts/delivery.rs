@@ -49,6 +49,7 @@ pub(super) async fn deliver_due(service: &Arc<Service>) -> Result<(), StoreError
     if service.store.read(move |it| it.due_incidents(at)).await?.is_empty() {
         return Ok(());
     }
+    // One incident at a time: its claim has to outlast the attempts.
     let due = service.store.write(move |tx| claim(tx, at)).await?;
     for (key, incident, message) in due {
         let sent = match service.config.alert.iter().find(|alert| alert.target() == message.target) {
@@ -66,7 +67,7 @@ pub(super) async fn deliver_due(service: &Arc<Service>) -> Result<(), StoreError
 /// Claims the messages that are due.
 fn claim(tx: &mut crate::service::store::Tx, at: Millis) -> Result<Vec<(String, Incident, AlertMessage)>, StoreError> {
     let mut due = Vec::new();
-    for key in tx.due_incidents(at)? {
+    for key in tx.due_incidents(at)?.into_iter().take(1) {
         let Some(mut incident) = tx.incident(&key)? else { continue };
         for message in incident.messages.iter_mut().filter(|message| message.due <= at) {
             message.due = at + CLAIM_MS;

@@ -239,7 +239,7 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
                     first = Some(snapshot(progress));
                     facts.position
                 }
-                None => slot.log.end(),
+                None => slot.log.stored_end(),
             }
         }
     };

@@ -133,6 +133,13 @@ impl ChunkLog {
         self.tail.send_modify(|_| {});
     }
 
+    /// Ends to append with this fencing number; a later one stays.
+    fn lose_if(&self, fence: u64) {
+        if self.fence() == Some(fence) {
+            self.lose();
+        }
+    }
+
     /// Returns the fencing number of this node's lease.
     #[must_use]
     pub fn fence(&self) -> Option<u64> {
@@ -328,29 +335,30 @@ impl LogWriter {
                 && let Some(log) = logs.pop_front()
             {
                 let chunks = log.take(MAX_BATCH - bytes);
-                let Some(end) = chunks.last().map(NewChunk::end) else { continue };
+                let Some((end, fence)) = chunks.last().map(|last| (last.end(), last.fence)) else { continue };
                 bytes += chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>();
                 batch.extend(chunks);
-                chosen.push((log, end));
+                chosen.push((log, end, fence));
             }
             if batch.is_empty() {
                 return;
             }
             let stored = loop {
                 match chunks::append(session, &batch) {
-                    Ok(stored) => break stored,
+                    Ok(stored) => break Some(stored),
                     Err(error) => {
                         tracing::debug!(target: "service", "lines cannot be stored: {error}");
-                        if lock(&self.queue).is_none() || chosen.iter().all(|(log, _)| log.fence().is_none()) {
-                            return;
+                        let lost = |(log, _, fence): &(Arc<ChunkLog>, u64, u64)| log.fence() != Some(*fence);
+                        if lock(&self.queue).is_none() || chosen.iter().all(lost) {
+                            break None;
                         }
                         std::thread::sleep(RETRY_DELAY);
                     }
                 }
             };
-            for (log, end) in chosen {
-                if !stored.contains(&log.incarnation) {
-                    log.lose();
+            for (log, end, fence) in chosen {
+                if !stored.as_ref().is_some_and(|stored| stored.contains(&log.incarnation)) {
+                    log.lose_if(fence);
                 } else if log.note_taken(end) {
                     logs.push_back(log);
                 }

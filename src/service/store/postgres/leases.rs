@@ -219,6 +219,15 @@ fn taken(row: &tokio_postgres::Row) -> TakenLease {
     TakenLease { incarnation: count(row.get(0)), fence: count(row.get(1)), log_end: count(row.get(2)) }
 }
 
+/// Returns the leases of a node: incarnation and fencing number of each.
+///
+/// # Errors
+/// Returns a [`StoreError`] if the database fails.
+pub fn of_node(session: &mut DatabaseSession, id: &str) -> Result<Vec<(u64, u64)>, StoreError> {
+    let rows = session.query("SELECT incarnation, fence FROM leases WHERE node = $1", &[&id])?;
+    Ok(rows.iter().map(|row| (count(row.get(0)), count(row.get(1)))).collect())
+}
+
 /// Gives up leases: incarnation and fencing number of each.
 ///
 /// # Errors

@@ -62,6 +62,7 @@ impl Pool {
                     let Some(job) = job else { return };
                     // A panic in one job must not end the thread. Its caller gets an error.
                     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut session))).is_err() {
+                        session.roll_back();
                         session.disconnect();
                     }
                 }

@@ -161,6 +161,10 @@ pub struct DatabaseSession {
     statements: HashMap<&'static str, Statement>,
     notifications: Option<mpsc::Receiver<()>>,
     used_at: Instant,
+    /// True within a transaction, which ends with its connection.
+    in_transaction: bool,
+    /// Number of connections so far.
+    generation: u64,
 }
 
 impl DatabaseSession {
@@ -178,6 +182,8 @@ impl DatabaseSession {
             statements: HashMap::new(),
             notifications: None,
             used_at: Instant::now(),
+            in_transaction: false,
+            generation: 0,
         })
     }
 
@@ -197,6 +203,11 @@ impl DatabaseSession {
         self.used_at = Instant::now();
         if self.client.as_ref().is_none_or(Client::is_closed) {
             self.disconnect();
+            if self.in_transaction {
+                // The rest of a transaction must not run on another connection.
+                let why = "the connection broke within a transaction".to_owned();
+                return Err(StoreError::Unreachable(self.connector.shown.clone(), why));
+            }
             let connector = Arc::clone(&self.connector);
             let connected = self.runtime.block_on(async {
                 let connecting = async {
@@ -223,6 +234,7 @@ impl DatabaseSession {
                 }
             };
             self.client = Some(client);
+            self.generation += 1;
             self.notifications = Some(notifications);
         }
         self.client.as_ref().ok_or(StoreError::Closed)
@@ -235,17 +247,30 @@ impl DatabaseSession {
         self.client = None;
     }
 
+    /// Returns the number of connections so far.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Runs statements without parameters.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if a statement fails.
     pub fn batch(&mut self, statements: &str) -> Result<(), StoreError> {
-        self.connect()?;
+        let connected = self.connect().map(|_| ());
+        if statements == "COMMIT" || statements == "ROLLBACK" {
+            self.in_transaction = false;
+        }
+        connected?;
         let Some(client) = &self.client else { return Err(StoreError::Closed) };
         let done = self
             .runtime
             .block_on(async { tokio::time::timeout(STATEMENT_TIMEOUT, client.batch_execute(statements)).await });
-        self.result(done)
+        let done = self.result(done);
+        if done.is_ok() && statements.starts_with("BEGIN") {
+            self.in_transaction = true;
+        }
+        done
     }
 
     /// Runs a query and returns its rows. Its text is prepared once per connection.
@@ -301,6 +326,7 @@ impl DatabaseSession {
         if self.client.is_some() && self.batch("ROLLBACK").is_err() {
             self.disconnect();
         }
+        self.in_transaction = false;
     }
 
     /// Waits for a notification, at most this time. True if one came.
