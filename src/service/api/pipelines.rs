@@ -37,13 +37,15 @@ pub async fn pipeline_body(
     pipeline: &StoredPipeline,
     with_state: bool,
 ) -> Result<PipelineBody<Value, Value>, Problem> {
-    let id = slot.id.clone();
-    let kept = if with_state { app.service.store.read(move |it| it.state(&id)).await?.state } else { None };
+    let (id, last) = (slot.id.clone(), pipeline.last.clone());
+    // The run first: the state is that of its end, or a later one.
+    let read = app.service.store.read(move |it| {
+        let task = last.map(|last| it.task(&last)).transpose()?.flatten();
+        let kept = if with_state { it.state(&id)?.state } else { None };
+        Ok((task, kept))
+    });
+    let (task, kept) = read.await?;
     let kept = kept.and_then(|kept| engine_sections(&kept));
-    let task = match pipeline.last.clone() {
-        Some(id) => app.service.store.read(move |it| it.task(&id)).await?,
-        None => None,
-    };
     let task = task.map(|task| live_task(slot, task));
     let known = match &kept {
         Some(_) => slot.known_secrets(&app.service.engines, &app.service.config.secrets, pipeline).await,
