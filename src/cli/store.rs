@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use synctop_core::ResultClass;
+use synctop_core::protocol::mask;
 
 /// zstd compression level of exports: zstd's default.
 const LEVEL: i32 = 3;
@@ -79,7 +80,7 @@ fn failed(error: TransferError) -> CommandError {
         TransferError::Read(_) => ResultClass::NoInput,
         _ => ResultClass::Output,
     };
-    CommandError { sentence: format!("{}.", sentence(&error.to_string()).trim_end_matches('.')), class }
+    CommandError { sentence: format!("{}.", mask::secrets(sentence(&error.to_string()).trim_end_matches('.'))), class }
 }
 
 fn migrate(place: &StorePlace) -> Result<u8, CommandError> {
@@ -116,7 +117,7 @@ fn check(place: &StorePlace) -> Result<u8, CommandError> {
     };
     let findings = findings.map_err(failed)?;
     for StoreFinding { pipeline, sentence } in &findings {
-        print(&format!("{}: {sentence}\n", pipeline.as_deref().unwrap_or("store")))?;
+        print(&format!("{}: {}\n", pipeline.as_deref().unwrap_or("store"), mask::secrets(sentence)))?;
     }
     if findings.is_empty() {
         print("the store is sound\n")?;

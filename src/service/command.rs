@@ -48,6 +48,7 @@ pub async fn run(
         // The service's own variables are withheld.
         .env_remove("SYNCTOP_TOKEN")
         .env_remove("SYNCTOP_READ_TOKEN")
+        .env_remove("PGPASSWORD")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -359,7 +359,7 @@ impl Service {
 
     /// Notes a pipeline whose stored data cannot be read.
     pub(super) fn note_broken(&self, id: String, incarnation: u64, why: String) {
-        tracing::error!(target: "service", "pipeline {id} cannot be read: {why}");
+        tracing::error!(target: "service", "pipeline {id} cannot be read: {}", mask::secrets(&why));
         self.broken_mut().insert(id.clone(), Broken { id: id.clone(), incarnation, why });
         self.changes.mark(&id);
     }

@@ -298,7 +298,7 @@ impl Reconciler {
 
     /// Adds a doubt to the result of a run that read no record where there usually are many.
     async fn doubt_silence(&self, task: &Task, result: &mut Value) {
-        let records = result.pointer("/records/attempt").and_then(Value::as_u64);
+        let records = result.pointer("/records/cumulative").and_then(Value::as_u64);
         if records != Some(0) {
             return;
         }

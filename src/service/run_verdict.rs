@@ -149,15 +149,15 @@ pub fn unusual_silence(records: Option<u64>, earlier: &[Task]) -> Option<Value> 
     }
     let succeeded = earlier.iter().filter(|task| task.state == TaskState::Succeeded);
     let mut counts: Vec<u64> = succeeded
-        .filter_map(|task| task.result.as_ref()?.pointer("/records/attempt")?.as_u64())
+        .filter_map(|task| task.result.as_ref()?.pointer("/records/cumulative")?.as_u64())
         .take(COMPARED_RUNS)
         .collect();
     counts.sort_unstable();
-    let usual = counts.get(counts.len() / 2).copied()?;
-    if counts.len() < MIN_COMPARED || counts.first().is_none_or(|least| *least < USUAL_RECORDS) {
+    let least = counts.first().copied().filter(|least| *least >= USUAL_RECORDS)?;
+    if counts.len() < MIN_COMPARED {
         return None;
     }
-    let message = format!("it read no record, where the {} runs before it read {usual} each", counts.len());
+    let message = format!("it read no record, where the {} runs before it read at least {least} each", counts.len());
     Some(json!({"kind": "no_records", "stream": null, "streams": [], "message": message}))
 }
 
