@@ -272,7 +272,7 @@ pub struct SummaryArgs {
     /// Print one JSON object, with the same shape for every outcome
     #[arg(long)]
     pub json: bool,
-    /// Output: text, json, or prometheus for the textfile collector of its node exporter
+    /// Output: text, json, or prometheus for the textfile collector of the node exporter
     #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
     pub format: Option<FormatArg>,
     /// Print nothing; the exit code is the result

@@ -5,6 +5,7 @@ use crate::cli::error::CommandError;
 use crate::cli::exit;
 use crate::cli::files::{print, read_text_file};
 use crate::cli::output::sentence;
+use crate::service::alerts::delivery::deliver;
 use crate::service::alerts::watch::watch;
 use crate::service::api::{Access, App, router};
 use crate::service::archive::Archive;
@@ -176,7 +177,7 @@ pub(super) async fn start(
         folder,
         shared,
         crate::service::reconciler::reconcile,
-        &[|service| Box::pin(watch(service))],
+        &[|it| Box::pin(watch(it)), |it| Box::pin(deliver(it))],
     )
     .await;
     let service = begun.map_err(|error| start_error(&error))?;

@@ -253,4 +253,26 @@ mod tests {
         assert_eq!(reason.failure_type.as_deref(), Some("auth_error"));
         assert!(reason.message.contains("Invalid API Key"), "{}", reason.message);
     }
+
+    fn past_run(number: u64, records: u64) -> Task {
+        let text = json!({
+            "id": format!("task_{number}"), "pipeline": "p", "incarnation": 1, "number": number, "trigger": "schedule",
+            "state": TaskState::Succeeded, "created_at": 0, "started_at": 0, "ended_at": 1, "run_id": "r", "log": [0, 1],
+            "calls": 1, "progress": null, "message": null,
+            "result": {"records": {"attempt": 0, "cumulative": records}},
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn a_run_without_records_is_doubted_only_where_there_usually_are_many() {
+        let runs =
+            |counts: &[u64]| -> Vec<Task> { (0..).zip(counts).map(|(at, count)| past_run(at, *count)).collect() };
+        let doubt = unusual_silence(Some(0), &runs(&[200, 150, 900, 120, 400])).unwrap();
+        assert_eq!(doubt["message"], "it read no record, where the 5 runs before it read at least 120 each");
+        assert_eq!(unusual_silence(Some(1), &runs(&[200; 9])), None);
+        assert_eq!(unusual_silence(None, &runs(&[200; 9])), None, "unknown is not zero");
+        assert_eq!(unusual_silence(Some(0), &runs(&[200; 4])), None, "too few runs");
+        assert_eq!(unusual_silence(Some(0), &runs(&[200, 200, 0, 200, 200, 200])), None, "an empty run is usual");
+    }
 }

@@ -194,7 +194,7 @@ impl Schedule {
     /// Returns the step that the plan of an idle pipeline demands.
     #[must_use]
     pub fn demand(&self, id: &str, plan: Plan, now: Millis) -> Demand {
-        let begin = plan.due.saturating_add(self.delay(id, plan.due));
+        let begin = self.next_begin(id, plan);
         if now < begin {
             Demand::Wait(begin)
         } else if self.catch_up == CatchUp::Skip && now - begin > millis(MISSED_AFTER) {

@@ -48,6 +48,17 @@ pub enum AlertEvent {
     Recovered,
 }
 
+impl AlertEvent {
+    /// Returns the word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Maximum messages of an incident that wait to be delivered; then the oldest are dropped.
+pub const MAX_MESSAGES: usize = 100;
+
 /// Cause of a pipeline's trouble.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertCause {
@@ -180,6 +191,9 @@ impl Incident {
             let due = now.saturating_add(delay);
             self.messages.push(AlertMessage { target: target.name.clone(), event, at: now, due, attempts: 0 });
         }
+        // A target that cannot be reached must not let them grow without bound.
+        let excess = self.messages.len().saturating_sub(MAX_MESSAGES);
+        self.messages.drain(..excess);
     }
 
     /// Returns the time of the next attempt of any message.
@@ -201,7 +215,7 @@ impl Incident {
         let more = self.pipelines.len().saturating_sub(named.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let who = format!("{}{more}", named.join(", "));
-        let message = synctop_core::format::short(&self.cause.message, 300);
+        let message = chat_text(&synctop_core::format::short(&self.cause.message, 300));
         match event {
             AlertEvent::Recovered => {
                 let was: &str = self.cause.kind.into();
@@ -211,11 +225,17 @@ impl Incident {
             AlertEvent::Late => format!("Late: {who}: {message}"),
             event => {
                 let word = if event == AlertEvent::Parked { "Parked" } else { "Failing" };
-                let next = self.cause.next.as_ref().map_or_else(String::new, |next| format!(". Next: {next}"));
+                let next =
+                    self.cause.next.as_ref().map_or_else(String::new, |next| format!(". Next: {}", chat_text(next)));
                 format!("{word}: {who}: {message}{next}")
             }
         }
     }
+}
+
+/// Escapes the control characters of Slack's messages, so that an error can neither link nor mention.
+fn chat_text(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -258,6 +278,25 @@ mod tests {
         // The same cause again is another transition.
         assert!(incident.join(cause(), "c", 7_000, &targets));
         assert_eq!(incident.messages.last().map(|it| it.event), Some(AlertEvent::Parked));
+    }
+
+    #[test]
+    fn an_error_cannot_mention_a_channel() {
+        let cause = AlertCause { message: "<!channel> a & b".into(), next: None, ..cause() };
+        let incident = Incident::open(cause, "a", 1, &[]);
+        assert_eq!(incident.text(AlertEvent::Parked), "Parked: a: &lt;!channel&gt; a &amp; b");
+    }
+
+    #[test]
+    fn undelivered_messages_are_bounded() {
+        let targets = targets();
+        let mut incident = Incident::open(cause(), "a", 0, &targets);
+        for at in 1..500 {
+            incident.leave("a", true, at, &targets);
+            incident.join(cause(), "a", at, &targets);
+        }
+        assert_eq!(incident.messages.len(), MAX_MESSAGES);
+        assert_eq!(incident.messages.last().map(|it| it.at), Some(499));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::util::sys::{hex, now};
 use ring::hmac;
 use serde_json::{Value, json};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use synctop_core::protocol::{Millis, time};
 use tokio::io::AsyncWriteExt;
@@ -18,8 +18,11 @@ use tokio::io::AsyncWriteExt;
 /// Timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time in which no other node tries the same message.
-const CLAIM_MS: Millis = 60_000;
+/// Maximum messages that are sent one after the other under one claim.
+const MAX_CLAIMED: usize = 4;
+
+/// Time in which no other node tries the same messages: longer than all their timeouts.
+const CLAIM_MS: Millis = 150_000;
 
 /// Age at which a message that cannot be delivered is given up.
 const MAX_AGE_MS: Millis = 24 * 3_600_000;
@@ -43,11 +46,35 @@ enum DeliveryError {
     NoTarget,
 }
 
-/// Sends the messages that are due. A claim in the store keeps other nodes from sending them too.
-pub(super) async fn deliver_due(service: &Arc<Service>) -> Result<(), StoreError> {
+/// Interval of the looks for due messages.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Delivers the messages of a service until it ends, beside the watch for new incidents.
+pub async fn deliver(service: Weak<Service>) {
+    loop {
+        let Some(current) = service.upgrade() else { return };
+        if current.config.alert.is_empty() {
+            return;
+        }
+        let delivered = deliver_due(&current).await;
+        match delivered {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(target: "service", "alerts: {error}"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = current.ends() => return,
+        }
+    }
+}
+
+/// Sends the messages of one incident that are due. A claim in the store keeps other nodes from
+/// sending them too. False if none is due.
+async fn deliver_due(service: &Arc<Service>) -> Result<bool, StoreError> {
     let at = now();
     if service.store.read(move |it| it.due_incidents(at)).await?.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     // One incident at a time: its claim has to outlast the attempts.
     let due = service.store.write(move |tx| claim(tx, at)).await?;
@@ -61,7 +88,7 @@ pub(super) async fn deliver_due(service: &Arc<Service>) -> Result<(), StoreError
         };
         note(service, key, incident, message, sent).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Claims the messages that are due.
@@ -69,13 +96,14 @@ fn claim(tx: &mut crate::service::store::Tx, at: Millis) -> Result<Vec<(String, 
     let mut due = Vec::new();
     for key in tx.due_incidents(at)?.into_iter().take(1) {
         let Some(mut incident) = tx.incident(&key)? else { continue };
-        for message in incident.messages.iter_mut().filter(|message| message.due <= at) {
+        let mut claimed = Vec::new();
+        for message in incident.messages.iter_mut().filter(|message| message.due <= at).take(MAX_CLAIMED) {
             message.due = at + CLAIM_MS;
             message.attempts += 1;
+            claimed.push(message.clone());
         }
         tx.put_incident(&key, &incident)?;
-        let claimed = incident.messages.iter().filter(|message| message.due == at + CLAIM_MS);
-        due.extend(claimed.map(|message| (key.clone(), incident.clone(), message.clone())));
+        due.extend(claimed.into_iter().map(|message| (key.clone(), incident.clone(), message)));
     }
     Ok(due)
 }

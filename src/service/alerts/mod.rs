@@ -10,5 +10,5 @@
 //! restarts and moves between nodes, and so are the messages that are not delivered yet.
 
 pub mod cause;
-mod delivery;
+pub mod delivery;
 pub mod watch;

@@ -1,12 +1,11 @@
 //! Task that opens and closes incidents of the pipelines that this node runs.
 
 use crate::service::alerts::cause::{AlertCause, AlertEvent, AlertTarget, Incident, causes};
-use crate::service::alerts::delivery::deliver_due;
 use crate::service::model::StoredPipeline;
 use crate::service::registry::Service;
 use crate::service::store::StoreError;
 use crate::util::sys::now;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use synctop_core::protocol::Millis;
@@ -17,9 +16,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Interval at which the stored incidents are read again: another node may have changed them.
 const READ_AGAIN: u32 = 15;
 
+/// Keys of the incidents of each pipeline, and the time since which it is affected.
+type Known = BTreeMap<String, BTreeMap<String, Millis>>;
+
 /// Watches the pipelines of a service until it ends. A service without alerts needs no watch.
 pub async fn watch(service: Weak<Service>) {
-    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut known = Known::new();
     let mut round = 0;
     loop {
         let Some(current) = service.upgrade() else { return };
@@ -38,18 +40,14 @@ pub async fn watch(service: Weak<Service>) {
     }
 }
 
-/// Compares the pipelines with the stored incidents, and sends due messages.
-async fn look(
-    service: &Arc<Service>,
-    known: &mut BTreeMap<String, BTreeSet<String>>,
-    reads: bool,
-) -> Result<(), StoreError> {
+/// Compares the pipelines with the stored incidents.
+async fn look(service: &Arc<Service>, known: &mut Known, reads: bool) -> Result<(), StoreError> {
     if reads {
         let stored = service.store.read(|it| it.incidents()).await?;
         known.clear();
         for (key, incident) in stored {
-            for pipeline in incident.pipelines.keys() {
-                known.entry(pipeline.clone()).or_default().insert(key.clone());
+            for (pipeline, since) in incident.pipelines {
+                known.entry(pipeline).or_default().insert(key.clone(), since);
             }
         }
     }
@@ -61,23 +59,23 @@ async fn look(
         let Some(pipeline) = slot.pipeline() else { continue };
         let present = causes(&pipeline, at);
         let before = known.get(&slot.id);
-        let new: Vec<AlertCause> =
-            present.iter().filter(|cause| before.is_none_or(|it| !it.contains(&cause.key()))).cloned().collect();
-        let over: Vec<String> = before
-            .into_iter()
-            .flatten()
-            .filter(|key| !present.iter().any(|cause| cause.key() == **key))
-            .cloned()
-            .collect();
+        let is_new = |cause: &&AlertCause| before.is_none_or(|it| !it.contains_key(&cause.key()));
+        let new: Vec<AlertCause> = present.iter().filter(is_new).cloned().collect();
+        let is_over = |(key, since): &(&String, &Millis)| {
+            // Resumed is not recovered: a run has to succeed.
+            let ends =
+                key.starts_with(AlertEvent::Late.as_str()) || pipeline.last_success.is_some_and(|at| at >= **since);
+            ends && !present.iter().any(|cause| cause.key() == **key)
+        };
+        let over = before.into_iter().flatten().filter(is_over).map(|(key, _)| key.clone()).collect::<Vec<_>>();
         if new.is_empty() && over.is_empty() {
             continue;
         }
-        let changed = change(service, &pipeline, new, over, at).await?;
-        if changed.is_empty() {
-            known.remove(&slot.id);
-        } else {
-            known.insert(slot.id.clone(), changed);
-        }
+        let keys: Vec<String> = new.iter().map(AlertCause::key).collect();
+        change(service, &pipeline, new, over.clone(), at).await?;
+        let own = known.entry(slot.id.clone()).or_default();
+        own.extend(keys.into_iter().map(|key| (key, at)));
+        own.retain(|key, _| !over.contains(key));
     }
     // A deleted pipeline has no node that looks at it.
     let gone: Vec<String> = known.keys().filter(|id| service.slot(id).is_none()).cloned().collect();
@@ -87,7 +85,11 @@ async fn look(
         service
             .store
             .write(move |tx| {
-                for key in keys {
+                // Another node may have created it a moment ago.
+                if tx.pipeline(&id)?.is_some() {
+                    return Ok(());
+                }
+                for key in keys.into_keys() {
                     let Some(mut incident) = tx.incident(&key)? else { continue };
                     incident.leave(&id, false, at, &targets);
                     tx.put_incident(&key, &incident)?;
@@ -96,7 +98,7 @@ async fn look(
             })
             .await?;
     }
-    deliver_due(service).await
+    Ok(())
 }
 
 /// Returns the targets of the configuration.
@@ -104,19 +106,18 @@ pub(super) fn targets(service: &Service) -> Vec<AlertTarget> {
     service.config.alert.iter().map(|alert| AlertTarget { name: alert.target(), on: alert.on.clone() }).collect()
 }
 
-/// Changes the incidents of a pipeline. Returns the keys of those that it still has.
+/// Adds a pipeline to the incidents of its new causes, and removes it from those that are over.
 async fn change(
     service: &Arc<Service>,
     pipeline: &Arc<StoredPipeline>,
     new: Vec<AlertCause>,
     over: Vec<String>,
     at: Millis,
-) -> Result<BTreeSet<String>, StoreError> {
+) -> Result<(), StoreError> {
     let (pipeline, targets) = (Arc::clone(pipeline), targets(service));
     service
         .store
         .write(move |tx| {
-            let mut keys: BTreeSet<String> = BTreeSet::new();
             for cause in new {
                 let key = cause.key();
                 let incident = match tx.incident(&key)? {
@@ -127,21 +128,15 @@ async fn change(
                     }
                 };
                 tx.put_incident(&key, &incident)?;
-                keys.insert(key);
             }
             for key in over {
                 let Some(mut incident) = tx.incident(&key)? else { continue };
-                let Some(since) = incident.pipelines.get(&pipeline.id).copied() else { continue };
-                // Resumed is not recovered: a run has to succeed.
-                let succeeded = pipeline.last_success.is_some_and(|at| at >= since);
-                if !succeeded && incident.cause.kind != AlertEvent::Late {
-                    keys.insert(key);
-                    continue;
-                }
+                let since = incident.pipelines.get(&pipeline.id).copied();
+                let succeeded = since.is_some_and(|since| pipeline.last_success.is_some_and(|at| at >= since));
                 incident.leave(&pipeline.id, succeeded, at, &targets);
                 tx.put_incident(&key, &incident)?;
             }
-            Ok(keys)
+            Ok(())
         })
         .await
 }
