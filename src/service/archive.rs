@@ -116,6 +116,10 @@ impl Archive {
     async fn store_part(&self, cluster: &Cluster, part: ClosedPart) -> Result<(), ArchiveError> {
         let range = (part.incarnation, part.start, part.end);
         let bytes = cluster.run(move |session| segments::bytes(session, range)).await?;
+        if bytes.len() as u64 != part.end - part.start {
+            // Its beginning has expired meanwhile.
+            return Ok(());
+        }
         let name = SegmentName { run: part.run, begin: part.start, packed: true }.name();
         let path = format!("logs/{}.{}/{name}", part.pipeline, part.incarnation);
         let packed = zstd::encode_all(bytes.as_slice(), LEVEL).map_err(ArchiveError::Damaged)?;
@@ -129,8 +133,8 @@ impl Archive {
     /// Reads an object.
     ///
     /// # Errors
-    /// Returns [`ArchiveError::Object`] if it cannot be read, [`ArchiveError::Damaged`] if it is not
-    /// what was stored.
+    /// Returns [`ArchiveError::Object`] if it cannot be read, [`ArchiveError::Damaged`] if it differs
+    /// from the stored part.
     pub async fn read(&self, segment: &StoredSegment) -> Result<Vec<u8>, ArchiveError> {
         let packed = self.store.get(&self.path(&segment.path)).await?.bytes().await?;
         let mut bytes = Vec::new();

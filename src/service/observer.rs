@@ -31,11 +31,15 @@ pub fn observe(service: &Arc<Service>, slot: &Arc<Slot>) -> Option<Arc<Observer>
     Some(observer)
 }
 
-/// Waits until the state of the open run is known, for a limited time.
+/// Waits until the state of the open run is known, and its lines are stored, for a limited time.
 pub async fn catch_up(slot: &Slot) {
     let Some(task) = slot.pipeline().and_then(|it| it.task.clone()) else { return };
-    let mut facts = slot.facts.subscribe();
-    let known = facts.wait_for(|facts| facts.of(Some(&task)).is_some());
+    let known = async {
+        let mut facts = slot.facts.subscribe();
+        let position = facts.wait_for(|facts| facts.of(Some(&task)).is_some()).await.map_or(0, |it| it.position);
+        // The node that runs the pipeline knows lines before they are stored.
+        let _ = slot.log.tail().wait_for(|end| *end >= position).await;
+    };
     let _ = tokio::time::timeout(CATCH_UP_TIMEOUT, known).await;
 }
 

@@ -263,7 +263,11 @@ impl Reconciler {
         }
         call_progress.raise_checkpoints_to(kept.checkpoints);
         call_progress.publish();
-        let Some(from) = kept.call_from.filter(|_| !task.state.is_finished()) else { return Ok(()) };
+        let Some(from) =
+            kept.call_from.filter(|_| pipeline.task.as_ref() == Some(&task.id) && !task.state.is_finished())
+        else {
+            return Ok(());
+        };
         let mut run = self.backfill(&task, &kept)?;
         run.begin();
         if let Err(problem) = call_progress.replay(from, &mut run).await {
@@ -289,7 +293,7 @@ impl Reconciler {
         let pipeline = self.slot.id.clone();
         task.cancel = self
             .service
-            .persist(&self.slot, self.fence()?, move |tx| {
+            .persist(&self.slot, (self.fence()?, put.id.clone()), move |tx| {
                 let cancel = put_task_keeping_cancel(tx, put)?;
                 tx.put_state(&pipeline, &kept)?;
                 Ok(cancel)

@@ -143,7 +143,7 @@ impl Reconciler {
         let id = self.slot.id.clone();
         let task = open.task.clone();
         self.service
-            .persist(&self.slot, self.fence()?, move |tx| {
+            .persist(&self.slot, (self.fence()?, task.id.clone()), move |tx| {
                 let mut kept = tx.state(&id)?;
                 if first && task.reset {
                     kept.state = None;
@@ -267,11 +267,15 @@ impl Reconciler {
         let called = task.calls > 0;
         let store_outcome = self
             .change(move |tx, pipeline| {
+                if pipeline.task.as_ref() != Some(&closed.id) {
+                    // A commit whose answer was lost has stored a result already.
+                    return Ok(closed.cancel);
+                }
                 if called {
                     tx.put_state(&pipeline.id, &kept)?;
                 }
                 let cancel = put_task_keeping_cancel(tx, closed.clone())?;
-                if ends && pipeline.task.as_ref() == Some(&closed.id) {
+                if ends {
                     pipeline.task = None;
                 }
                 apply_result(pipeline, end, &closed, failures)?;

@@ -147,9 +147,9 @@ impl Follower {
         let facts = self.slot.facts.borrow().clone();
         let last = self.slot.pipeline().and_then(|it| it.last.clone());
         let known = facts.of(last.as_ref());
-        // The facts of a run may be ahead of its stored lines.
         let to = known.map_or(end, |_| facts.position);
-        if to <= before {
+        // The facts of a run may be ahead of its stored lines, which may be lost: soon they are not.
+        if to <= before || to > end {
             return None;
         }
         let bytes = to.saturating_sub(before);
@@ -235,11 +235,11 @@ pub async fn events(State(app): Shared, Path(id): Path<String>, RawQuery(query):
             }
             let facts = slot.facts.borrow().clone();
             match facts.of(pipeline.task.as_ref()) {
-                Some(progress) => {
+                Some(progress) if facts.position <= slot.log.stored_end() => {
                     first = Some(snapshot(progress));
                     facts.position
                 }
-                None => slot.log.stored_end(),
+                _ => slot.log.stored_end(),
             }
         }
     };

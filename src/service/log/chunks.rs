@@ -225,21 +225,22 @@ impl ChunkLog {
         }
     }
 
-    /// Takes pending chunks to store them, at most `most` bytes.
+    /// Takes pending chunks of whole lines to store them: at most `most` bytes, but at least one line.
     fn take(&self, most: usize) -> Vec<NewChunk> {
         let mut writing = lock(&self.writing);
-        let mut bytes = 0;
-        let taken: Vec<NewChunk> = writing
-            .pending
-            .iter()
-            .take_while(|chunk| {
-                bytes += chunk.bytes.len();
-                bytes <= most.max(MAX_CHUNK)
-            })
-            .cloned()
-            .collect();
-        writing.storing = taken.len();
-        taken
+        let (mut bytes, mut count) = (0, 0);
+        for (at, chunk) in (1..).zip(&writing.pending) {
+            bytes += chunk.bytes.len();
+            if count > 0 && bytes > most {
+                break;
+            }
+            // A line that is longer than a chunk is stored as a whole: each batch ends with a line.
+            if chunk.bytes.ends_with(b"\n") {
+                count = at;
+            }
+        }
+        writing.storing = count;
+        writing.pending.iter().take(count).cloned().collect()
     }
 
     /// Notes that chunks are stored. True if others are pending.
@@ -262,12 +263,19 @@ impl ChunkLog {
     }
 }
 
-/// Logs with lines to be stored, and the thread that stores them.
+/// Logs with lines to be stored.
+#[derive(Default)]
+struct LogQueue {
+    logs: Vec<Arc<ChunkLog>>,
+    is_closed: bool,
+}
+
+/// Queue of logs with lines to be stored, and the thread that stores them.
 pub struct LogWriter {
     cluster: Arc<Cluster>,
     /// Object store of closed parts, if there is one.
     archive: Option<Arc<Archive>>,
-    queue: Mutex<Option<Vec<Arc<ChunkLog>>>>,
+    queue: Mutex<LogQueue>,
     queued: Condvar,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -281,7 +289,7 @@ impl LogWriter {
         let writer = Arc::new(Self {
             cluster: Arc::clone(cluster),
             archive,
-            queue: Mutex::new(Some(Vec::new())),
+            queue: Mutex::default(),
             queued: Condvar::new(),
             thread: Mutex::default(),
         });
@@ -293,31 +301,29 @@ impl LogWriter {
     }
 
     fn queue(&self, log: Arc<ChunkLog>) {
-        if let Some(queue) = lock(&self.queue).as_mut() {
-            queue.push(log);
-        }
+        lock(&self.queue).logs.push(log);
         self.queued.notify_one();
     }
 
     /// Stores the queued lines, and ends the thread.
     pub fn close(&self) {
-        let left = lock(&self.queue).take();
+        lock(&self.queue).is_closed = true;
         self.queued.notify_one();
         if let Some(thread) = lock(&self.thread).take() {
             let _ = thread.join();
-        }
-        for log in left.into_iter().flatten() {
-            log.lose();
         }
     }
 
     fn run(&self, session: &mut DatabaseSession) {
         loop {
             let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            let idle = |queue: &mut Option<Vec<Arc<ChunkLog>>>| queue.as_ref().is_some_and(Vec::is_empty);
+            let idle = |queue: &mut LogQueue| queue.logs.is_empty() && !queue.is_closed;
             drop(self.queued.wait_while(queue, idle));
             std::thread::sleep(GATHER_TIME);
-            let Some(mut logs) = lock(&self.queue).as_mut().map(std::mem::take) else { return };
+            let mut logs = std::mem::take(&mut lock(&self.queue).logs);
+            if logs.is_empty() {
+                return;
+            }
             // A log is queued once for its first pending line.
             logs.sort_by_key(|log| log.incarnation);
             logs.dedup_by_key(|log| log.incarnation);
@@ -349,7 +355,7 @@ impl LogWriter {
                     Err(error) => {
                         tracing::debug!(target: "service", "lines cannot be stored: {error}");
                         let lost = |(log, _, fence): &(Arc<ChunkLog>, u64, u64)| log.fence() != Some(*fence);
-                        if lock(&self.queue).is_none() || chosen.iter().all(lost) {
+                        if lock(&self.queue).is_closed || chosen.iter().all(lost) {
                             break None;
                         }
                         std::thread::sleep(RETRY_DELAY);

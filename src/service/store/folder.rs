@@ -86,9 +86,22 @@ struct Segment {
 /// Imports records into a data folder without pipelines.
 ///
 /// # Errors
-/// Returns [`TransferError::NotEmpty`] if the folder has pipelines already, or the error of the
+/// Returns [`TransferError::NotEmpty`] if the folder has pipelines or logs already, or the error of the
 /// export, of the database or of a log; the database is unchanged then.
 pub fn import(folder: &Path, input: impl BufRead) -> Result<ExportTotals, TransferError> {
+    let logs = folder.join("logs");
+    if std::fs::read_dir(&logs).is_ok_and(|mut all| all.next().is_some()) {
+        return Err(TransferError::NotEmpty);
+    }
+    let imported = import_records(folder, input);
+    if imported.is_err() {
+        // Completely or not at all: there were no logs before.
+        let _ = std::fs::remove_dir_all(&logs);
+    }
+    imported
+}
+
+fn import_records(folder: &Path, input: impl BufRead) -> Result<ExportTotals, TransferError> {
     let database = FileImport::begin(folder)?;
     let mut names: BTreeMap<u64, String> = BTreeMap::new();
     let mut open: BTreeMap<u64, Segment> = BTreeMap::new();

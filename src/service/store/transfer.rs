@@ -210,6 +210,9 @@ pub fn read(
     loop {
         line.clear();
         let length = (&mut input).take(MAX_LINE).read_until(b'\n', &mut line).map_err(TransferError::Read)?;
+        if length as u64 == MAX_LINE {
+            return Err(TransferError::Damaged(format!("record {} is too long", totals.records + 1)));
+        }
         if length == 0 || line.last() != Some(&b'\n') {
             return Err(TransferError::CutOff);
         }

@@ -81,7 +81,8 @@ pub fn bytes(session: &mut DatabaseSession, (incarnation, start, end): (u64, u64
     Ok(rows.iter().flat_map(|row| row.get::<_, &[u8]>(0)).copied().collect())
 }
 
-/// Replaces the chunks of a part by its object. False if another node has taken over.
+/// Replaces the chunks of a part by its object. False if another node has taken over, or a chunk has
+/// expired.
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails; the chunks stay then.
@@ -89,7 +90,9 @@ pub fn replace(session: &mut DatabaseSession, part: &ClosedPart, size: u64, path
     let (incarnation, start, end) = (signed(part.incarnation), signed(part.start), signed(part.end));
     let replaced = session.query(
         "WITH owned AS (
-             SELECT incarnation FROM leases WHERE incarnation = $1 AND fence = $2 AND node IS NOT NULL FOR SHARE),
+             SELECT incarnation FROM leases WHERE incarnation = $1 AND fence = $2 AND node IS NOT NULL AND $4::bigint - $3::bigint = (
+                 SELECT sum(octet_length(bytes)) FROM chunks WHERE incarnation = $1 AND start >= $3 AND start < $4)
+             FOR SHARE),
          gone AS (
              DELETE FROM chunks c USING owned WHERE c.incarnation = owned.incarnation AND c.start >= $3 AND c.start < $4
              RETURNING octet_length(c.bytes) AS length),
