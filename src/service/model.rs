@@ -214,8 +214,8 @@ impl StoredPipeline {
     /// and while it is paused.
     #[must_use]
     pub fn late_at(&self) -> Option<Millis> {
-        let (schedule, plan) = self.schedule()?;
-        Some(schedule.late_at(plan)).filter(|_| self.life.desired == DesiredStatus::Active)
+        let (schedule, plan) = self.config.schedule.as_ref().zip(self.plan)?;
+        Some(plan.late_at(schedule.late_after())).filter(|_| self.life.desired == DesiredStatus::Active)
     }
 
     /// Plans the schedule of the configuration from now on.

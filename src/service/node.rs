@@ -177,12 +177,8 @@ impl Node {
             complained: None,
             orphans: HashSet::new(),
         };
-        let connector = Arc::clone(&self.cluster.connector);
-        let spawned = std::thread::Builder::new().name("node".into()).spawn(move || {
-            if let Ok(session) = DatabaseSession::new(connector) {
-                keeper.run(session);
-            }
-        });
+        let session = DatabaseSession::new(Arc::clone(&self.cluster.connector))?;
+        let spawned = std::thread::Builder::new().name("node".into()).spawn(move || keeper.run(session));
         spawned.map_err(|error| StoreError::Sql(error.to_string()))?;
         tokio::spawn(guard(Arc::clone(self), Arc::downgrade(service)));
         if let Some(archive) = &self.archive {
@@ -232,6 +228,7 @@ impl Node {
                 return None;
             }
         };
+        service.forget_broken(&id);
         let there = service.slot(&id);
         if let Some(old) = there.as_ref().filter(|it| it.incarnation < incarnation) {
             self.forget(service, old);
@@ -326,6 +323,7 @@ impl Node {
     async fn apply_changes(&self, service: &Arc<Service>, changes: feed::FeedChanges) -> Result<(), StoreError> {
         for (id, incarnation) in &changes.deleted {
             lock(&self.known).remove(incarnation);
+            service.forget_broken(id);
             if let Some(slot) = service.slot(id).filter(|it| it.incarnation <= *incarnation) {
                 self.forget(service, &slot);
             }

@@ -233,7 +233,7 @@ async fn prune_regularly(service: Arc<Service>) {
     loop {
         let keeping = Arc::clone(&service);
         let _ = tokio::task::spawn_blocking(move || keeping.prune()).await;
-        let mut gone = service.store.write(|tx| tx.prune_deleted_pipelines(steady_now() - DELETED_RETENTION)).await;
+        let mut gone = service.store.write(|tx| tx.prune_expired(steady_now() - DELETED_RETENTION)).await;
         if gone.is_ok()
             && let Some(peers) = &service.peers
         {
@@ -359,9 +359,20 @@ impl Service {
 
     /// Notes a pipeline whose stored data cannot be read.
     pub(super) fn note_broken(&self, id: String, incarnation: u64, why: String) {
+        // Each request about it reads it again.
+        if self.broken(&id).is_some_and(|it| it.incarnation == incarnation) {
+            return;
+        }
         tracing::error!(target: "service", "pipeline {id} cannot be read: {}", mask::secrets(&why));
         self.broken_mut().insert(id.clone(), Broken { id: id.clone(), incarnation, why });
         self.changes.mark(&id);
+    }
+
+    /// Forgets that a pipeline could not be read: it can be read again, or is deleted.
+    pub(super) fn forget_broken(&self, id: &str) {
+        if self.broken(id).is_some() && self.broken_mut().remove(id).is_some() {
+            self.changes.mark(id);
+        }
     }
 
     /// Prunes expired data of all logs.
@@ -654,22 +665,25 @@ impl Service {
             .await
     }
 
-    /// Stores data of a pipeline without publishing a change, as the node that runs it.
+    /// Stores data of a pipeline's open run without publishing a change, as the node that runs it.
     ///
     /// # Errors
-    /// Returns the errors of `work`, 404 if the pipeline is deleted, 503 if the store fails or another
+    /// Returns the errors of `work`, 404 if the pipeline is deleted, 409 if the run is over, 503 if the store fails or another
     /// node has taken over.
     pub async fn persist<T: Send + 'static>(
         &self,
         slot: &Arc<Slot>,
-        fence: u64,
+        (fence, task): (u64, String),
         work: impl FnOnce(&mut Tx) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let own = Arc::clone(slot);
         self.store
             .write(move |tx| {
-                if tx.this_pipeline(&own.id, own.incarnation)?.is_none() {
-                    return Err(Problem::no_pipeline(&own.id));
+                let found = tx.this_pipeline(&own.id, own.incarnation)?;
+                let pipeline = found.ok_or_else(|| Problem::no_pipeline(&own.id))?;
+                // A commit whose answer was lost may have ended the run.
+                if pipeline.task.as_ref() != Some(&task) {
+                    return Err(Problem::new(409, "run_over", format!("the run {task} is over")));
                 }
                 tx.require_lease(own.incarnation, fence)?;
                 work(tx)

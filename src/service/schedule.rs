@@ -1,5 +1,6 @@
 //! Schedule of a pipeline: its next due time, lateness, and the policy for missed times. Pure.
 
+use crate::util::sys::fnv;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use synctop_core::protocol::Millis;
@@ -82,7 +83,6 @@ enum Rhythm {
 pub struct Schedule {
     rhythm: Rhythm,
     jitter: Duration,
-    late_after: Duration,
     pub max_runtime: Option<Duration>,
     catch_up: CatchUp,
 }
@@ -113,6 +113,13 @@ fn millis(duration: Duration) -> Millis {
 }
 
 impl ScheduleConfig {
+    /// Returns the time after a due time at which a pipeline is late.
+    #[must_use]
+    pub fn late_after(&self) -> Duration {
+        let read = self.late_after.as_ref().and_then(|text| quantity::span(text).ok());
+        read.unwrap_or(DEFAULT_LATE_AFTER)
+    }
+
     /// Reads a schedule.
     ///
     /// # Errors
@@ -142,10 +149,10 @@ impl ScheduleConfig {
             }
             _ => return Err(ScheduleError::Rhythm),
         };
+        span("late_after", &self.late_after)?;
         let schedule = Schedule {
             rhythm,
             jitter: span("jitter", &self.jitter)?.unwrap_or_default(),
-            late_after: span("late_after", &self.late_after)?.unwrap_or(DEFAULT_LATE_AFTER),
             max_runtime: span("max_runtime", &self.max_runtime)?,
             catch_up: self.catch_up,
         };
@@ -186,9 +193,7 @@ impl Schedule {
         if jitter == 0 {
             return 0;
         }
-        let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        let seed = id.as_bytes().iter().chain(&due.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, hash);
-        Millis::try_from(seed % jitter).unwrap_or(0)
+        Millis::try_from(fnv(&[id.as_bytes(), &due.to_le_bytes()].concat()) % jitter).unwrap_or(0)
     }
 
     /// Returns the step that the plan of an idle pipeline demands.
@@ -212,12 +217,6 @@ impl Schedule {
         Plan { due, awaited }
     }
 
-    /// Returns the time at which the pipeline is late, unless a run succeeds before.
-    #[must_use]
-    pub fn late_at(&self, plan: Plan) -> Millis {
-        plan.awaited.unwrap_or(plan.due).saturating_add(millis(self.late_after))
-    }
-
     /// Returns the planned begin of the next run.
     #[must_use]
     pub fn next_begin(&self, id: &str, plan: Plan) -> Millis {
@@ -226,6 +225,12 @@ impl Schedule {
 }
 
 impl Plan {
+    /// Returns the time at which the pipeline is late, unless a run succeeds before.
+    #[must_use]
+    pub fn late_at(self, late_after: Duration) -> Millis {
+        self.awaited.unwrap_or(self.due).saturating_add(millis(late_after))
+    }
+
     /// Returns the plan after a run has succeeded that was created at this time.
     #[must_use]
     pub fn succeeded(self, created_at: Millis) -> Self {
@@ -304,16 +309,17 @@ mod tests {
             ScheduleConfig { every: Some("1h".into()), late_after: Some("10m".into()), ..ScheduleConfig::default() };
         let schedule = config.read().unwrap();
         let (hour, minute) = (3_600_000, 60_000);
+        let late_at = |plan: Plan| plan.late_at(config.late_after());
         let plan = schedule.plan(0).unwrap();
-        assert_eq!(schedule.late_at(plan), hour + 10 * minute);
+        assert_eq!(late_at(plan), hour + 10 * minute);
         let running = schedule.after(plan, hour, Demand::Run);
-        assert_eq!((running.due, schedule.late_at(running)), (2 * hour, hour + 10 * minute));
+        assert_eq!((running.due, late_at(running)), (2 * hour, hour + 10 * minute));
         // The run fails, and the next one is due: late since the first.
         let again = schedule.after(running, 2 * hour, Demand::Run);
-        assert_eq!(schedule.late_at(again), hour + 10 * minute);
+        assert_eq!(late_at(again), hour + 10 * minute);
         // An earlier run does not count.
         assert_eq!(again.succeeded(minute), again);
-        assert_eq!(schedule.late_at(again.succeeded(2 * hour)), 3 * hour + 10 * minute);
+        assert_eq!(late_at(again.succeeded(2 * hour)), 3 * hour + 10 * minute);
     }
 
     #[test]

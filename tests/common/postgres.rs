@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Ordinary user that runs the server if the tests run as root, which PostgreSQL refuses.
-const NOBODY: u32 = 65_534;
+const UNPRIVILEGED: u32 = 65_534;
 
 /// Superuser of the cluster.
 const USER: &str = "synctop";
@@ -49,7 +49,7 @@ fn command(program: &Path) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     if is_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
     }
     command
 }
@@ -64,7 +64,7 @@ impl Postgres {
         };
         let folder = tempfile::Builder::new().prefix("synctop-pg").tempdir().unwrap();
         if is_root() {
-            std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+            std::os::unix::fs::chown(folder.path(), Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
         }
         let made = command(&programs.join("initdb"))
             .args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--username", USER, "-D"])

@@ -246,6 +246,7 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
         .change(&slot, move |tx, pipeline| {
             let mut task = tx.task(&id)?.ok_or_else(|| no_task(&id))?;
             if !task.state.is_finished() && !task.cancel {
+                let before = pipeline.life.desired;
                 task.cancel = true;
                 tx.put_task(&task)?;
                 pipeline.retry = None;
@@ -255,7 +256,10 @@ pub async fn cancel(State(app): Shared, Extension(Peer(ip)): Extension<Peer>, Pa
                 }
                 // A new revision notifies the reconciler.
                 pipeline.revision += 1;
-                tx.log_action(&ip.to_string(), "cancel", Some(&pipeline.id), Some(&json!({"task_id": id})))?;
+                let detail = json!({
+                    "task_id": id, "before": {"desired_status": before}, "after": {"desired_status": pipeline.life.desired},
+                });
+                tx.log_action(&ip.to_string(), "cancel", Some(&pipeline.id), Some(&detail))?;
             }
             Ok(task)
         })

@@ -86,9 +86,14 @@ fn reasons(
     }
     match task {
         Some(task) if task.state == TaskState::Pending && retry.is_none() && all.is_empty() => {
-            let most = app.service.config.limits.runs;
-            let message = format!("its run waits for its turn: a node runs {most} engines at once");
-            all.push(WhyReason { since: Some(task.created_at), ..reason("run_limit", message) });
+            // Only its own node knows whether an engine is free.
+            let is_elsewhere = slot.fence().is_none();
+            if is_elsewhere || app.service.permits.available_permits() == 0 {
+                let most = app.service.config.limits.runs;
+                let may = if is_elsewhere { "begins within seconds, or waits" } else { "waits" };
+                let message = format!("its run {may} for its turn: a node runs {most} engines at once");
+                all.push(WhyReason { since: Some(task.created_at), ..reason("run_limit", message) });
+            }
         }
         Some(task) if all.is_empty() => {
             let on = peers.and_then(|peers| peers.name_of(slot)).map_or_else(String::new, |node| format!(" on {node}"));
@@ -124,8 +129,7 @@ fn paused(actions: &[StoredAction], message: &str) -> WhyReason {
         status.and_then(Value::as_str).map(str::to_owned)
     };
     let is_pause = |it: &&StoredAction| {
-        it.action == "cancel"
-            || (desired(it, "after").as_deref() == Some("paused") && desired(it, "before").as_deref() != Some("paused"))
+        desired(it, "after").as_deref() == Some("paused") && desired(it, "before").as_deref() != Some("paused")
     };
     let found = actions.iter().find(is_pause);
     let by = found.map(|it| it.client.clone());

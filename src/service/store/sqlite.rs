@@ -236,7 +236,7 @@ impl Transaction for Rows<'_> {
         Ok(self.0.prepare_cached("SELECT 1 FROM deleted WHERE id = ?1")?.exists([id])?)
     }
 
-    fn prune_deleted_pipelines(&mut self, before: Millis) -> Result<(), StoreError> {
+    fn prune_expired(&mut self, before: Millis) -> Result<(), StoreError> {
         self.run(
             "DELETE FROM tasks WHERE created_at < ?1 AND NOT EXISTS
                  (SELECT 1 FROM pipelines WHERE id = tasks.pipeline AND pipelines.incarnation = tasks.incarnation)",

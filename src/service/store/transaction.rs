@@ -66,8 +66,9 @@ pub trait Transaction {
     /// True if a pipeline of this name was deleted.
     fn is_deleted(&mut self, id: &str) -> Result<bool, StoreError>;
 
-    /// Deletes the runs and the records of pipelines that were deleted, if older than `before`.
-    fn prune_deleted_pipelines(&mut self, before: Millis) -> Result<(), StoreError>;
+    /// Deletes the runs and the records of pipelines that were deleted, if older than `before`, and expired
+    /// idempotency keys.
+    fn prune_expired(&mut self, before: Millis) -> Result<(), StoreError>;
 
     /// Returns the stored state of a pipeline.
     fn state(&mut self, id: &str) -> Result<StoredState, StoreError>;

@@ -9,9 +9,8 @@ use crate::service::store::transaction::{
     readable,
 };
 use crate::util::sqlite::StoreError;
-use crate::util::sys::now;
+use crate::util::sys::{fnv, now};
 use serde_json::Value;
-use std::fmt::Write as _;
 use synctop_core::protocol::Millis;
 
 /// Rows of the database as one transaction sees them.
@@ -33,25 +32,9 @@ impl<'s> DatabaseRows<'s> {
     }
 }
 
-/// Number of an advisory lock: FNV-1a of a text. Two texts with one number only wait for each other.
+/// Number of an advisory lock for a text. Two texts with one number only wait for each other.
 fn lock_number(text: &str) -> i64 {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    hash.cast_signed()
-}
-
-/// Escapes the character that a text column cannot hold.
-fn storable(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c == '\0' {
-            let _ = write!(escaped, "\u{fffd}");
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
+    fnv(text.as_bytes()).cast_signed()
 }
 
 impl Transaction for DatabaseRows<'_> {
@@ -117,7 +100,7 @@ impl Transaction for DatabaseRows<'_> {
         Ok(!self.session.query("SELECT 1 FROM deleted WHERE id = $1", &[&id])?.is_empty())
     }
 
-    fn prune_deleted_pipelines(&mut self, before: Millis) -> Result<(), StoreError> {
+    fn prune_expired(&mut self, before: Millis) -> Result<(), StoreError> {
         self.session.execute(
             "DELETE FROM tasks WHERE created_at < $1 AND NOT EXISTS
                  (SELECT 1 FROM pipelines p WHERE p.id = tasks.pipeline AND p.incarnation = tasks.incarnation)",
@@ -211,10 +194,8 @@ impl Transaction for DatabaseRows<'_> {
     }
 
     fn put_input(&mut self, pipeline: &str, body: &str) -> Result<(u64, u64), StoreError> {
-        self.session.execute(
-            "INSERT INTO inputs (pipeline, at, body) VALUES ($1, $2, $3)",
-            &[&pipeline, &now(), &storable(body)],
-        )?;
+        self.session
+            .execute("INSERT INTO inputs (pipeline, at, body) VALUES ($1, $2, $3)", &[&pipeline, &now(), &body])?;
         // The node that runs the pipeline reads the event with the changes.
         self.session.execute("UPDATE pipelines SET changed = pg_current_xact_id() WHERE id = $1", &[&pipeline])?;
         let rows = self.session.query(

@@ -119,7 +119,7 @@ impl Connector {
             None => std::env::var("PGPASSWORD").ok(),
         };
         if let Some(password) = password {
-            config.password(password.trim_end());
+            config.password(password);
         }
         config.application_name("synctop");
         config.connect_timeout(CONNECT_TIMEOUT);
@@ -273,28 +273,29 @@ impl DatabaseSession {
         done
     }
 
-    /// Runs a query and returns its rows. Its text is prepared once per connection.
+    /// Returns a prepared statement. A text is prepared once per connection.
+    fn prepared(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
+        self.connect()?;
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let Some(client) = &self.client else { return Err(StoreError::Closed) };
+        let done = self.runtime.block_on(async { tokio::time::timeout(STATEMENT_TIMEOUT, client.prepare(sql)).await });
+        let statement = self.result(done)?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    /// Runs a query and returns its rows.
     ///
     /// # Errors
     /// Returns a [`StoreError`] if the query fails.
     pub fn query(&mut self, sql: &'static str, parameters: Parameters) -> Result<Vec<Row>, StoreError> {
-        self.connect()?;
-        let known = self.statements.get(sql).cloned();
+        let statement = self.prepared(sql)?;
         let Some(client) = &self.client else { return Err(StoreError::Closed) };
-        let done = self.runtime.block_on(async {
-            let querying = async {
-                let statement = match known {
-                    Some(statement) => statement,
-                    None => client.prepare(sql).await?,
-                };
-                let rows = client.query(&statement, parameters).await?;
-                Ok::<_, tokio_postgres::Error>((statement, rows))
-            };
-            tokio::time::timeout(STATEMENT_TIMEOUT, querying).await
-        });
-        let (statement, rows) = self.result(done)?;
-        self.statements.entry(sql).or_insert(statement);
-        Ok(rows)
+        let querying = client.query(&statement, parameters);
+        let done = self.runtime.block_on(async { tokio::time::timeout(STATEMENT_TIMEOUT, querying).await });
+        self.result(done)
     }
 
     /// Runs a statement and returns the number of its rows.
@@ -302,23 +303,11 @@ impl DatabaseSession {
     /// # Errors
     /// Returns a [`StoreError`] if the statement fails.
     pub fn execute(&mut self, sql: &'static str, parameters: Parameters) -> Result<u64, StoreError> {
-        self.connect()?;
-        let known = self.statements.get(sql).cloned();
+        let statement = self.prepared(sql)?;
         let Some(client) = &self.client else { return Err(StoreError::Closed) };
-        let done = self.runtime.block_on(async {
-            let executing = async {
-                let statement = match known {
-                    Some(statement) => statement,
-                    None => client.prepare(sql).await?,
-                };
-                let count = client.execute(&statement, parameters).await?;
-                Ok::<_, tokio_postgres::Error>((statement, count))
-            };
-            tokio::time::timeout(STATEMENT_TIMEOUT, executing).await
-        });
-        let (statement, count) = self.result(done)?;
-        self.statements.entry(sql).or_insert(statement);
-        Ok(count)
+        let executing = client.execute(&statement, parameters);
+        let done = self.runtime.block_on(async { tokio::time::timeout(STATEMENT_TIMEOUT, executing).await });
+        self.result(done)
     }
 
     /// Undoes the open transaction, or closes the connection if that fails.
