@@ -7,23 +7,11 @@ mod serve;
 
 use common::reduced;
 use serde_json::{Value, json};
-use serve::{Lines, Server, folder, is_on_postgres, quick, read_answer, simulated};
+use serve::{Lines, Server, TWO_STREAMS, folder, is_on_postgres, quick, read_answer, simulated};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use synctop_core::reduce::{Outcome, outcome};
-
-/// A few streams that are read in about half a second at `speed` 1.
-const SMALL: &str = r#"
-latency_ms = [40, 60]
-range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
-[[streams]]
-name = "customer"
-records = 700
-[[streams]]
-name = "charge"
-records = 300
-"#;
 
 #[test]
 fn openapi_document_matches_the_routes() {
@@ -95,7 +83,7 @@ fn pipeline_lifecycle_survives_kill_9() {
     std::fs::write(&key, "sk_test_a_good_one\n").unwrap();
     let mut server = Server::start(folder.path());
     let client = server.client();
-    let config = json!({"scenario_text": SMALL, "speed": 0.6, "api_key": format!("file:{}", key.display())});
+    let config = json!({"scenario_text": TWO_STREAMS, "speed": 0.6, "api_key": format!("file:{}", key.display())});
     let made = client.post("/pipelines", &simulated("pipe_life", config)).is(201);
     assert_eq!((made["status"].as_str(), made["desired_status"].as_str()), (Some("setup"), Some("active")));
     client.wait("pipe_life", "backfill");
@@ -156,7 +144,7 @@ fn running_or_paused_pipeline_refuses_another_sync() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
-    client.post("/pipelines", &simulated("pipe_slow", json!({"scenario_text": SMALL, "speed": 0.4}))).is(201);
+    client.post("/pipelines", &simulated("pipe_slow", json!({"scenario_text": TWO_STREAMS, "speed": 0.4}))).is(201);
     client.wait("pipe_slow", "progress");
     for route in ["sync", "sync_batch", "runs"] {
         let answer = client.call("POST", &format!("/pipelines/pipe_slow/{route}"), "");
@@ -219,7 +207,7 @@ fn canceled_task_stays_canceled_and_pauses_an_unfinished_backfill() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
-    client.post("/pipelines", &simulated("pipe_cancel", json!({"scenario_text": SMALL, "speed": 0.3}))).is(201);
+    client.post("/pipelines", &simulated("pipe_cancel", json!({"scenario_text": TWO_STREAMS, "speed": 0.3}))).is(201);
     client.wait("pipe_cancel", "progress");
     let task = client.get("/pipelines/pipe_cancel").is(200)["run"]["task_id"].as_str().unwrap().to_owned();
     let asked = client.delete(&format!("/tasks/{task}")).is(202);
@@ -373,7 +361,7 @@ fn events_start_at_any_cursor_and_continue_live() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
-    client.post("/pipelines", &simulated("pipe_events", json!({"scenario_text": SMALL, "speed": 2}))).is(201);
+    client.post("/pipelines", &simulated("pipe_events", json!({"scenario_text": TWO_STREAMS, "speed": 2}))).is(201);
     // From the start, before the first line, to the end of the run.
     let mut live = Lines::of(client.send("GET", "/pipelines/pipe_events/events?from=start&heartbeat=1", "").unwrap());
     let mut text = String::new();
@@ -454,7 +442,7 @@ fn live_events_are_stored_during_the_backfill_and_then_delivered() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
-    client.post("/pipelines", &simulated("pipe_hooks", json!({"scenario_text": SMALL, "speed": 0.5}))).is(201);
+    client.post("/pipelines", &simulated("pipe_hooks", json!({"scenario_text": TWO_STREAMS, "speed": 0.5}))).is(201);
     client.wait("pipe_hooks", "backfill");
     let event = |n: u32| json!({"id": format!("evt_{n}"), "type": "customer.updated", "data": {"object": {"object": "customer", "id": format!("cus_{n}")}}});
     for number in 0..25 {
@@ -490,7 +478,7 @@ fn sync_continues_after_its_client_disconnects() {
     let folder = folder();
     let server = Server::start(folder.path());
     let client = server.client();
-    client.post("/pipelines", &simulated("pipe_gone", json!({"scenario_text": SMALL, "speed": 0.7}))).is(201);
+    client.post("/pipelines", &simulated("pipe_gone", json!({"scenario_text": TWO_STREAMS, "speed": 0.7}))).is(201);
     client.wait("pipe_gone", "ready");
     let stream = client.send("POST", "/pipelines/pipe_gone/sync?reset_state=true&run_id=again", "").unwrap();
     let mut lines = Lines::of(stream);
@@ -626,7 +614,7 @@ fn shutdown_stops_calls_at_a_checkpoint_and_wakes_waits() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let client = server.client();
-    client.post("/pipelines", &simulated("pipe_end", json!({"scenario_text": SMALL, "speed": 0.2}))).is(201);
+    client.post("/pipelines", &simulated("pipe_end", json!({"scenario_text": TWO_STREAMS, "speed": 0.2}))).is(201);
     client.wait("pipe_end", "progress");
     let waiting = client.send("GET", "/pipelines/pipe_end/wait?for=ready&timeout=5m", "").unwrap();
     let mut events = Lines::of(client.send("GET", "/pipelines/pipe_end/events", "").unwrap());

@@ -5,19 +5,8 @@
 mod serve;
 
 use serde_json::{Value, json};
-use serve::{Server, folder, simulated};
+use serve::{Server, TWO_STREAMS, folder, simulated};
 use std::io::Write;
-
-const SMALL: &str = r#"
-latency_ms = [40, 60]
-range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
-[[streams]]
-name = "customer"
-records = 700
-[[streams]]
-name = "charge"
-records = 300
-"#;
 
 #[test]
 fn segments_of_a_run_are_read_as_one_log() {
@@ -26,7 +15,7 @@ fn segments_of_a_run_are_read_as_one_log() {
     std::fs::write(&config, "[logs]\nsegment = \"6kB\"\n[calls]\ntime_limit = 0.4\n").unwrap();
     let mut server = Server::with(folder.path(), &["--config", config.to_str().unwrap()], &[]);
     let client = server.client();
-    client.post("/pipelines", &simulated("pipe_past", json!({"scenario_text": SMALL}))).is(201);
+    client.post("/pipelines", &simulated("pipe_past", json!({"scenario_text": TWO_STREAMS}))).is(201);
     client.wait("pipe_past", "ready");
     let whole = client.get("/pipelines/pipe_past/runs/1/log").text();
     let calls = client.get("/pipelines/pipe_past").is(200)["run"]["calls"].as_u64().unwrap();

@@ -379,3 +379,15 @@ range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
 name = "customer"
 records = 700
 "#;
+
+/// Scenario with two streams that are read in about half a second at `speed` 1.
+pub const TWO_STREAMS: &str = r#"
+latency_ms = [40, 60]
+range = { gte = "2024-01-01T00:00:00Z", lt = "2025-01-01T00:00:00Z" }
+[[streams]]
+name = "customer"
+records = 700
+[[streams]]
+name = "charge"
+records = 300
+"#;

@@ -5,6 +5,7 @@ use crate::service::model::StoredPipeline;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use synctop_core::fleet::{DesiredStatus, PipelineStatus};
+use synctop_core::format;
 use synctop_core::protocol::Millis;
 use synctop_core::protocol::mask;
 use synctop_core::reduce::fingerprint;
@@ -211,24 +212,21 @@ impl Incident {
     /// Returns the text of a message, for a chat.
     #[must_use]
     pub fn text(&self, event: AlertEvent) -> String {
-        let named: Vec<&str> = self.pipelines.keys().take(3).map(String::as_str).collect();
-        let more = self.pipelines.len().saturating_sub(named.len());
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let who = format!("{}{more}", named.join(", "));
-        let message = chat_text(&synctop_core::format::short(&self.cause.message, 300));
+        let names = format::names(&self.pipelines.keys().collect::<Vec<_>>());
+        let message = chat_text(&format::short(&self.cause.message, 300));
+        let next = self.cause.next.as_ref().map_or_else(String::new, |next| format!(". Next: {}", chat_text(next)));
         match event {
             AlertEvent::Recovered => {
-                let was: &str = self.cause.kind.into();
-                let many = if self.most == 1 { "1 pipeline".to_owned() } else { format!("{} pipelines", self.most) };
-                format!("Recovered: {many} {verb} {was}: {message}", verb = if self.most == 1 { "was" } else { "were" })
+                let verb = if self.most == 1 { "was" } else { "were" };
+                format!(
+                    "Recovered: {} {verb} {}: {message}",
+                    format::plural(self.most, "pipeline"),
+                    self.cause.kind.as_str()
+                )
             }
-            AlertEvent::Late => format!("Late: {who}: {message}"),
-            event => {
-                let word = if event == AlertEvent::Parked { "Parked" } else { "Failing" };
-                let next =
-                    self.cause.next.as_ref().map_or_else(String::new, |next| format!(". Next: {}", chat_text(next)));
-                format!("{word}: {who}: {message}{next}")
-            }
+            AlertEvent::Parked => format!("Parked: {names}: {message}{next}"),
+            AlertEvent::Failing => format!("Failing: {names}: {message}{next}"),
+            AlertEvent::Late => format!("Late: {names}: {message}{next}"),
         }
     }
 }
