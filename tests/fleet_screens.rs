@@ -15,12 +15,13 @@ use strum::VariantArray as _;
 use synctop::views::filter::Filter;
 use synctop::views::fleet::state::{Checklist, ChecklistStep};
 use synctop::views::fleet::{
-    Armed, Confirm, FleetFrame, FleetInput, FleetModel, FleetOverlay, FleetPane, FleetSheet, FleetUi, RowKey, RunRow,
-    RunRows, ServiceLink, draw,
+    Armed, Confirm, FleetFrame, FleetInput, FleetModel, FleetOverlay, FleetPane, FleetSheet, FleetUi, NodeRows, RowKey,
+    RunRow, RunRows, ServiceLink, draw,
 };
 use synctop::views::{ASCII, Depth, Look, Theme, UNICODE};
 use synctop_core::fleet::bulk::Bulk;
 use synctop_core::fleet::verify::{ActionResult, PipelineAction};
+use synctop_core::fleet::wire::NodeBody;
 use synctop_core::fleet::{ActionRecord, Fleet, Inbox, ListEntry};
 use synctop_core::protocol::time;
 use tui_input::Input;
@@ -88,6 +89,9 @@ fn fleet() -> Fleet {
     let mut paused = pipeline("acct_tern", "stripe", "paused", 900, 1.0);
     paused["desired_status"] = "paused".into();
     all.extend([failing, paused]);
+    for (told, node) in all.iter_mut().zip(["frankfurt-1", "frankfurt-2"].iter().cycle()) {
+        told["node"] = (*node).into();
+    }
     let mut fleet = Fleet::default();
     fleet.take_list(&ListEntry::list(all), 0, now() - 300_000);
     let mut list: Vec<_> = fleet.pipelines.values().map(|it| it.pipeline.report()).collect();
@@ -268,6 +272,19 @@ fn every_state_at_every_size_in_every_theme() {
     }
 }
 
+fn nodes() -> Vec<NodeBody> {
+    let node = |name: &str, status: &str, seen: i64, load: (u64, u64), labels: &[&str]| {
+        json!({"id": format!("node_{name}"), "name": name, "status": status, "seen_at": ago(seen), "version": "0.1.0",
+            "address": format!("https://{name}.example.com:4020"), "labels": labels, "pipelines": load.0, "running": load.1})
+    };
+    let all = json!([
+        node("frankfurt-1", "alive", 2, (6, 2), &["region=eu"]),
+        node("frankfurt-2", "draining", 3, (5, 1), &["region=eu"]),
+        node("virginia-1", "gone", 340, (0, 0), &["region=us"]),
+    ]);
+    serde_json::from_value(all).unwrap()
+}
+
 /// UI states with their snapshot names: each pane and each overlay.
 fn ui_states() -> Vec<(&'static str, FleetUi)> {
     let at = |focus: FleetPane| FleetUi { focus, ..FleetUi::default() };
@@ -339,6 +356,7 @@ fn ui_states() -> Vec<(&'static str, FleetUi)> {
         ),
         ("fleet-confirm", confirm(PipelineAction::Resume, &["acct_orchid", "acct_pine"], None)),
         ("fleet-confirm-delete", confirm(PipelineAction::Delete, &["acct_orchid"], Some("acct_orchid"))),
+        ("fleet-nodes", sheet(FleetSheet::Nodes { rows: NodeRows::Loaded(nodes()), top: 0 })),
         ("fleet-help", over(FleetOverlay::Help { top: 0 })),
         ("fleet-quit", over(FleetOverlay::Quit)),
         ("fleet-checklist", checklist),
@@ -415,7 +433,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..4, visit in 0usize..15, zoomed: bool, top in 0usize..2000) {
+    fn any_size_draws(width in 0u16..=200, height in 0u16..=60, which in 0usize..4, visit in 0usize..16, zoomed: bool, top in 0usize..2000) {
         let mut ui = ui_states().swap_remove(visit).1;
         ui.zoomed = zoomed;
         for &pane in FleetPane::VARIANTS {

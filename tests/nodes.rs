@@ -11,8 +11,11 @@ use proxy::Proxy;
 use serde_json::{Value, json};
 use serve::postgres::Postgres;
 use serve::{Client, Lines, Server, folder, simulated};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Maximum time until the pipelines of a dead node run on another one.
@@ -284,7 +287,7 @@ fn a_node_without_its_database_stops_its_engines_before_its_lease_ends() {
     let through = url.replace(&cluster.port.to_string(), &proxy.port.to_string());
     // An engine that ignores TERM and prints nothing more.
     let script = folder.path().join("engine.sh");
-    std::fs::write(&script, "trap '' TERM\nread call\necho '{\"type\":\"log\",\"log\":{\"level\":\"info\",\"message\":\"begun\"}}'\nwhile true; do sleep 0.1; done\n").unwrap();
+    std::fs::write(&script, "trap '' TERM\nread call\necho '{\"type\":\"log\",\"log\":{\"level\":\"info\",\"message\":\"begun\"}}'\ni=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done\n").unwrap();
     let config = folder.path().join("config.toml");
     std::fs::write(&config, format!("[engines.slow]\ncommand = [\"sh\", {script:?}]\n")).unwrap();
     let options = ["--config", config.to_str().unwrap()];
@@ -340,7 +343,7 @@ fn a_node_that_is_too_old_for_the_store_leaves() {
     assert!(said.contains("newer synctop wrote the store"), "{said}");
     // It has handed its pipelines over.
     assert_eq!(cluster.query("newer", "SELECT count(*) FROM leases WHERE node IS NOT NULL").trim(), "0");
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_synctop"))
+    let output = Command::new(env!("CARGO_BIN_EXE_synctop"))
         .args(["serve", "--listen", "127.0.0.1:0", "--store", &url, "--data-dir"])
         .arg(folder.path().join("again"))
         .output()
@@ -403,18 +406,15 @@ fn kills_of_nodes_and_of_the_database_lose_nothing() {
     fences_grow(&cluster, "soak");
 }
 
-#[test]
-fn closed_parts_of_logs_move_to_a_folder_and_any_node_reads_them() {
-    let Some(cluster) = Postgres::start(false) else { return };
-    let (folder, url) = (folder(), cluster.database("archived"));
-    let archive = format!("file://{}", folder.path().join("archive").display());
-    let config = folder.path().join("config.toml");
+/// Runs a pipeline on one of two nodes until closed parts of its log are in the archive. Returns the
+/// nodes and the log before.
+fn archive_a_run(cluster: &Postgres, folder: &Path, archive: &str, url: &str) -> ([Server; 2], String) {
+    let config = folder.join("config.toml");
     std::fs::write(&config, format!("[archive]\nurl = \"{archive}\"\nafter = \"1s\"\n[logs]\nage = \"14d\"\n"))
         .unwrap();
     let options = ["--config", config.to_str().unwrap()];
-    let one = Server::node(folder.path(), "one", &url, &options);
-    let two = Server::node(folder.path(), "two", &url, &options);
-    let client = one.client();
+    let nodes = ["one", "two"].map(|name| Server::node(folder, name, url, &options));
+    let client = nodes[0].client();
     client.post("/pipelines", &slow("pipe_kept", 20.0)).is(201);
     client.wait("pipe_kept", "ready");
     let before = client.get("/pipelines/pipe_kept/runs/1/log").text();
@@ -427,39 +427,154 @@ fn closed_parts_of_logs_move_to_a_folder_and_any_node_reads_them() {
     }
     let left = cluster.query("archived", "SELECT coalesce(sum(octet_length(bytes)), 0) FROM chunks");
     assert!(left.trim().parse::<usize>().unwrap() < before.len() / 2, "{left}");
-    for node in [&one, &two] {
+    for node in &nodes {
         assert_eq!(node.client().get("/pipelines/pipe_kept/runs/1/log").text(), before);
         let all = node.client().get("/pipelines/pipe_kept/events?from=start&follow=false").text();
         assert!(all.contains(before.lines().nth(50).unwrap()));
     }
-    // An object is a log that synctop opens.
-    let path = cluster.query("archived", "SELECT path FROM segments ORDER BY start LIMIT 1");
-    let object = folder.path().join("archive").join(path.trim());
-    let output =
-        std::process::Command::new(env!("CARGO_BIN_EXE_synctop")).arg("summary").arg(&object).output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("customer"), "{output:?}");
-    // A check and an export cover both places.
-    let store = |arguments: &[&str]| {
-        let output =
-            std::process::Command::new(env!("CARGO_BIN_EXE_synctop")).arg("store").args(arguments).output().unwrap();
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        (output.status.code(), text)
-    };
-    assert_eq!(store(&["check", "--store", &url]), (Some(0), "the store is sound\n".into()));
-    let export = folder.path().join("export").display().to_string();
-    let (code, said) = store(&["export", "--store", &url, "-o", &export]);
+    (nodes, before)
+}
+
+/// Exports the store with its archive, imports it into a data folder, and requires the same log there.
+fn export_has_the_log(folder: &Path, archive: &str, url: &str, log: &str) {
+    let export = folder.join("export").display().to_string();
+    let (code, said) = store(&["export", "--store", url, "-o", &export]);
     assert!(code == Some(64) && said.contains("--archive"), "{said}");
-    let (code, said) = store(&["export", "--store", &url, "--archive", &archive, "-o", &export]);
+    let (code, said) = store(&["export", "--store", url, "--archive", archive, "-o", &export]);
     assert_eq!(code, Some(0), "{said}");
-    let back = folder.path().join("back");
+    let back = folder.join("back");
     std::fs::create_dir(&back).unwrap();
     let (code, said) = store(&["import", &export, "--data-dir", back.join("data").to_str().unwrap()]);
     assert_eq!(code, Some(0), "{said}");
     let single = Server::start(&back);
-    assert_eq!(single.client().get("/pipelines/pipe_kept/runs/1/log").text(), before);
+    assert_eq!(single.client().get("/pipelines/pipe_kept/runs/1/log").text(), log);
+}
+
+fn store(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_synctop")).arg("store").args(arguments).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), text)
+}
+
+#[test]
+fn closed_parts_of_logs_move_to_a_folder_and_any_node_reads_them() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("archived"));
+    let archive = format!("file://{}", folder.path().join("archive").display());
+    let (nodes, before) = archive_a_run(&cluster, folder.path(), &archive, &url);
+    // An object is a log that synctop opens.
+    let path = cluster.query("archived", "SELECT path FROM segments ORDER BY start LIMIT 1");
+    let object = folder.path().join("archive").join(path.trim());
+    let output = Command::new(env!("CARGO_BIN_EXE_synctop")).arg("summary").arg(&object).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("customer"), "{output:?}");
+    assert_eq!(store(&["check", "--store", &url]), (Some(0), "the store is sound\n".into()));
+    export_has_the_log(folder.path(), &archive, &url, &before);
     // A damaged object breaks the answer off, and not the node.
     std::fs::write(&object, b"no zstd").unwrap();
-    let damaged = two.client().try_call("GET", "/pipelines/pipe_kept/runs/1/log", "");
+    let damaged = nodes[1].client().try_call("GET", "/pipelines/pipe_kept/runs/1/log", "");
     assert!(damaged.is_err() || damaged.is_ok_and(|answer| answer.text().len() < before.len()));
-    assert_eq!(two.client().get("/pipelines/pipe_kept").status, 200);
+    assert_eq!(nodes[1].client().get("/pipelines/pipe_kept").status, 200);
+}
+
+/// `scripts/check-deploy` starts a server of S3 and sets its address and the credentials.
+#[cfg(feature = "cloud")]
+#[test]
+fn closed_parts_of_logs_move_to_s3_and_any_node_reads_them() {
+    let Ok(archive) = std::env::var("SYNCTOP_TEST_ARCHIVE") else { return };
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("archived"));
+    let (_nodes, before) = archive_a_run(&cluster, folder.path(), &archive, &url);
+    export_has_the_log(folder.path(), &archive, &url, &before);
+}
+
+#[test]
+fn two_nodes_of_one_name_are_told_apart() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (first, second, url) = (folder(), folder(), cluster.database("names"));
+    let one = Server::node(first.path(), "twin", &url, &[]);
+    let mut two = Server::node(second.path(), "twin", &url, &[]);
+    let names = || {
+        let nodes = one.client().get("/nodes").is(200)["data"].as_array().unwrap().clone();
+        let alive = nodes.iter().filter(|node| node["status"] == "alive");
+        alive.map(|node| node["name"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(names(), ["twin".to_owned(), "twin-2".to_owned()].into());
+    let said = std::fs::read_to_string(second.path().join("twin/stderr")).unwrap();
+    assert!(said.contains("another node has the name twin: this one is twin-2"), "{said}");
+    two.client().post("/pipelines", &slow("pipe_twin", 1.0)).is(201);
+    assert_eq!(node_of(&one.client(), "pipe_twin"), "twin-2");
+    // A killed node of this folder gets its name again.
+    two.kill();
+    let again = Server::node(second.path(), "twin", &url, &[]);
+    assert_eq!(names(), ["twin".to_owned(), "twin-2".to_owned()].into());
+    drop(again);
+}
+
+/// Returns the arguments of each container of a file of deploy/.
+fn container_arguments(text: &str) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if !matches!(line.trim(), "command:" | "args:") {
+            continue;
+        }
+        let mut arguments = Vec::new();
+        while let Some(item) = lines.next_if(|line| line.trim().starts_with(['-', '#'])) {
+            arguments.extend(item.trim().strip_prefix("- ").map(str::to_owned));
+        }
+        all.push(arguments);
+    }
+    all
+}
+
+#[test]
+fn files_for_containers_start_nodes() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("deployed"));
+    // A mounted secret may be readable by all users of the container.
+    for name in ["synctop-token", "token", "store-password"] {
+        std::fs::write(folder.path().join(name), "a-token-of-a-container\n").unwrap();
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let files = ["compose.yaml", "kubernetes.yaml"].map(|name| std::fs::read_to_string(root.join(name)).unwrap());
+    let containers: Vec<_> = files.iter().flat_map(|text| container_arguments(text)).collect();
+    assert_eq!(containers.len(), 3, "{containers:?}");
+    let secrets = format!("{}/", folder.path().display());
+    let mut names = BTreeSet::new();
+    for (number, arguments) in containers.iter().enumerate() {
+        let own = folder.path().join(number.to_string());
+        let local = |argument: &String| {
+            let (flag, value) = argument.split_once('=').unwrap_or((argument, ""));
+            match flag {
+                "--listen" => "--listen=127.0.0.1:0".to_owned(),
+                "--store" => format!("--store={url}"),
+                "--data-dir" => format!("--data-dir={}", own.display()),
+                _ if value == "$(POD_NAME)" => format!("{flag}=pod"),
+                _ => argument.replace("/run/secrets/synctop/", &secrets).replace("/run/secrets/", &secrets),
+            }
+        };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_synctop"))
+            .args(arguments.iter().map(local))
+            .env("HOME", &own)
+            .env_remove("XDG_DATA_HOME")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{arguments:?}: {line}"));
+        let mut node = Server { address: address.parse().unwrap(), child };
+        // The probe of a cluster has no token, and another host.
+        let mut probe = TcpStream::connect(node.address).unwrap();
+        probe.write_all(b"GET /health HTTP/1.1\r\nHost: 10.1.2.3:4020\r\nConnection: close\r\n\r\n").unwrap();
+        assert_eq!(serve::read_answer(probe).unwrap().status, 200);
+        assert_eq!(node.client().get("/nodes").status, 401);
+        let client = node.client().with("Authorization", "Bearer a-token-of-a-container");
+        for node in client.get("/nodes").is(200)["data"].as_array().unwrap() {
+            names.insert(node["name"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(node.end(), Some(0));
+    }
+    assert_eq!(names, ["node-1".to_owned(), "node-2".to_owned(), "pod".to_owned()].into());
 }

@@ -195,6 +195,12 @@ fn one_alert_for_a_cause_is_retried_signed_and_kept_across_a_restart() {
     });
     let chat = actions["data"].as_array().unwrap().iter().find(|it| it["detail"]["target"] == "chat").unwrap();
     assert_eq!(chat["detail"]["event"], "recovered", "{actions}");
+    let metrics = client.get("/metrics").text();
+    for line in
+        ["_messages_waiting 0", "_attempts_total{result=\"delivered\"} 3", "_attempts_total{result=\"failed\"} 2"]
+    {
+        assert!(metrics.contains(&format!("synctop_alert{line}\n")), "no {line}: {metrics}");
+    }
     assert_eq!(server.end(), Some(0));
 }
 

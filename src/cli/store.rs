@@ -7,7 +7,7 @@ use crate::cli::files::print;
 use crate::cli::output::{print_note, sentence};
 use crate::cli::serve::{connector, state_folder};
 use crate::service::archive::Archive;
-use crate::service::registry::{StartError, lock_folder};
+use crate::service::data_folder::{DataFolderError, lock_folder};
 use crate::service::store::postgres::session::DatabaseSession;
 use crate::service::store::postgres::{schema, transfer as database};
 use crate::service::store::transfer::{ExportTotals, StoreFinding, TransferError, Writer, read};
@@ -61,7 +61,7 @@ impl Place {
             return Err(CommandError { sentence, class: ResultClass::NoInput });
         }
         let locks = lock_folder(&path).map_err(|error| match error {
-            StartError::InUse(path) => failed(TransferError::InUse(path.display().to_string())),
+            DataFolderError::InUse(path) => failed(TransferError::InUse(path.display().to_string())),
             error => CommandError { sentence: sentence(&error.to_string()), class: ResultClass::Output },
         })?;
         Ok(Self::Folder(path, locks))

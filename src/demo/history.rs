@@ -12,7 +12,6 @@ use crate::net::timeline::segments::SegmentName;
 use crate::service::engines::scenario_of;
 use crate::service::lifecycle::{Hold, Life, Phase};
 use crate::service::model::{CallLimits, Cursor, ParkReason, PipelineConfig, StoredPipeline, Task};
-use crate::service::registry::new_pipeline;
 use crate::service::run::run_result;
 use crate::service::run_verdict::{RunVerdict, verdict_of};
 use crate::service::secrets::KnownSecrets;
@@ -154,7 +153,7 @@ fn past_pipeline(planned: &PlannedPipeline, incarnation: u64, now: Millis) -> Re
         incarnation,
         created_at: last - Millis::from(DAYS) * DAY_MS - MINUTE_MS,
         updated_at: last,
-        ..new_pipeline(planned.id.clone(), config)
+        ..StoredPipeline::new(planned.id.clone(), config)
     };
     let mut runs = Vec::new();
     for days in (0..=DAYS).rev() {

@@ -8,6 +8,7 @@
 //! An object is written before the database refers to it, and removed after the database has forgotten
 //! it: a crash between the two leaves an object that nothing refers to, and never a missing one.
 
+use crate::net::source::engine_http::install_crypto_provider;
 use crate::net::timeline::segments::SegmentName;
 use crate::service::store::postgres::Cluster;
 use crate::service::store::postgres::segments::{self, ClosedPart, StoredSegment};
@@ -83,6 +84,7 @@ impl Archive {
             let folder = url.to_file_path().map_err(|()| no_address())?;
             std::fs::create_dir_all(&folder).map_err(|error| unusable(&error))?;
         }
+        install_crypto_provider();
         // Credentials and endpoints, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT.
         let known = |name: &str| ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| name.starts_with(prefix));
         let options =

@@ -78,6 +78,7 @@ pub async fn metrics(service: &Arc<Service>, load: ApiLoad) -> Result<String, St
         let leases = metric(own.len() as u64);
         text.single("synctop_leases", gauge, "Pipelines that this node runs", Some(leases));
     }
+    alerts(&mut text, service).await?;
     store(&mut text, service);
     Ok(text.finish())
 }
@@ -130,6 +131,22 @@ fn pipelines(text: &mut MetricsText, own: &[&(Arc<Slot>, Arc<StoredPipeline>)]) 
         let labels = [("pipeline", it.id.as_str()), ("status", it.life.status().as_str())];
         text.series("synctop_pipeline_status", &labels, 1.0);
     }
+}
+
+/// Writes the state of the alerts, if there are any.
+async fn alerts(text: &mut MetricsText, service: &Service) -> Result<(), StoreError> {
+    if service.config.alert.is_empty() {
+        return Ok(());
+    }
+    let incidents = service.store.read(|it| it.incidents()).await?;
+    let waiting: usize = incidents.iter().map(|(_, it)| it.messages.len()).sum();
+    let help = "Messages of alerts that are not delivered yet, of all nodes";
+    text.single("synctop_alert_messages_waiting", MetricType::Gauge, help, Some(metric(waiting as u64)));
+    text.family("synctop_alert_attempts_total", MetricType::Counter, "Attempts of this node to deliver alerts");
+    for (result, count) in service.alert_attempts.all() {
+        text.series("synctop_alert_attempts_total", &[("result", result)], metric(count));
+    }
+    Ok(())
 }
 
 /// Writes the latency of the store.

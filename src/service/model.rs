@@ -3,6 +3,7 @@
 use crate::service::lifecycle::Life;
 use crate::service::schedule::{Plan, Schedule, ScheduleConfig};
 use crate::service::secrets;
+use crate::util::sys::now;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -203,6 +204,29 @@ impl PipelineConfig {
 }
 
 impl StoredPipeline {
+    /// Creates a pipeline in its initial state, with desired state active.
+    #[must_use]
+    pub fn new(id: String, config: PipelineConfig) -> Self {
+        let at = now();
+        Self {
+            id,
+            incarnation: 0,
+            created_at: at,
+            updated_at: at,
+            revision: 1,
+            life: Life::default(),
+            config: Arc::new(config),
+            reason: None,
+            retry: None,
+            task: None,
+            last: None,
+            run_id: None,
+            runs: 0,
+            plan: None,
+            last_success: None,
+        }
+    }
+
     /// Returns the schedule and its plan.
     #[must_use]
     pub fn schedule(&self) -> Option<(Schedule, Plan)> {
@@ -248,7 +272,7 @@ impl StoredPipeline {
             value
         };
         // A retry whose time has passed is already in progress.
-        let retry = self.retry.as_ref().filter(|retry| retry.at > crate::util::sys::now());
+        let retry = self.retry.as_ref().filter(|retry| retry.at > now());
         PipelineBody {
             id: Some(self.id.as_str().into()),
             source: Some(masked(source)),
@@ -293,7 +317,7 @@ impl StoredRetry {
     #[must_use]
     pub fn after(wait: std::time::Duration, attempt: u32, message: String) -> Self {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let at = crate::util::sys::now().saturating_add(Millis::try_from(wait_ms).unwrap_or(Millis::MAX));
+        let at = now().saturating_add(Millis::try_from(wait_ms).unwrap_or(Millis::MAX));
         Self { at, wait_ms: Some(wait_ms), attempt, message }
     }
 
@@ -310,6 +334,14 @@ impl Task {
     #[must_use]
     pub fn ready_if_canceled(&self) -> bool {
         self.was_ready && !self.reset
+    }
+
+    /// Cancels the run because its pipeline is deleted. `log` is the end of its log.
+    pub fn cancel_for_deletion(&mut self, log: u64) {
+        self.state = TaskState::Canceled;
+        self.ended_at = Some(now());
+        self.log.1 = Some(log);
+        self.message = Some("the pipeline was deleted".into());
     }
 
     /// Returns the body of an answer.

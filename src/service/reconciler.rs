@@ -11,7 +11,7 @@ use crate::service::lifecycle::{LifecycleEvent, Todo};
 use crate::service::model::{CallLimits, ParkReason, PipelineConfig, StoredPipeline, StoredRetry, Task};
 use crate::service::problem::Problem;
 use crate::service::reconciler_state::{OpenRun, Reconciler};
-use crate::service::registry::{Service, apply_event, cancel_for_deletion};
+use crate::service::registry::{Service, apply_event};
 use crate::service::run::create_task;
 use crate::service::run_measures::RunMeasures;
 use crate::service::run_verdict::{RunVerdict, park_reason, verdict_of};
@@ -476,7 +476,7 @@ impl Reconciler {
             let log = self.slot.log.end();
             self.change(move |tx, pipeline| {
                 if let Some(mut task) = tx.task(&id)? {
-                    cancel_for_deletion(&mut task, log);
+                    task.cancel_for_deletion(log);
                     tx.put_task(&task)?;
                 }
                 pipeline.task = None;

@@ -7,14 +7,18 @@
 //!                             '--> reducer --> Slot::facts (watch) --> waits for progress, tasks
 //! ```
 
+use crate::service::alerts::attempts::AlertAttempts;
 use crate::service::archive::Archive;
+use crate::service::broken::Broken;
 use crate::service::changes::ChangeList;
 use crate::service::config::Config;
+use crate::service::data_folder::{DataFolderError, check_database, lock_folder};
 use crate::service::engines::{EngineError, Engines};
-use crate::service::lifecycle::{Life, LifecycleEvent, Refusal};
-use crate::service::log::chunks::{ChunkLog, LogWriter};
-use crate::service::log::{self, FileLog, LogRetention, PipelineLog};
-use crate::service::model::{StoredPipeline, Task};
+use crate::service::lifecycle::{LifecycleEvent, Refusal};
+use crate::service::log::LogRetention;
+use crate::service::log::chunks::LogWriter;
+use crate::service::log_storage::LogStorage;
+use crate::service::model::StoredPipeline;
 use crate::service::problem::Problem;
 use crate::service::slot::{Slot, deleted_payload};
 use crate::service::store::postgres::Cluster;
@@ -22,17 +26,14 @@ use crate::service::store::postgres::leases::NodeRow;
 use crate::service::store::{self, Store, StoreError, Tx};
 use crate::util::sys::{lock, now, steady_now};
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
-use synctop_core::fleet::PipelineStatus;
-use synctop_core::fleet::wire::{PipelineBody, ReasonBody};
 use synctop_core::protocol::Millis;
 use synctop_core::protocol::mask;
 use tokio::sync::{Semaphore, watch};
@@ -65,6 +66,8 @@ pub struct Service {
     pub ending: watch::Sender<bool>,
     /// Number of changes that a poll saw before their notification.
     pub missed: AtomicU64,
+    /// Attempts to deliver alerts.
+    pub alert_attempts: AlertAttempts,
     slots: RwLock<Slots>,
     /// Order of the changes of all pipelines.
     pub changes: Arc<ChangeList>,
@@ -126,52 +129,6 @@ pub struct SharedStore {
     pub archive: Option<Arc<Archive>>,
 }
 
-/// Storage of the logs.
-enum LogStorage {
-    /// Folder of the logs, and the queue of closed segments.
-    Files(PathBuf, log::CompressionQueue),
-    Chunks(Arc<Cluster>, Arc<LogWriter>),
-}
-
-/// Pipeline whose stored data cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    pub id: String,
-    pub incarnation: u64,
-    /// Reason for an operator.
-    pub why: String,
-}
-
-impl Broken {
-    /// Returns the error of a request for this pipeline.
-    #[must_use]
-    pub fn problem(&self) -> Problem {
-        Problem::new(409, "pipeline_damaged", format!("Pipeline {}: {}. {}", self.id, self.sentence(), Self::NEXT))
-    }
-
-    /// Returns its entry in a list.
-    #[must_use]
-    pub fn body(&self) -> PipelineBody<Value, Value> {
-        PipelineBody {
-            id: Some(self.id.as_str().into()),
-            status: Some(PipelineStatus::Error.as_str().into()),
-            reason: Some(ReasonBody {
-                message: Some(self.sentence().into()),
-                failure_type: Some("system_error".into()),
-                next: Some(Self::NEXT.into()),
-                ..ReasonBody::default()
-            }),
-            ..PipelineBody::default()
-        }
-    }
-
-    fn sentence(&self) -> String {
-        format!("its stored data cannot be read: {}", mask::secrets(&self.why))
-    }
-
-    const NEXT: &'static str = "Restore the data folder from a backup, or delete the pipeline";
-}
-
 /// Task that brings one pipeline to its desired state, until it is deleted or the service shuts
 /// down.
 pub type Reconcile = fn(Arc<Service>, Arc<Slot>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -182,50 +139,12 @@ pub type ServiceTask = fn(Weak<Service>) -> Pin<Box<dyn Future<Output = ()> + Se
 /// Error when the service starts.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("another synctop service uses {0}: stop it, or select another folder with --data-dir")]
-    InUse(PathBuf),
-    #[error("the folder {0} cannot be used: {1}. Select another folder with --data-dir")]
-    Folder(PathBuf, String),
-    #[error(
-        "{0} has logs of pipelines, but its database synctop.db is {1}: restore the database from a backup, or move the folder logs away to start without the pipelines"
-    )]
-    NoDatabase(PathBuf, &'static str),
+    #[error(transparent)]
+    Folder(#[from] DataFolderError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-}
-
-/// Refuses a folder whose database was lost: a new one would drop the logs of all its pipelines.
-fn check_database(folder: &Path) -> Result<(), StartError> {
-    let lost = match std::fs::metadata(folder.join(store::DATABASE)) {
-        Ok(found) if found.len() == 0 => "empty",
-        Ok(_) => return Ok(()),
-        Err(_) => "missing",
-    };
-    let has_logs = std::fs::read_dir(folder.join("logs")).is_ok_and(|mut logs| logs.next().is_some());
-    if has_logs { Err(StartError::NoDatabase(folder.to_owned(), lost)) } else { Ok(()) }
-}
-
-/// Creates the data folder, for its owner alone, and locks it.
-///
-/// # Errors
-/// Returns [`StartError::InUse`] if another process has it, [`StartError::Folder`] if it cannot be used.
-pub fn lock_folder(folder: &Path) -> Result<(File, File), StartError> {
-    let bad = |error: &dyn std::fmt::Display| StartError::Folder(folder.to_owned(), error.to_string());
-    std::fs::create_dir_all(folder).map_err(|error| bad(&error))?;
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|error| bad(&error))?;
-    }
-    let held = File::options().create(true).truncate(false).write(true).open(folder.join("lock"));
-    let held = held.map_err(|error| bad(&error))?;
-    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
-    rustix::fs::flock(&held, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
-    // The file of the lock may be removed; the folder itself may not.
-    let locked = File::open(folder).map_err(|error| bad(&error))?;
-    rustix::fs::flock(&locked, exclusive).map_err(|_| StartError::InUse(folder.to_owned()))?;
-    Ok((held, locked))
 }
 
 /// Prunes expired data, until the service ends.
@@ -264,9 +183,8 @@ impl Service {
     /// this process.
     ///
     /// # Errors
-    /// Returns [`StartError::InUse`] if another service uses the folder, [`StartError::Folder`] or
-    /// [`StartError::Store`] if it cannot be used, [`StartError::Engine`] if an engine's
-    /// configuration is invalid.
+    /// Returns [`StartError::Folder`] or [`StartError::Store`] if the folder or the store cannot be used,
+    /// [`StartError::Engine`] if an engine's configuration is invalid.
     pub async fn begin(
         config: Config,
         folder: &Path,
@@ -280,10 +198,10 @@ impl Service {
         }
         let config = Arc::new(config);
         let engines = Engines::new(Arc::clone(&config), folder)?;
-        let bad = |error: io::Error| StartError::Folder(folder.to_owned(), error.to_string());
         let (store, storage, peers) = match shared {
             None => {
-                let files = LogStorage::Files(folder.join("logs"), log::compressor().map_err(bad)?);
+                let files = LogStorage::in_folder(folder.join("logs"), config.log_retention());
+                let files = files.map_err(|error| DataFolderError::unusable(folder, error))?;
                 (Store::open(folder)?, files, None)
             }
             Some(shared) => {
@@ -298,6 +216,7 @@ impl Service {
             action_permits: Semaphore::new(config.limits.runs),
             ending: watch::channel(false).0,
             missed: AtomicU64::new(0),
+            alert_attempts: AlertAttempts::default(),
             slots: RwLock::default(),
             changes: Arc::default(),
             broken: RwLock::default(),
@@ -377,32 +296,8 @@ impl Service {
 
     /// Prunes expired data of all logs.
     fn prune(&self) {
-        let LogStorage::Files(folder, _) = &self.storage else { return };
-        let logs: Vec<Arc<FileLog>> = self.slots_after("").iter().filter_map(|slot| slot.log.as_file()).collect();
-        log::prune_deleted(folder, self.config.logs.age, |name| {
-            // The name of a folder is that of the pipeline and its incarnation.
-            let id = name.rsplit_once('.').map_or(name, |(id, _)| id);
-            let log = self.slot(id).and_then(|slot| slot.log.as_file());
-            log.is_some_and(|log| log.folder().file_name().is_some_and(|it| it == name))
-        });
-        for log in logs {
-            log.prune(crate::util::sys::steady_time());
-        }
-    }
-
-    /// Opens the log of a pipeline whose last run ended at `floor`.
-    fn open_log(&self, pipeline: &StoredPipeline, floor: u64) -> io::Result<PipelineLog> {
-        match &self.storage {
-            LogStorage::Files(folder, compressor) => {
-                let folder = folder.join(format!("{}.{}", pipeline.id, pipeline.incarnation));
-                let log = FileLog::open(folder, self.config.log_retention(), compressor.clone(), floor)?;
-                Ok(PipelineLog::File(log))
-            }
-            LogStorage::Chunks(cluster, writer) => {
-                let log = ChunkLog::new(pipeline.incarnation, (0, 0), Arc::clone(cluster), Arc::clone(writer));
-                Ok(PipelineLog::Chunks(log))
-            }
-        }
+        let logs: Vec<_> = self.slots_after("").iter().filter_map(|slot| slot.log.as_file()).collect();
+        self.storage.prune(&logs);
     }
 
     /// Registers a pipeline and opens its log. A service with one node starts its reconciler.
@@ -411,16 +306,14 @@ impl Service {
         pipeline: Arc<StoredPipeline>,
         checkpoints: u64,
     ) -> io::Result<Arc<Slot>> {
-        let floor = match &self.storage {
-            LogStorage::Chunks(..) => 0,
-            LogStorage::Files(..) => {
-                let (id, incarnation) = (pipeline.id.clone(), pipeline.incarnation);
-                let newest = self.store.read(move |it| it.tasks(&id, incarnation, u64::MAX, 1)).await;
-                let newest = newest.ok().and_then(|tasks| tasks.into_iter().next()?.ok());
-                newest.map_or(0, |task| task.log.1.unwrap_or(task.log.0))
-            }
-        };
-        let log = self.open_log(&pipeline, floor)?;
+        let mut floor = 0;
+        if self.storage.is_local() {
+            let (id, incarnation) = (pipeline.id.clone(), pipeline.incarnation);
+            let newest = self.store.read(move |it| it.tasks(&id, incarnation, u64::MAX, 1)).await;
+            let newest = newest.ok().and_then(|tasks| tasks.into_iter().next()?.ok());
+            floor = newest.map_or(0, |task| task.log.1.unwrap_or(task.log.0));
+        }
+        let log = self.storage.open(&pipeline.id, pipeline.incarnation, floor)?;
         let slot = Slot::new(pipeline, checkpoints, log, Arc::clone(&self.changes), self.ending.subscribe());
         {
             let mut slots = self.slots_mut();
@@ -491,7 +384,7 @@ impl Service {
             let sentence = format!("the service has {most} pipelines, which is its limit");
             return Err(Problem::new(429, "too_many_pipelines", sentence).after(60));
         }
-        if let Some(broken) = self.broken(&pipeline.id) {
+        if let Some(broken) = self.read_broken(&pipeline.id).await? {
             return Err(broken.problem());
         }
         let id = pipeline.id.clone();
@@ -516,7 +409,7 @@ impl Service {
             Err(error) => {
                 // A pipeline needs a log: its creation is undone.
                 let sentence = format!("the log of pipeline {id} cannot be kept: {error}");
-                self.store.write(move |tx| tx.delete_pipeline(&id).map_err(Problem::from)).await?;
+                self.store.write(move |tx| tx.delete_pipeline(&id, made.incarnation).map_err(Problem::from)).await?;
                 return Err(Problem::new(503, "store_unavailable", sentence).after(5));
             }
         };
@@ -537,6 +430,18 @@ impl Service {
         self.broken.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// Returns the pipeline with this id if its stored data cannot be read: another node may have
+    /// deleted it.
+    ///
+    /// # Errors
+    /// Returns a [`StoreError`] if the store cannot be read.
+    pub async fn read_broken(self: &Arc<Self>, id: &str) -> Result<Option<Broken>, StoreError> {
+        if self.broken(id).is_some() {
+            self.read_slot(id).await?;
+        }
+        Ok(self.broken(id))
+    }
+
     /// Returns all pipelines whose stored data cannot be read, in order of their ids.
     #[must_use]
     pub fn all_broken(&self) -> Vec<Broken> {
@@ -548,21 +453,16 @@ impl Service {
     /// # Errors
     /// Returns 503 if the store fails.
     pub async fn delete_broken(&self, broken: &Broken, client: String) -> Result<(), Problem> {
-        let id = broken.id.clone();
+        let (id, incarnation) = (broken.id.clone(), broken.incarnation);
         self.store
             .write(move |tx| {
-                tx.delete_pipeline(&id)?;
+                tx.delete_pipeline(&id, incarnation)?;
                 tx.log_action(&client, "delete a damaged pipeline", Some(&id), None).map_err(Problem::from)
             })
             .await?;
         self.broken_mut().remove(&broken.id);
         self.changes.remove(&broken.id);
-        let LogStorage::Files(folder, _) = &self.storage else { return Ok(()) };
-        let folder = folder.join(format!("{}.{}", broken.id, broken.incarnation));
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(folder)).await;
-        if let Ok(Err(error)) = removed
-            && error.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(error) = self.storage.remove(&broken.id, broken.incarnation).await {
             tracing::warn!(target: "service", "{}: its log stays: {error}", broken.id);
         }
         Ok(())
@@ -705,10 +605,10 @@ impl Service {
                     return Ok(());
                 }
                 if let Some(mut task) = pipeline.task.as_ref().map(|id| tx.task(id)).transpose()?.flatten() {
-                    cancel_for_deletion(&mut task, own.log.end());
+                    task.cancel_for_deletion(own.log.end());
                     tx.put_task(&task)?;
                 }
-                tx.delete_pipeline(&own.id)?;
+                tx.delete_pipeline(&own.id, own.incarnation)?;
                 tx.log_action("service", "deleted", Some(&own.id), None)?;
                 tx.on_commit(move || service.forget(&own));
                 Ok(())
@@ -749,10 +649,7 @@ impl Service {
         if let Some(peers) = &self.peers {
             peers.end().await;
         }
-        if let LogStorage::Chunks(_, writer) = &self.storage {
-            let writer = Arc::clone(writer);
-            let _ = tokio::task::spawn_blocking(move || writer.close()).await;
-        }
+        self.storage.close().await;
     }
 
     /// Waits until the service shuts down.
@@ -777,14 +674,6 @@ impl Drop for ReconcilerCount {
     }
 }
 
-/// Marks a run as canceled because its pipeline is deleted. `log` is the end of its log.
-pub fn cancel_for_deletion(task: &mut Task, log: u64) {
-    task.state = synctop_core::fleet::wire::TaskState::Canceled;
-    task.ended_at = Some(now());
-    task.log.1 = Some(log);
-    task.message = Some("the pipeline was deleted".into());
-}
-
 /// Applies a lifecycle event to a pipeline.
 ///
 /// # Errors
@@ -796,27 +685,4 @@ pub fn apply_event(pipeline: &mut StoredPipeline, event: LifecycleEvent) -> Resu
         pipeline.life = after;
     }
     Ok(())
-}
-
-/// Creates a pipeline in its initial state, with desired state active.
-#[must_use]
-pub fn new_pipeline(id: String, config: crate::service::model::PipelineConfig) -> StoredPipeline {
-    let at = now();
-    StoredPipeline {
-        id,
-        incarnation: 0,
-        created_at: at,
-        updated_at: at,
-        revision: 1,
-        life: Life::default(),
-        config: Arc::new(config),
-        reason: None,
-        retry: None,
-        task: None,
-        last: None,
-        run_id: None,
-        runs: 0,
-        plan: None,
-        last_success: None,
-    }
 }

@@ -83,17 +83,22 @@ pub enum HttpClientError {
     NoCa(String),
 }
 
+/// Installs the cryptography of all HTTP clients of the process, which reqwest does not build without.
+pub fn install_crypto_provider() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // Fails if another library installed a provider, which is used then.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
 /// Creates a client for the engine or service at `url`. `ca` is a PEM file of the only authorities
 /// whose certificates are accepted; without it those of the system are.
 ///
 /// # Errors
 /// Returns [`HttpClientError`] if the file cannot be used, or the client cannot be built.
 pub fn client(url: &reqwest::Url, ca: Option<&Path>) -> Result<reqwest::Client, HttpClientError> {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        // Fails if another library installed a provider, which is used then.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
+    install_crypto_provider();
     let mut builder = reqwest::Client::builder();
     if let Some(path) = ca {
         builder = builder.tls_certs_only(authorities(path)?);

@@ -1,6 +1,7 @@
 //! Delivery of alerts: an HTTP request or a command, retried until it succeeds or a day has passed.
 
 use crate::net::source::engine_http;
+use crate::service::alerts::attempts::AttemptResult;
 use crate::service::alerts::cause::{AlertEvent, AlertMessage, Incident, MAX_NAMED};
 use crate::service::config::AlertConfig;
 use crate::service::registry::Service;
@@ -118,6 +119,11 @@ async fn note(
 ) -> Result<(), StoreError> {
     let error = sent.err().map(|error| error.to_string());
     let is_over = error.is_none() || now() - message.at > MAX_AGE_MS;
+    service.alert_attempts.count(match (&error, is_over) {
+        (None, _) => AttemptResult::Delivered,
+        (Some(_), false) => AttemptResult::Failed,
+        (Some(_), true) => AttemptResult::GivenUp,
+    });
     if let Some(error) = &error {
         tracing::warn!(target: "service", "alert to {}: {error}", message.target);
     }

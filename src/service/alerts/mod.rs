@@ -9,6 +9,7 @@
 //! An incident is the trouble of all pipelines with one cause. It is stored, so that it outlasts
 //! restarts and moves between nodes, and so are the messages that are not delivered yet.
 
+pub mod attempts;
 pub mod cause;
 pub mod delivery;
 pub mod watch;

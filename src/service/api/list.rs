@@ -33,7 +33,7 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
     let desired = query.one_of("desired_status", DesiredStatus::VARIANTS)?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
     let wanted = query.text("q").map(str::to_lowercase);
-    let mut data = Vec::new();
+    let mut listed = Vec::new();
     let mut last = None;
     let mut has_more = false;
     for slot in app.service.slots_after(query.text("after").unwrap_or_default()) {
@@ -48,13 +48,14 @@ pub async fn list(State(app): Shared, RawQuery(query): RawQuery) -> ApiResult {
         if !fits {
             continue;
         }
-        if data.len() as u64 >= limit {
+        if listed.len() as u64 >= limit {
             has_more = true;
             break;
         }
         last = Some(pipeline.id.clone());
-        data.push(pipelines::pipeline_body(&app, &slot, &pipeline, with_state).await?);
+        listed.push((slot, pipeline));
     }
+    let mut data = pipelines::pipeline_bodies(&app, &listed, with_state).await?;
     // Few pipelines are damaged, so they stand on the first page that they fit.
     let after = query.text("after").unwrap_or_default();
     let is_plain = desired.is_none() && query.text("engine").is_none() && query.text("fingerprint").is_none();
@@ -96,15 +97,17 @@ async fn changes(app: &App, query: &Query, position: &str, limit: u64) -> ApiRes
         let sentence = "the position in the changes is unknown or too old: read the whole list, without changes";
         return Err(Problem::new(410, "changes_gone", sentence));
     };
-    let mut data = Vec::with_capacity(found.changed.len());
+    let (mut listed, mut broken) = (Vec::with_capacity(found.changed.len()), Vec::new());
     for id in &found.changed {
         let slot = app.service.slot(id);
         if let Some((slot, pipeline)) = slot.and_then(|slot| slot.pipeline().map(|pipeline| (slot, pipeline))) {
-            data.push(pipelines::pipeline_body(app, &slot, &pipeline, with_state).await?);
-        } else if let Some(broken) = app.service.all_broken().into_iter().find(|broken| *broken.id == **id) {
-            data.push(broken.body());
+            listed.push((slot, pipeline));
+        } else if let Some(found) = app.service.broken(id) {
+            broken.push(found.body());
         }
     }
+    let mut data = pipelines::pipeline_bodies(app, &listed, with_state).await?;
+    data.extend(broken);
     let ListChanges { removed, position, has_more, .. } = found;
     Ok(ok(&ListBody { data, has_more, next: None, changes: position, removed: Some(removed) }))
 }

@@ -6,9 +6,9 @@ use crate::service::api::body::{self, Query};
 use crate::service::api::check;
 use crate::service::engines::SourceConfigError;
 use crate::service::lifecycle::LifecycleEvent;
-use crate::service::model::{PipelineConfig, StoredPipeline};
+use crate::service::model::{PipelineConfig, StoredPipeline, Task};
 use crate::service::problem::Problem;
-use crate::service::registry::{apply_event, new_pipeline};
+use crate::service::registry::apply_event;
 use crate::service::schedule::ScheduleConfig;
 use crate::service::secrets;
 use crate::service::slot::{Slot, live_task};
@@ -18,6 +18,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use synctop_core::fleet::requests::{CreatePipeline, UpdatePipeline, validate_id};
@@ -30,21 +31,54 @@ const TEARDOWN_WAIT: Duration = Duration::from_secs(5);
 /// Maximum length of an idempotency key, as in Stripe's API.
 const MAX_KEY_LENGTH: usize = 255;
 
-/// Returns the body of a pipeline with its last run, and its state if requested.
-pub async fn pipeline_body(
+/// Pipelines whose runs and states are read at once: a state may be large.
+const READ_AT_ONCE: usize = 100;
+
+/// Pipeline of a list, as it was when the list was read.
+pub type ListedPipeline = (Arc<Slot>, Arc<StoredPipeline>);
+
+/// Returns the body of a pipeline with its last run, and its state.
+async fn pipeline_body(
+    app: &App,
+    slot: &Arc<Slot>,
+    pipeline: &Arc<StoredPipeline>,
+    with_state: bool,
+) -> Result<PipelineBody<Value, Value>, Problem> {
+    let mut bodies = pipeline_bodies(app, &[(Arc::clone(slot), Arc::clone(pipeline))], with_state).await?;
+    bodies.pop().ok_or_else(|| Problem::no_pipeline(&pipeline.id))
+}
+
+/// Returns the bodies of pipelines with their last runs, and their states if requested.
+pub async fn pipeline_bodies(
+    app: &App,
+    pipelines: &[ListedPipeline],
+    with_state: bool,
+) -> Result<Vec<PipelineBody<Value, Value>>, Problem> {
+    let mut bodies = Vec::with_capacity(pipelines.len());
+    for part in pipelines.chunks(READ_AT_ONCE) {
+        let ids: Vec<String> = part.iter().map(|(slot, _)| slot.id.clone()).collect();
+        let last: Vec<String> = part.iter().filter_map(|(_, pipeline)| pipeline.last.clone()).collect();
+        let read = app.service.store.read(move |it| {
+            // The runs first: a state is that of the end of its run, or a later one.
+            let tasks = it.tasks_of_page(&last)?;
+            Ok((tasks, if with_state { it.states_of_page(&ids)? } else { HashMap::new() }))
+        });
+        let (mut tasks, mut states) = read.await?;
+        for (slot, pipeline) in part {
+            let task = pipeline.last.as_ref().and_then(|last| tasks.remove(last));
+            bodies.push(body_of(app, slot, pipeline, task, states.remove(&slot.id)).await);
+        }
+    }
+    Ok(bodies)
+}
+
+async fn body_of(
     app: &App,
     slot: &Slot,
     pipeline: &StoredPipeline,
-    with_state: bool,
-) -> Result<PipelineBody<Value, Value>, Problem> {
-    let (id, last) = (slot.id.clone(), pipeline.last.clone());
-    // The run first: the state is that of its end, or a later one.
-    let read = app.service.store.read(move |it| {
-        let task = last.map(|last| it.task(&last)).transpose()?.flatten();
-        let kept = if with_state { it.state(&id)?.state } else { None };
-        Ok((task, kept))
-    });
-    let (task, kept) = read.await?;
+    task: Option<Task>,
+    kept: Option<String>,
+) -> PipelineBody<Value, Value> {
     let kept = kept.and_then(|kept| engine_sections(&kept));
     let task = task.map(|task| live_task(slot, task));
     let known = match &kept {
@@ -53,7 +87,7 @@ pub async fn pipeline_body(
     };
     let fields = app.service.engines.secret_fields(pipeline.config.engine());
     let body = pipeline.body(kept.as_deref(), &known, fields, task.as_ref(), slot.cursor(pipeline));
-    Ok(PipelineBody { node: app.service.peers.as_ref().and_then(|peers| peers.name_of(slot)), ..body })
+    PipelineBody { node: app.service.peers.as_ref().and_then(|peers| peers.name_of(slot)), ..body }
 }
 
 /// Returns the engine's sections of a stored state, without the service's own data.
@@ -108,7 +142,7 @@ pub async fn create(
     app.service.engines.validate(&source).map_err(bad_source)?;
     let schedule = schedule.map(read_schedule).transpose()?;
     let config = PipelineConfig { source, destination, streams, requires, schedule };
-    let mut pipeline = new_pipeline(id, config);
+    let mut pipeline = StoredPipeline::new(id, config);
     pipeline.plan_schedule(now());
     if app.service.read_slot(&pipeline.id).await?.is_some() {
         return Err(Problem::new(409, "pipeline_exists", format!("Pipeline {} already exists", pipeline.id)));
@@ -178,7 +212,7 @@ pub fn digest(request: &str) -> String {
 pub async fn get(State(app): Shared, Path(id): Path<String>, RawQuery(query): RawQuery) -> ApiResult {
     let query = Query::read(query.as_deref(), &["state"])?;
     let with_state = query.text("state").is_none() || query.flag("state")?;
-    if let Some(broken) = app.service.broken(&id) {
+    if let Some(broken) = app.service.read_broken(&id).await? {
         return Ok(ok(&broken.body()));
     }
     let slot = body::pipeline(&app.service, &id).await?;
@@ -284,7 +318,7 @@ pub async fn delete(
 ) -> ApiResult {
     let query = Query::read(query.as_deref(), &["force"])?;
     let force = query.flag("force")?;
-    if let Some(broken) = app.service.broken(&id) {
+    if let Some(broken) = app.service.read_broken(&id).await? {
         app.service.delete_broken(&broken, ip.to_string()).await?;
         return Ok(ok(&json!({"id": id, "deleted": true})));
     }

@@ -9,7 +9,7 @@ use crate::service::store::StoredAction;
 use crate::util::sys::now;
 use axum::extract::{Path, State};
 use serde_json::Value;
-use synctop_core::fleet::wire::{TaskState, WhyBody, WhyReason};
+use synctop_core::fleet::wire::{TaskState, WhyBody, WhyKind, WhyReason};
 use synctop_core::fleet::{DesiredStatus, PipelineStatus};
 use synctop_core::protocol::{Millis, time};
 
@@ -33,13 +33,13 @@ pub async fn why(State(app): Shared, Path(id): Path<String>) -> ApiResult {
     };
     let reasons = reasons(&app, &slot, &pipeline, task.as_ref(), &actions);
     let is_running = task.as_ref().is_some_and(|task| task.state == TaskState::Running)
-        && !reasons.iter().any(|reason| reason.kind != "running");
+        && reasons.iter().all(|reason| reason.kind.as_deref() == Some(WhyKind::Running.as_str()));
     let status = Some(pipeline.life.status().as_str().into());
     Ok(ok(&WhyBody { id: Some(id.into()), status, is_running: Some(is_running), reasons }))
 }
 
-fn reason(kind: &str, message: impl Into<String>) -> WhyReason {
-    WhyReason { kind: kind.to_owned(), message: message.into(), by: None, since: None, until: None }
+fn reason(kind: WhyKind, message: impl Into<String>) -> WhyReason {
+    WhyReason { kind: Some(kind.as_str().into()), message: message.into(), ..WhyReason::default() }
 }
 
 /// Returns the reasons, the one that has to go first.
@@ -52,13 +52,13 @@ fn reasons(
 ) -> Vec<WhyReason> {
     let mut all = Vec::new();
     if pipeline.life.desired == DesiredStatus::Deleted {
-        all.push(reason("deleting", "it is being deleted"));
+        all.push(reason(WhyKind::Deleting, "it is being deleted"));
     }
     match pipeline.life.status() {
         PipelineStatus::Error => {
             let parked = pipeline.reason.as_ref();
             let message = parked.map_or_else(|| "it is parked".into(), |it| format!("it is parked: {}", it.message));
-            all.push(WhyReason { since: parked.map(|it| it.since), ..reason("parked", message) });
+            all.push(WhyReason { since: parked.map(|it| it.since), ..reason(WhyKind::Parked, message) });
         }
         PipelineStatus::Paused => all.push(paused(actions, "it is paused")),
         _ if pipeline.life.desired == DesiredStatus::Paused => {
@@ -76,13 +76,16 @@ fn reasons(
         } else {
             format!("no node has taken it: it requires the labels {}", labels.join(", "))
         };
-        all.push(reason("no_node", message));
+        all.push(reason(WhyKind::NoNode, message));
     }
     let retry = pipeline.retry.as_ref().filter(|retry| retry.at > now());
     if let Some(retry) = retry
         && pipeline.life.desired == DesiredStatus::Active
     {
-        all.push(WhyReason { until: Some(retry.at), ..reason("backoff", format!("it retries: {}", retry.message)) });
+        all.push(WhyReason {
+            until: Some(retry.at),
+            ..reason(WhyKind::Backoff, format!("it retries: {}", retry.message))
+        });
     }
     match task {
         Some(task) if task.state == TaskState::Pending && retry.is_none() && all.is_empty() => {
@@ -92,12 +95,12 @@ fn reasons(
                 let most = app.service.config.limits.runs;
                 let may = if is_elsewhere { "begins within seconds, or waits" } else { "waits" };
                 let message = format!("its run {may} for its turn: a node runs {most} engines at once");
-                all.push(WhyReason { since: Some(task.created_at), ..reason("run_limit", message) });
+                all.push(WhyReason { since: Some(task.created_at), ..reason(WhyKind::RunLimit, message) });
             }
         }
         Some(task) if all.is_empty() => {
             let on = peers.and_then(|peers| peers.name_of(slot)).map_or_else(String::new, |node| format!(" on {node}"));
-            all.push(WhyReason { since: task.started_at, ..reason("running", format!("its run is going on{on}")) });
+            all.push(WhyReason { since: task.started_at, ..reason(WhyKind::Running, format!("its run is open{on}")) });
         }
         _ => {}
     }
@@ -105,7 +108,7 @@ fn reasons(
         all.push(idle(pipeline));
     }
     if all.is_empty() {
-        all.push(reason("starting", "it begins within seconds"));
+        all.push(reason(WhyKind::Starting, "it begins within seconds"));
     }
     all
 }
@@ -116,9 +119,9 @@ fn idle(pipeline: &StoredPipeline) -> WhyReason {
         Some((schedule, plan)) => {
             let next = schedule.next_begin(&pipeline.id, plan);
             let message = format!("nothing is left to read: its schedule starts the next run at {}", time::iso(next));
-            WhyReason { until: Some(next), ..reason("schedule", message) }
+            WhyReason { until: Some(next), ..reason(WhyKind::Schedule, message) }
         }
-        None => reason("idle", "nothing is left to read, and it has no schedule: a request starts a run"),
+        None => reason(WhyKind::Idle, "nothing is left to read, and it has no schedule: a request starts a run"),
     }
 }
 
@@ -135,5 +138,20 @@ fn paused(actions: &[StoredAction], message: &str) -> WhyReason {
     let by = found.map(|it| it.client.clone());
     let since: Option<Millis> = found.map(|it| it.at);
     let message = by.as_ref().map_or_else(|| message.to_owned(), |by| format!("{message}, by {by}"));
-    WhyReason { by, since, ..reason("paused", message) }
+    WhyReason { by, since, ..reason(WhyKind::Paused, message) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+mod tests {
+    use super::*;
+    use strum::IntoEnumIterator;
+
+    #[test]
+    fn kinds_are_those_of_the_document() {
+        let document: Value = serde_json::from_str(include_str!("../../../assets/openapi.json")).unwrap();
+        let schema = &document["components"]["schemas"]["Why"]["properties"]["reasons"]["items"];
+        let kinds: Vec<_> = WhyKind::iter().map(WhyKind::as_str).collect();
+        assert_eq!(schema["properties"]["kind"]["enum"], serde_json::json!(kinds));
+    }
 }

@@ -13,6 +13,7 @@ use crate::net::timeline::segments::SegmentName;
 use crate::service::log::piece::Piece;
 use crate::util::sys::lock;
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -367,9 +368,9 @@ impl FileLog {
 
 /// Removes the logs of deleted pipelines whose newest file is older than `age`. `exists` is true
 /// for the folder names of existing pipelines.
-pub fn prune_deleted(folder: &Path, age: Duration, exists: impl Fn(&str) -> bool) {
+pub fn prune_deleted(folder: &Path, age: Duration, exists: impl Fn(&OsStr) -> bool) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if exists(&entry.file_name().to_string_lossy()) {
+        if exists(&entry.file_name()) {
             continue;
         }
         // The folder's own time counts too: a new log has no file yet.

@@ -226,8 +226,10 @@ impl Transaction for Rows<'_> {
         Ok(true)
     }
 
-    fn delete_pipeline(&mut self, id: &str) -> Result<(), StoreError> {
-        self.run("DELETE FROM pipelines WHERE id = ?1", [id])?;
+    fn delete_pipeline(&mut self, id: &str, incarnation: u64) -> Result<(), StoreError> {
+        if self.run("DELETE FROM pipelines WHERE id = ?1 AND incarnation = ?2", params![id, incarnation])? == 0 {
+            return Ok(());
+        }
         self.run("INSERT OR REPLACE INTO deleted (id, at) VALUES (?1, ?2)", params![id, steady_now()])?;
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::service::model::{StoredPipeline, Task};
 use crate::util::sqlite::StoreError;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use synctop_core::protocol::Millis;
 
@@ -61,7 +62,7 @@ pub trait Transaction {
     fn put_pipeline(&mut self, pipeline: &StoredPipeline) -> Result<bool, StoreError>;
 
     /// Deletes a pipeline and records the deletion.
-    fn delete_pipeline(&mut self, id: &str) -> Result<(), StoreError>;
+    fn delete_pipeline(&mut self, id: &str, incarnation: u64) -> Result<(), StoreError>;
 
     /// True if a pipeline of this name was deleted.
     fn is_deleted(&mut self, id: &str) -> Result<bool, StoreError>;
@@ -78,6 +79,24 @@ pub trait Transaction {
     /// Returns the run with this task id. A damaged one counts as missing, so that its pipeline
     /// goes on.
     fn task(&mut self, id: &str) -> Result<Option<Task>, StoreError>;
+
+    /// Returns the runs with these task ids by id.
+    fn tasks_of_page(&mut self, ids: &[String]) -> Result<HashMap<String, Task>, StoreError> {
+        let mut found = HashMap::new();
+        for id in ids {
+            found.extend(self.task(id)?.map(|task| (id.clone(), task)));
+        }
+        Ok(found)
+    }
+
+    /// Returns the engine states of these pipelines by pipeline.
+    fn states_of_page(&mut self, ids: &[String]) -> Result<HashMap<String, String>, StoreError> {
+        let mut found = HashMap::new();
+        for id in ids {
+            found.extend(self.state(id)?.state.map(|state| (id.clone(), state)));
+        }
+        Ok(found)
+    }
 
     /// Returns the runs of a pipeline below number `before`, newest first.
     fn tasks(

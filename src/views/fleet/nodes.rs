@@ -16,6 +16,7 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, rows: &NodeRows, top: usi
         NodeRows::Loading => sheet.text("loading ...", look.dim()),
         NodeRows::Failed(why) => sheet.text(why, look.bad()),
         NodeRows::Loaded(nodes) => {
+            summarize(&mut sheet, screen, nodes);
             for node in nodes {
                 describe(&mut sheet, screen, node);
             }
@@ -28,6 +29,16 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, rows: &NodeRows, top: usi
         }
     }
     sheet.draw(pen, ("nodes", "Esc closes"), top, hits);
+}
+
+/// Writes the number of nodes by status: one that is gone may stand below the screen.
+fn summarize(sheet: &mut Sheet, screen: &FleetFrame, nodes: &[NodeBody]) {
+    let with = |status: NodeStatus| nodes.iter().filter(|it| it.status.as_deref() == Some(status.as_str())).count();
+    let all = [NodeStatus::Alive, NodeStatus::Draining, NodeStatus::Gone].map(|status| (status.as_str(), with(status)));
+    let found = all.iter().filter(|(_, count)| *count > 0);
+    let words: Vec<_> = found.map(|(word, number)| format!("{} {word}", count(*number as u64))).collect();
+    let style = if with(NodeStatus::Alive) == nodes.len() { screen.look.plain() } else { screen.look.warn() };
+    sheet.text(&format!("{}: {}", plural(nodes.len(), "node"), words.join(", ")), style);
 }
 
 fn describe(sheet: &mut Sheet, screen: &FleetFrame, node: &NodeBody) {
@@ -44,12 +55,17 @@ fn describe(sheet: &mut Sheet, screen: &FleetFrame, node: &NodeBody) {
     let word = node.status.as_deref().unwrap_or("unknown");
     let seen = node.seen_at.map(|at| format!(", seen {} ago", age(now.saturating_sub(at)))).unwrap_or_default();
     sheet.fact("status", format!("{glyph} {word}{seen}"), style);
-    let dash = || look.glyphs.dash.to_owned();
-    let pipelines = node.pipelines.map_or_else(dash, |number| {
-        let word = if number == 1 { "pipeline" } else { "pipelines" };
-        format!("{} {word}", count(number))
-    });
-    let load = format!("{pipelines}, {} with an open run", node.running.map_or_else(dash, count));
+    let dash = look.glyphs.dash;
+    let load = match (node.pipelines, node.running) {
+        (Some(0), _) => "none".to_owned(),
+        (pipelines, running) => {
+            let pipelines = pipelines.map_or_else(
+                || dash.to_owned(),
+                |number| plural(usize::try_from(number).unwrap_or(usize::MAX), "pipeline"),
+            );
+            format!("{pipelines}, {} with an open run", running.map_or_else(|| dash.to_owned(), count))
+        }
+    };
     sheet.fact("load", load, look.plain());
     if let Some(labels) = node.labels.as_ref().filter(|labels| !labels.is_empty()) {
         sheet.fact("labels", labels.join(", "), look.plain());

@@ -303,12 +303,46 @@ pub struct WhyBody {
     pub reasons: Vec<WhyReason>,
 }
 
+/// Kind of a reason that a pipeline runs or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString, strum::EnumIter)]
+#[strum(serialize_all = "snake_case")]
+pub enum WhyKind {
+    /// It is being deleted.
+    Deleting,
+    /// It is parked.
+    Parked,
+    /// It is paused, or comes to a pause.
+    Paused,
+    /// No node has taken it.
+    NoNode,
+    /// It retries after a delay.
+    Backoff,
+    /// Its node runs as many engines as it may.
+    RunLimit,
+    /// Its run is open.
+    Running,
+    /// Its schedule starts the next run.
+    Schedule,
+    /// Nothing is left to read, and it has no schedule.
+    Idle,
+    /// It begins within seconds.
+    Starting,
+}
+
+impl WhyKind {
+    /// Returns the word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// Reason that a pipeline runs or does not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WhyReason {
-    /// Kind: `deleting`, `parked`, `paused`, `no_node`, `backoff`, `run_limit`, `running`, `schedule`,
-    /// `idle` or `starting`.
-    pub kind: String,
+    /// Word of its [`WhyKind`].
+    #[serde(default, deserialize_with = "lenient")]
+    pub kind: Option<Arc<str>>,
     /// Sentence for an operator.
     pub message: String,
     /// Client that requested it.

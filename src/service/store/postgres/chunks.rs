@@ -51,9 +51,13 @@ pub fn append(session: &mut DatabaseSession, chunks: &[NewChunk]) -> Result<Hash
     let runs: Vec<i64> = chunks.iter().map(|it| signed(it.run)).collect();
     let bytes: Vec<&[u8]> = chunks.iter().map(|it| it.bytes.as_slice()).collect();
     let moved = session.query(
-        "WITH moved AS (
+        // Locked in one order, as `leases::share_facts` does.
+        "WITH locked AS MATERIALIZED (
+             SELECT incarnation FROM leases WHERE incarnation = ANY($1) ORDER BY incarnation FOR NO KEY UPDATE),
+         moved AS (
              UPDATE leases l SET log_end = i.ends, version = l.version + 1, changed = pg_current_xact_id()
-             FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[]) AS i(incarnation, fence, starts, ends)
+             FROM locked JOIN unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[])
+                 AS i(incarnation, fence, starts, ends) USING (incarnation)
              WHERE l.incarnation = i.incarnation AND l.fence = i.fence AND l.node IS NOT NULL AND l.log_end = i.starts
              RETURNING l.incarnation, l.fence),
          stored AS (

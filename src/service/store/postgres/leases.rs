@@ -80,19 +80,27 @@ fn length() -> f64 {
     LEASE_LENGTH.as_secs_f64() * 1000.0
 }
 
-/// Registers a node.
+/// Registers a node, and returns its name: a second living node of a name gets a number after it.
 ///
 /// # Errors
 /// Returns a [`StoreError`] if the database fails.
-pub fn register(session: &mut DatabaseSession, node: &NodeIdentity) -> Result<(), StoreError> {
-    session.execute(
+pub fn register(session: &mut DatabaseSession, node: &NodeIdentity) -> Result<String, StoreError> {
+    let registered = session.query(
         "INSERT INTO nodes (id, name, address, version, labels, expires_at)
-         VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6 * interval '1 ms')",
+         SELECT $1, candidate, $3, $4, $5, clock_timestamp() + $6 * interval '1 ms'
+         FROM (
+             SELECT n, CASE n WHEN 1 THEN $2::text ELSE $2::text || '-' || n END AS candidate
+             FROM generate_series(1, (SELECT count(*) + 1 FROM nodes)) n
+         ) candidates
+         WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE name = candidate AND expires_at > clock_timestamp())
+         ORDER BY n LIMIT 1
+         RETURNING name",
         &[&node.id, &node.name, &node.address, &env!("CARGO_PKG_VERSION"), &node.labels, &length()],
     )?;
+    let name = registered.first().map_or_else(|| node.name.clone(), |row| row.get(0));
     let retention = NODE_RETENTION.as_secs_f64();
     session.execute("DELETE FROM nodes WHERE expires_at < clock_timestamp() - $1 * interval '1 s'", &[&retention])?;
-    Ok(())
+    Ok(name)
 }
 
 /// Renews the lease of a node. False if it has expired.
@@ -304,10 +312,13 @@ pub fn share_facts(session: &mut DatabaseSession, all: &[SharedFacts]) -> Result
     let progress: Vec<&Option<String>> = all.iter().map(|it| &it.progress).collect();
     let totals: Vec<&Option<String>> = all.iter().map(|it| &it.totals).collect();
     session.execute(
-        "UPDATE leases l SET checkpoints = i.checkpoints, task = i.task, progress = i.progress, totals = i.totals,
+        // Locked in one order, as `chunks::append` does.
+        "WITH locked AS MATERIALIZED (
+             SELECT incarnation FROM leases WHERE incarnation = ANY($1) ORDER BY incarnation FOR NO KEY UPDATE)
+         UPDATE leases l SET checkpoints = i.checkpoints, task = i.task, progress = i.progress, totals = i.totals,
              version = l.version + 1, changed = pg_current_xact_id()
-         FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[])
-             AS i(incarnation, fence, checkpoints, task, progress, totals)
+         FROM locked JOIN unnest($1::int8[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[])
+             AS i(incarnation, fence, checkpoints, task, progress, totals) USING (incarnation)
          WHERE l.incarnation = i.incarnation AND l.fence = i.fence AND l.node IS NOT NULL",
         &[&incarnations, &fences, &checkpoints, &tasks, &progress, &totals],
     )?;

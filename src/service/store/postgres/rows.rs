@@ -11,7 +11,9 @@ use crate::service::store::transaction::{
 use crate::util::sqlite::StoreError;
 use crate::util::sys::{fnv, now};
 use serde_json::Value;
+use std::collections::HashMap;
 use synctop_core::protocol::Millis;
+use tokio_postgres::Row;
 
 /// Rows of the database as one transaction sees them.
 pub struct DatabaseRows<'s> {
@@ -85,13 +87,13 @@ impl Transaction for DatabaseRows<'_> {
         Ok(true)
     }
 
-    fn delete_pipeline(&mut self, id: &str) -> Result<(), StoreError> {
+    fn delete_pipeline(&mut self, id: &str, incarnation: u64) -> Result<(), StoreError> {
         self.session.execute(
-            "WITH gone AS (DELETE FROM pipelines WHERE id = $1 RETURNING id, incarnation)
+            "WITH gone AS (DELETE FROM pipelines WHERE id = $1 AND incarnation = $2 RETURNING id, incarnation)
              INSERT INTO deleted (id, incarnation) SELECT id, incarnation FROM gone
              ON CONFLICT (id) DO UPDATE SET incarnation = excluded.incarnation, at = clock_timestamp(),
                  changed = pg_current_xact_id()",
-            &[&id],
+            &[&id, &signed(incarnation)],
         )?;
         Ok(())
     }
@@ -136,6 +138,21 @@ impl Transaction for DatabaseRows<'_> {
     fn task(&mut self, id: &str) -> Result<Option<Task>, StoreError> {
         let rows = self.session.query("SELECT doc FROM tasks WHERE id = $1", &[&id])?;
         Ok(rows.first().and_then(|row| read_task(id, row.get::<_, &str>(0).as_bytes())))
+    }
+
+    fn tasks_of_page(&mut self, ids: &[String]) -> Result<HashMap<String, Task>, StoreError> {
+        let rows = self.session.query("SELECT id, doc FROM tasks WHERE id = ANY($1)", &[&ids])?;
+        let read = |row: &Row| {
+            let id: String = row.get(0);
+            read_task(&id, row.get::<_, &str>(1).as_bytes()).map(|task| (id, task))
+        };
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
+    fn states_of_page(&mut self, ids: &[String]) -> Result<HashMap<String, String>, StoreError> {
+        let sql = "SELECT pipeline, state FROM states WHERE pipeline = ANY($1) AND state IS NOT NULL";
+        let rows = self.session.query(sql, &[&ids])?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     fn tasks(
