@@ -182,7 +182,7 @@ fn failing_hanging_and_missing_command_engines_are_handled() {
     let server = service(
         folder.path(),
         &format!(
-            "[calls]\ngrace = \"1s\"\n[engines.fails]\ncommand = [{fails:?}]\n[engines.hangs]\ncommand = [{hangs:?}]\nstall_timeout = \"1s\"\n[engines.global]\ncommand = [{global:?}]\n[engines.none]\ncommand = [\"/nope/engine\"]\n"
+            "[calls]\ngrace = \"1s\"\n[engines.fails]\ncommand = [{fails:?}]\n[engines.hangs]\ncommand = [{hangs:?}]\nstall_timeout = \"3s\"\n[engines.global]\ncommand = [{global:?}]\n[engines.none]\ncommand = [\"/nope/engine\"]\n"
         ),
     );
     let client = server.client();

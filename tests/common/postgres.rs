@@ -87,7 +87,7 @@ impl Postgres {
             .args(["-c", if self.is_static { &guard } else { GUARD }, "sh"])
             .arg(programs.join("postgres"))
             .stdin(Stdio::piped())
-            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=on"])
+            .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
             .args(["-c", "shared_buffers=64MB", "-c", "max_connections=200", "-c", "unix_socket_directories="])
             .arg("-D")
             .arg(&data)
