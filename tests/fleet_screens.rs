@@ -99,7 +99,7 @@ fn fleet() -> Fleet {
         told["run"]["so_far"]["checkpoints"] = 99_000.into();
     }
     // A pipeline that claims setup and never moved.
-    list.push(json!({"id": "acct_vesper", "source": {"type": "stripe"}, "destination": {"type": "sqlite"}, "desired_status": "active", "status": "setup", "updated_at": ago(4_000)}));
+    list.push(json!({"id": "acct_vesper", "source": {"type": "stripe"}, "destination": {"type": "sqlite"}, "desired_status": "active", "status": "setup", "unassigned": "no node has taken it: it requires the labels region=us", "updated_at": ago(4_000)}));
     fleet.take_list(&ListEntry::list(list), 0, now() - 900);
     fleet
 }

@@ -242,6 +242,62 @@ fn a_node_that_ends_hands_its_pipelines_over_at_a_checkpoint() {
 }
 
 #[test]
+fn progress_of_a_run_that_was_handed_over_goes_on_at_its_first_node() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("handed"));
+    let one = Server::node(folder.path(), "one", &url, &[]);
+    let client = one.client();
+    for id in ["pipe_a", "pipe_b"] {
+        client.post("/pipelines", &slow(id, 0.2)).is(201);
+        client.wait(id, "progress");
+    }
+    let records = |id: &str| {
+        let state = client.get(&format!("/pipelines/{id}")).is(200);
+        state["run"]["so_far"]["records"]["cumulative"].as_u64().unwrap_or(0)
+    };
+    let _two = Server::node(folder.path(), "two", &url, &[]);
+    let begun = Instant::now();
+    let moved = loop {
+        if let Some(id) = ["pipe_a", "pipe_b"].into_iter().find(|id| node_of(&client, id) == "two") {
+            break id;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "nothing was handed over");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let before = records(moved);
+    client.until(&format!("/pipelines/{moved}"), |it| {
+        it["run"]["so_far"]["records"]["cumulative"].as_u64().unwrap_or(0) > before + 200
+    });
+}
+
+#[test]
+fn a_late_pipeline_without_a_node_has_an_alert_and_a_series() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("late"));
+    let pages = folder.path().join("pages");
+    let config = folder.path().join("config.toml");
+    let text = format!("[[alert]]\non = [\"late\"]\ncommand = [\"sh\", \"-c\", \"cat >> {}\"]\n", pages.display());
+    std::fs::write(&config, text).unwrap();
+    let options = ["--config", config.to_str().unwrap()];
+    let nodes = ["one", "two"].map(|name| Server::node(folder.path(), name, &url, &options));
+    let mut late = simulated("pipe_late", json!({"speed": 0}));
+    late["requires"] = json!({"region": "mars"});
+    late["schedule"] = json!({"every": "10s", "late_after": "1s"});
+    nodes[0].client().post("/pipelines", &late).is(201);
+    let begun = Instant::now();
+    while !std::fs::read_to_string(&pages).is_ok_and(|text| text.contains("pipe_late")) {
+        assert!(begun.elapsed() < Duration::from_secs(40), "no alert");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let series = "synctop_pipeline_late{pipeline=\"pipe_late\"} 1\n";
+    let of = nodes.each_ref().map(|node| node.client().get("/metrics").text().matches(series).count());
+    assert_eq!(of.iter().sum::<usize>(), 1, "one node has its series");
+    // The other node has seen the same, and reports it no second time.
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(std::fs::read_to_string(&pages).unwrap().lines().count(), 1);
+}
+
+#[test]
 fn a_pipeline_runs_where_its_labels_are_and_nodes_share_fairly() {
     let Some(cluster) = Postgres::start(false) else { return };
     let (folder, url) = (folder(), cluster.database("labels"));
@@ -255,9 +311,14 @@ fn a_pipeline_runs_where_its_labels_are_and_nodes_share_fairly() {
     client.post("/pipelines", &only).is(201);
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(node_of(&client, "pipe_eu"), "", "no node has its label");
+    let listed = client.get("/pipelines?q=pipe_eu").is(200)["data"][0].clone();
+    assert_eq!(listed["unassigned"], "no node has taken it: it requires the labels region=eu");
+    let why = client.get("/pipelines/pipe_eu/why").is(200);
+    assert_eq!(why["reasons"][0]["kind"], "no_node", "{why}");
     let two = Server::node(folder.path(), "two", &url, &["--label", "region=eu"]);
     until_on(&client, &["pipe_eu"], "two", Duration::from_secs(8));
     two.client().wait("pipe_eu", "ready");
+    assert_eq!(client.get("/pipelines/pipe_eu").is(200)["unassigned"], Value::Null);
     // The new node gets its share of the others.
     let begun = Instant::now();
     loop {
@@ -460,6 +521,7 @@ fn store(arguments: &[&str]) -> (Option<i32>, String) {
 fn closed_parts_of_logs_move_to_a_folder_and_any_node_reads_them() {
     let Some(cluster) = Postgres::start(false) else { return };
     let (folder, url) = (folder(), cluster.database("archived"));
+    std::fs::create_dir(folder.path().join("archive")).unwrap();
     let archive = format!("file://{}", folder.path().join("archive").display());
     let (nodes, before) = archive_a_run(&cluster, folder.path(), &archive, &url);
     // An object is a log that synctop opens.
@@ -467,12 +529,24 @@ fn closed_parts_of_logs_move_to_a_folder_and_any_node_reads_them() {
     let object = folder.path().join("archive").join(path.trim());
     let output = Command::new(env!("CARGO_BIN_EXE_synctop")).arg("summary").arg(&object).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("customer"), "{output:?}");
-    assert_eq!(store(&["check", "--store", &url]), (Some(0), "the store is sound\n".into()));
+    let check = || store(&["check", "--store", &url, "--archive", &archive]);
+    assert_eq!(check(), (Some(0), "the store is sound\n".into()));
+    assert_eq!(store(&["check", "--store", &url]).0, Some(64), "unknown is not sound");
     export_has_the_log(folder.path(), &archive, &url, &before);
     // A damaged object breaks the answer off, and not the node.
     std::fs::write(&object, b"no zstd").unwrap();
+    // A node without the archive would show logs with holes.
+    let output = Command::new(env!("CARGO_BIN_EXE_synctop"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--store", &url, "--data-dir"])
+        .arg(folder.path().join("blind"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(64) && said.contains("--archive"), "{said}");
+    let (code, said) = check();
+    assert!(code == Some(1) && said.contains("pipe_kept: its log is not whole"), "{said}");
     let damaged = nodes[1].client().try_call("GET", "/pipelines/pipe_kept/runs/1/log", "");
-    assert!(damaged.is_err() || damaged.is_ok_and(|answer| answer.text().len() < before.len()));
+    assert!(damaged.is_err() || damaged.is_ok_and(|answer| answer.status == 503));
     assert_eq!(nodes[1].client().get("/pipelines/pipe_kept").status, 200);
 }
 
@@ -500,7 +574,7 @@ fn two_nodes_of_one_name_are_told_apart() {
     };
     assert_eq!(names(), ["twin".to_owned(), "twin-2".to_owned()].into());
     let said = std::fs::read_to_string(second.path().join("twin/stderr")).unwrap();
-    assert!(said.contains("another node has the name twin: this one is twin-2"), "{said}");
+    assert!(said.contains("node twin-2 of a shared store: another one has the name twin"), "{said}");
     two.client().post("/pipelines", &slow("pipe_twin", 1.0)).is(201);
     assert_eq!(node_of(&one.client(), "pipe_twin"), "twin-2");
     // A killed node of this folder gets its name again.

@@ -187,6 +187,7 @@ fn one_alert_for_a_cause_is_retried_signed_and_kept_across_a_restart() {
     client.wait("pipe_b", "ready");
     let (_, alert) = next(&received);
     assert_eq!((&alert["synctop"]["event"], &alert["synctop"]["count"]), (&json!("recovered"), &json!(2)), "{alert}");
+    assert_eq!(alert["synctop"]["pipelines"], json!(["pipe_a", "pipe_b"]), "{alert}");
     // One page, and each delivery in the action log.
     let pages = std::fs::read_to_string(folder.path().join("pages")).unwrap();
     assert_eq!(pages.lines().count(), 1, "{pages}");

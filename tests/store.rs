@@ -6,7 +6,7 @@ mod serve;
 
 use serde_json::{Value, json};
 use serve::postgres::Postgres;
-use serve::{Client, Server, folder, simulated};
+use serve::{Client, Server, folder, quick, simulated};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -94,7 +94,7 @@ fn a_data_folder_moves_to_postgres_and_back_without_loss() {
     assert_eq!(store(&["check", "--store", &url], 0), "the store is sound\n");
     assert_eq!(store(&["migrate", "--store", &url], 0), "the store has version 1 already\n");
     let said = store(&["import", text(&export), "--store", &url], 64);
-    assert!(said.contains("an import needs an empty one"), "{said}");
+    assert!(said.contains("import into an empty database"), "{said}");
     // Sound, and the same as before.
     let mut node = Server::node(folder.path(), "node", &url, &[]);
     let client = node.client();
@@ -132,6 +132,39 @@ fn a_data_folder_moves_to_postgres_and_back_without_loss() {
 }
 
 #[test]
+fn a_missing_or_damaged_part_of_a_log_is_found() {
+    let folder = folder();
+    let mut server = Server::start(folder.path());
+    let client = server.client();
+    client.post("/pipelines", &quick("pipe_holes")).is(201);
+    client.wait("pipe_holes", "ready");
+    for _ in 0..3 {
+        let task = client.post("/pipelines/pipe_holes/runs", &json!({"reset_state": true})).is(202);
+        let path = format!("/tasks/{}", task["task_id"].as_str().unwrap());
+        client.until(&path, |task| task["status"] == "SUCCEEDED");
+    }
+    assert_eq!(server.end(), Some(0));
+    let data = folder.path().join("data");
+    let logs = data.join("logs/pipe_holes.1");
+    let mut files: Vec<_> = std::fs::read_dir(&logs).unwrap().flatten().map(|file| file.path()).collect();
+    files.sort();
+    assert!(files.len() > 3, "{files:?}");
+    assert_eq!(store(&["check", "--data-dir", text(&data)], 0), "the store is sound\n");
+    std::fs::write(&files[1], "garbage without a line").unwrap();
+    let said = store(&["check", "--data-dir", text(&data)], 1);
+    assert!(said.contains("pipe_holes: its log is not whole"), "{said}");
+    // Also the next check, and one of a file that is gone.
+    store(&["check", "--data-dir", text(&data)], 1);
+    for file in std::fs::read_dir(&logs).unwrap().flatten() {
+        if file.path().to_string_lossy().starts_with(text(&files[1])) {
+            std::fs::remove_file(file.path()).unwrap();
+        }
+    }
+    let said = store(&["check", "--data-dir", text(&data)], 1);
+    assert!(said.contains("pipe_holes: its log is not whole"), "{said}");
+}
+
+#[test]
 fn mistakes_are_refused_with_a_sentence_and_a_code() {
     let folder = folder();
     let path = folder.path();
@@ -139,14 +172,14 @@ fn mistakes_are_refused_with_a_sentence_and_a_code() {
     let said = store(&["check", "--data-dir", text(&none)], 66);
     assert!(said.contains("has no store"), "{said}");
     let said = store(&["check", "--store", "postgres://synctop@127.0.0.1:1/synctop"], 69);
-    assert!(said.contains("cannot be reached"), "{said}");
+    assert!(said.contains("cannot be used") && said.contains("check that it runs"), "{said}");
     let said = store(&["migrate", "--store", "mysql://127.0.0.1/x"], 64);
     assert!(said.contains("expected postgres://"), "{said}");
     let said = store(&["migrate", "--store", "postgres://user:secret@127.0.0.1/x"], 64);
     assert!(said.contains("contains a password") && !said.contains("secret@"), "{said}");
     std::fs::write(path.join("bad"), "no export").unwrap();
-    let said = store(&["import", text(&path.join("bad")), "--data-dir", text(&path.join("d1"))], 66);
-    assert!(said.contains("cannot be read"), "{said}");
+    let said = store(&["import", text(&path.join("bad")), "--data-dir", text(&path.join("d1"))], 65);
+    assert!(said.contains("cannot be read") && said.contains("Export the store again"), "{said}");
     let cut =
         zstd::encode_all(&b"{\"type\":\"header\",\"format\":1,\"synctop\":\"0.1.0\",\"last_incarnation\":1}\n"[..], 1)
             .unwrap();

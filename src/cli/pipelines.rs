@@ -90,7 +90,7 @@ pub(super) fn pipeline_json(watched: &Watched, now: i64) -> Value {
         })),
         "outcome": it.found.outcome, "records": it.found.records, "records_per_second": it.found.per_second,
         "coverage": it.found.coverage, "more_streams": it.found.more_streams, "checkpoints": it.found.checkpoints, "streams": it.found.by_status, "doubts": it.found.doubts,
-        "node": it.node, "next_run_at": it.next_run_at.map(time::iso), "late_at": it.late_at.map(time::iso),
+        "node": it.node, "unassigned": it.unassigned, "next_run_at": it.next_run_at.map(time::iso), "late_at": it.late_at.map(time::iso),
         "revision": it.revision, "cursor": it.cursor, "updated_at": it.updated_at.map(time::iso),
     })
 }
@@ -181,7 +181,9 @@ async fn why(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErro
     let WhyBody { reasons, .. } = body(client, answer)?;
     let mut text = String::new();
     for reason in reasons {
-        let until = reason.until.map(|at| format!(" (until {})", time::iso(at))).unwrap_or_default();
+        // A sentence may have the time already.
+        let until = reason.until.map(time::iso).filter(|at| !reason.message.contains(at.as_str()));
+        let until = until.map(|at| format!(" (until {at})")).unwrap_or_default();
         let since = reason.since.map(|at| format!(" (since {})", time::iso(at))).unwrap_or_default();
         text.push_str(&format!("{}{since}{until}\n", synctop_core::protocol::clean::line(&reason.message)));
     }

@@ -48,6 +48,9 @@ pub(super) fn serve(args: &ServeArgs) -> Result<u8, CommandError> {
     }
     config.archive.url = args.archive.clone().or(config.archive.url);
     config.node.name = args.node_name.clone().or(config.node.name);
+    if config.node.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        return Err(CommandError::usage("The name of a node is empty: name it, or leave out --node-name."));
+    }
     config.node.labels.extend(args.label.iter().cloned());
     config.insecure_http |= args.insecure_http;
     config.behind_proxy |= args.behind_proxy;
@@ -97,9 +100,7 @@ async fn run(
     let scheme = if tls.is_some() { "https" } else { "http" };
     let (service, address, serving) = start(config, address, folder, (write, read), tls).await?;
     print(&format!("{scheme}://{address}\n"))?;
-    if service.peers.is_some() {
-        tracing::info!(target: "service", "node {} of a shared store", node_name(&service.config));
-    } else {
+    if service.peers.is_none() {
         tracing::info!(target: "service", "pipelines are kept in {}", folder.display());
     }
     let served = tokio::spawn(serving);
@@ -223,6 +224,7 @@ fn start_error(error: &StartError) -> CommandError {
     let class = match error {
         StartError::Engine(_) => ResultClass::BadData,
         StartError::Store(StoreError::Unreachable(..)) => ResultClass::Unavailable,
+        StartError::Store(StoreError::NeedsArchive) => ResultClass::Usage,
         _ => ResultClass::Output,
     };
     CommandError { sentence: sentence(&error.to_string()), class }

@@ -9,7 +9,7 @@ use crate::cli::serve::{connector, state_folder};
 use crate::service::archive::Archive;
 use crate::service::data_folder::{DataFolderError, lock_folder};
 use crate::service::store::postgres::session::DatabaseSession;
-use crate::service::store::postgres::{schema, transfer as database};
+use crate::service::store::postgres::{leases, schema, transfer as database};
 use crate::service::store::transfer::{ExportTotals, StoreFinding, TransferError, Writer, read};
 use crate::service::store::{DATABASE, StoreError, folder};
 use std::fs::File;
@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use synctop_core::ResultClass;
+use synctop_core::format::plural;
 use synctop_core::protocol::mask;
 
 /// zstd compression level of exports: zstd's default.
@@ -77,6 +78,8 @@ fn failed(error: TransferError) -> CommandError {
         | TransferError::CutOff
         | TransferError::Later(_) => ResultClass::BadData,
         TransferError::NotEmpty | TransferError::NoArchive => ResultClass::Usage,
+        // No error of the system: the contents are damaged.
+        TransferError::Read(error) if error.raw_os_error().is_none() => ResultClass::BadData,
         TransferError::Read(_) => ResultClass::NoInput,
         _ => ResultClass::Output,
     };
@@ -102,16 +105,21 @@ fn migrate(place: &StorePlace) -> Result<u8, CommandError> {
     Ok(exit::DONE)
 }
 
+/// Refuses a database without a store, and one of a newer version.
+fn require_store(session: &mut DatabaseSession) -> Result<(), CommandError> {
+    let version = schema::version(session).map_err(|error| failed(error.into()))?;
+    if version.version == 0 {
+        let sentence = "The database has no store: synctop store migrate creates it.".into();
+        return Err(CommandError { sentence, class: ResultClass::NoInput });
+    }
+    schema::check(version).map_err(|error| failed(error.into()))
+}
+
 fn check(place: &StorePlace) -> Result<u8, CommandError> {
     let findings = match Place::open(place, false)? {
-        Place::Database(mut session, _) => {
-            let version = schema::version(&mut session).map_err(|error| failed(error.into()))?;
-            if version.version == 0 {
-                let sentence = "The database has no store: synctop store migrate creates it.".into();
-                return Err(CommandError { sentence, class: ResultClass::NoInput });
-            }
-            schema::check(version).map_err(|error| failed(error.into()))?;
-            database::check(&mut session).map_err(TransferError::from)
+        Place::Database(mut session, archive) => {
+            require_store(&mut session)?;
+            database::check(&mut session, archive.as_deref())
         }
         Place::Folder(path, _locks) => folder::check(&path),
     };
@@ -128,6 +136,12 @@ fn check(place: &StorePlace) -> Result<u8, CommandError> {
 
 fn export(place: &StorePlace, output: &Path) -> Result<u8, CommandError> {
     let mut place = Place::open(place, false)?;
+    let mut alive = 0;
+    if let Place::Database(session, _) = &mut place {
+        require_store(session)?;
+        let nodes = leases::nodes(session).map_err(|error| failed(error.into()))?;
+        alive = nodes.iter().filter(|node| node.is_alive).count();
+    }
     let to_stdout = output == Path::new("-");
     let target: Box<dyn Write> = if to_stdout {
         Box::new(io::stdout())
@@ -148,6 +162,10 @@ fn export(place: &StorePlace, output: &Path) -> Result<u8, CommandError> {
     }
     let totals = exported.map_err(failed)?;
     print_note(&format!("exported {totals}"));
+    if alive > 0 {
+        let nodes = plural(alive, "node");
+        print_note(&format!("{nodes} still run: their later changes are not in the export"));
+    }
     Ok(exit::DONE)
 }
 
@@ -171,14 +189,15 @@ fn import(place: &StorePlace, input: &Path) -> Result<u8, CommandError> {
             class: ResultClass::NoInput,
         })?)
     };
+    let name = input.display();
     let decoder = zstd::Decoder::new(source).map_err(|error| failed(TransferError::Read(error)))?;
-    let input = BufReader::new(decoder);
+    let records = BufReader::new(decoder);
     let totals = match Place::open(place, true)? {
-        Place::Folder(path, _locks) => folder::import(&path, input),
+        Place::Folder(path, _locks) => folder::import(&path, records),
         Place::Database(mut session, _) => {
             schema::migrate(&mut session).map_err(|error| failed(error.into()))?;
             let mut importing = database::DatabaseImport::begin(&mut session).map_err(failed)?;
-            match read(input, |record| importing.put(record)) {
+            match read(records, |record| importing.put(record)) {
                 Ok(totals) => importing.commit().map(|()| totals),
                 Err(error) => {
                     importing.abort();
@@ -187,7 +206,15 @@ fn import(place: &StorePlace, input: &Path) -> Result<u8, CommandError> {
             }
         }
     };
-    let totals = totals.map_err(failed)?;
+    let totals = totals.map_err(|error| {
+        let is_of_export = matches!(error, TransferError::Read(_) | TransferError::Damaged(_) | TransferError::CutOff);
+        let mut error = failed(error);
+        if is_of_export && error.class == ResultClass::BadData {
+            error.sentence = format!("{name}: {} Export the store again.", error.sentence);
+        }
+        error
+    })?;
     print_note(&format!("imported {totals}"));
+    print_note("serve one of the two stores only: both have the same pipelines");
     Ok(exit::DONE)
 }

@@ -16,6 +16,7 @@ use crate::util::sqlite::StoreError;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ const LEVEL: i32 = 3;
 pub enum ArchiveAddressError {
     #[error("{0} is no address of an archive: expected file:///FOLDER{CLOUD}")]
     NoAddress(String),
+    #[error("there is no folder {0} for the archive: create or mount it first")]
+    NoFolder(PathBuf),
     #[error("the archive {0} cannot be used: {1}")]
     Unusable(String, String),
 }
@@ -82,7 +85,10 @@ impl Archive {
             |error: &dyn std::fmt::Display| ArchiveAddressError::Unusable(address.to_owned(), error.to_string());
         if url.scheme() == "file" {
             let folder = url.to_file_path().map_err(|()| no_address())?;
-            std::fs::create_dir_all(&folder).map_err(|error| unusable(&error))?;
+            // A folder that is not mounted must not be created on the disk below.
+            if !folder.is_dir() {
+                return Err(ArchiveAddressError::NoFolder(folder));
+            }
         }
         install_crypto_provider();
         // Credentials and endpoints, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT.

@@ -1,5 +1,5 @@
-//! Metrics of the service for Prometheus. A pipeline's series come from the node that runs it, so
-//! that no series has two sources. Labels are ids and words of fixed sets; no text is a label.
+//! Metrics of the service for Prometheus. A pipeline's series come from the node that runs it, or
+//! from the first one if none does, so that no series has two sources. Labels are ids and words of fixed sets; no text is a label.
 
 use crate::service::model::StoredPipeline;
 use crate::service::registry::Service;
@@ -57,7 +57,7 @@ pub async fn metrics(service: &Arc<Service>, load: ApiLoad) -> Result<String, St
         let help = "Pipelines that no living node runs";
         text.single("synctop_pipelines_without_node", gauge, help, Some(metric(free as u64)));
     }
-    let own: Vec<_> = all.iter().filter(|(slot, _)| slot.fence().is_some()).collect();
+    let own: Vec<_> = all.iter().filter(|(slot, _)| service.watches(slot)).collect();
     pipelines(&mut text, &own);
     let runs = service.config.limits.runs;
     let running = runs.saturating_sub(service.permits.available_permits());
@@ -75,7 +75,7 @@ pub async fn metrics(service: &Arc<Service>, load: ApiLoad) -> Result<String, St
         for (status, count) in [("alive", alive), ("draining", draining), ("gone", nodes.len() - alive - draining)] {
             text.series("synctop_nodes", &[("status", status)], metric(count as u64));
         }
-        let leases = metric(own.len() as u64);
+        let leases = metric(own.iter().filter(|(slot, _)| slot.fence().is_some()).count() as u64);
         text.single("synctop_leases", gauge, "Pipelines that this node runs", Some(leases));
     }
     alerts(&mut text, service).await?;

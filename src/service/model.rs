@@ -281,6 +281,7 @@ impl StoredPipeline {
             requires: (!requires.is_empty()).then(|| json!(requires)),
             schedule: schedule.map(|schedule| json!(schedule)),
             next_run_at: planned.as_ref().map(|(schedule, plan)| schedule.next_begin(&self.id, *plan)),
+            unassigned: None,
             late_at: self.late_at(),
             node: None,
             desired_status: Some(self.life.desired.as_str().into()),

@@ -113,6 +113,9 @@ pub trait Peers: Send + Sync {
     /// Returns the name of the node that runs a pipeline.
     fn name_of(&self, slot: &Slot) -> Option<Arc<str>>;
 
+    /// True if this node runs a pipeline, or watches it because no node runs it.
+    fn watches(&self, slot: &Slot) -> bool;
+
     /// Returns all nodes.
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>, StoreError>>;
 
@@ -614,6 +617,12 @@ impl Service {
                 Ok(())
             })
             .await
+    }
+
+    /// True if this process runs or watches a pipeline: exactly one node of a service does.
+    #[must_use]
+    pub fn watches(&self, slot: &Slot) -> bool {
+        slot.fence().is_some() || self.peers.as_ref().is_some_and(|peers| peers.watches(slot))
     }
 
     /// Returns the number of running reconcilers.

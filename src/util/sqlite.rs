@@ -20,12 +20,14 @@ pub enum StoreError {
     #[error("the store is closed")]
     Closed,
     /// Address of the database, and the reason.
-    #[error("the database {0} cannot be reached: {1}")]
+    #[error("the database {0} cannot be used: {1}")]
     Unreachable(String, String),
     #[error("the connection to the database broke during the commit: the change may have been stored; read it again")]
     Unknown,
     #[error("PostgreSQL {0} is too old: version 14 or later is needed")]
     OldServer(String),
+    #[error("parts of the logs are in an archive: pass its address with --archive")]
+    NeedsArchive,
     #[error("another node has taken over the pipeline")]
     Fenced,
     #[error("this cannot be stored, because it could not be read back: {0}")]

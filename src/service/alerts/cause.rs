@@ -124,6 +124,9 @@ pub struct Incident {
     pub pipelines: BTreeMap<String, Millis>,
     /// Number of pipelines that were affected at once, at most.
     pub most: usize,
+    /// Pipelines that were affected since it began, for the message of its end: at most [`MAX_NAMED`].
+    #[serde(default)]
+    pub named: Vec<String>,
     /// Messages that are not delivered.
     pub messages: Vec<AlertMessage>,
     /// True once no pipeline is affected; removed when its messages are delivered.
@@ -156,7 +159,8 @@ impl Incident {
     pub fn open(cause: AlertCause, pipeline: &str, now: Millis, targets: &[AlertTarget]) -> Self {
         let pipelines = BTreeMap::from([(pipeline.to_owned(), now)]);
         let kind = cause.kind;
-        let mut incident = Self { cause, since: now, pipelines, most: 1, messages: Vec::new(), is_over: false };
+        let named = vec![pipeline.to_owned()];
+        let mut incident = Self { cause, since: now, pipelines, most: 1, named, messages: Vec::new(), is_over: false };
         incident.queue(kind, now, GATHER_MS, targets);
         incident
     }
@@ -169,9 +173,13 @@ impl Incident {
         if begins {
             self.since = now;
             self.most = 1;
+            self.named.clear();
             self.is_over = false;
             self.cause = cause;
             self.queue(self.cause.kind, now, GATHER_MS, targets);
+        }
+        if self.named.len() < MAX_NAMED && !self.named.iter().any(|it| it == pipeline) {
+            self.named.push(pipeline.to_owned());
         }
         begins
     }
@@ -217,12 +225,15 @@ impl Incident {
         let next = self.cause.next.as_ref().map_or_else(String::new, |next| format!(". Next: {}", chat_text(next)));
         match event {
             AlertEvent::Recovered => {
-                let verb = if self.most == 1 { "was" } else { "were" };
-                format!(
-                    "Recovered: {} {verb} {}: {message}",
-                    format::plural(self.most, "pipeline"),
-                    self.cause.kind.as_str()
-                )
+                // An incident of an earlier version has no names.
+                let count = self.most.max(self.named.len());
+                let names = if self.named.is_empty() || count > self.named.len() {
+                    format::plural(count, "pipeline")
+                } else {
+                    format::names(&self.named)
+                };
+                let verb = if count == 1 { "was" } else { "were" };
+                format!("Recovered: {names} {verb} {}: {message}", self.cause.kind.as_str())
             }
             AlertEvent::Parked => format!("Parked: {names}: {message}{next}"),
             AlertEvent::Failing => format!("Failing: {names}: {message}{next}"),
@@ -272,7 +283,7 @@ mod tests {
         incident.leave("b", true, 6_000, &targets);
         let events: Vec<_> = incident.messages.iter().map(|it| (it.event, it.at)).collect();
         assert_eq!(events, [(AlertEvent::Recovered, 5_000)]);
-        assert_eq!(incident.text(AlertEvent::Recovered), "Recovered: 2 pipelines were parked: no access");
+        assert_eq!(incident.text(AlertEvent::Recovered), "Recovered: a, b were parked: no access");
         // The same cause again is another transition.
         assert!(incident.join(cause(), "c", 7_000, &targets));
         assert_eq!(incident.messages.last().map(|it| it.event), Some(AlertEvent::Parked));

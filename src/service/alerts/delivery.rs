@@ -161,7 +161,10 @@ async fn note(
 fn body(incident: &Incident, message: &AlertMessage) -> Value {
     let event: &str = message.event.into();
     let kind: &str = incident.cause.kind.into();
-    let pipelines: Vec<_> = incident.pipelines.keys().take(MAX_NAMED).collect();
+    let pipelines: Vec<_> = match message.event {
+        AlertEvent::Recovered => incident.named.iter().collect(),
+        _ => incident.pipelines.keys().take(MAX_NAMED).collect(),
+    };
     json!({
         "text": incident.text(message.event),
         "synctop": {

@@ -1,4 +1,4 @@
-//! Task that opens and closes incidents of the pipelines that this node runs.
+//! Task that opens and closes incidents of the pipelines that this node runs or watches.
 
 use crate::service::alerts::cause::{AlertCause, AlertEvent, AlertTarget, Incident, causes};
 use crate::service::model::StoredPipeline;
@@ -53,7 +53,7 @@ async fn look(service: &Arc<Service>, known: &mut Known, reads: bool) -> Result<
     }
     let at = now();
     for slot in service.slots_after("") {
-        if slot.fence().is_none() {
+        if !service.watches(&slot) {
             continue;
         }
         let Some(pipeline) = slot.pipeline() else { continue };

@@ -16,6 +16,7 @@ use crate::service::slot::{Observer, Slot, deleted_payload, line};
 use crate::util::sys::random_below;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
+use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 use std::io;
 use std::sync::Arc;
@@ -411,7 +412,7 @@ pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, Strin
         return Err(Problem::new(410, "log_expired", sentence));
     }
     let to = Some(task.log.1.unwrap_or_else(|| slot.log.end()));
-    let run = RunLogStream {
+    let mut run = RunLogStream {
         _permit: app.readers.enter()?,
         app: Arc::clone(&app),
         task: task.id.clone(),
@@ -423,5 +424,14 @@ pub async fn run_log(State(app): Shared, Path((id, number)): Path<(String, Strin
         framer: LineFramer::default(),
         slot,
     };
-    Ok(lines(run_log_body(run)))
+    // A log that cannot be read is no empty one.
+    let first = match run.next().await {
+        Some(Err(error)) => {
+            let sentence = format!("the log of run {number} of pipeline {id} cannot be read: {error}");
+            return Err(Problem::new(503, "log_unreadable", sentence).after(5));
+        }
+        first => first,
+    };
+    let rest = futures_util::stream::unfold(run, |mut run| async move { Some((run.next().await?, run)) });
+    Ok(lines(Body::from_stream(futures_util::stream::iter(first).chain(rest))))
 }

@@ -4,6 +4,7 @@ use crate::engine::backfill::retry_loop::{Backfill, BackfillOptions};
 use crate::service::api::app::{ApiResult, App, Peer, Shared, answer, ok};
 use crate::service::api::body::{self, Query};
 use crate::service::api::check;
+use crate::service::api::why::unassigned;
 use crate::service::engines::SourceConfigError;
 use crate::service::lifecycle::LifecycleEvent;
 use crate::service::model::{PipelineConfig, StoredPipeline, Task};
@@ -87,7 +88,9 @@ async fn body_of(
     };
     let fields = app.service.engines.secret_fields(pipeline.config.engine());
     let body = pipeline.body(kept.as_deref(), &known, fields, task.as_ref(), slot.cursor(pipeline));
-    PipelineBody { node: app.service.peers.as_ref().and_then(|peers| peers.name_of(slot)), ..body }
+    let node = app.service.peers.as_ref().and_then(|peers| peers.name_of(slot));
+    let unassigned = unassigned(app, slot, pipeline).map(Into::into);
+    PipelineBody { node, unassigned, ..body }
 }
 
 /// Returns the engine's sections of a stored state, without the service's own data.

@@ -42,6 +42,20 @@ fn reason(kind: WhyKind, message: impl Into<String>) -> WhyReason {
     WhyReason { kind: Some(kind.as_str().into()), message: message.into(), ..WhyReason::default() }
 }
 
+/// Returns the reason that no node runs a pipeline; `None` if one does, or the service has one node.
+pub fn unassigned(app: &App, slot: &Slot, pipeline: &StoredPipeline) -> Option<String> {
+    let peers = app.service.peers.as_ref()?;
+    if peers.name_of(slot).is_some() {
+        return None;
+    }
+    let labels = pipeline.config.required_labels();
+    Some(if labels.is_empty() {
+        "no node has taken it yet".to_owned()
+    } else {
+        format!("no node has taken it: it requires the labels {}", labels.join(", "))
+    })
+}
+
 /// Returns the reasons, the one that has to go first.
 fn reasons(
     app: &App,
@@ -67,17 +81,7 @@ fn reasons(
         _ => {}
     }
     let peers = app.service.peers.as_ref();
-    if let Some(peers) = peers
-        && peers.name_of(slot).is_none()
-    {
-        let labels = pipeline.config.required_labels();
-        let message = if labels.is_empty() {
-            "no node has taken it yet".to_owned()
-        } else {
-            format!("no node has taken it: it requires the labels {}", labels.join(", "))
-        };
-        all.push(reason(WhyKind::NoNode, message));
-    }
+    all.extend(unassigned(app, slot, pipeline).map(|why| reason(WhyKind::NoNode, why)));
     let retry = pipeline.retry.as_ref().filter(|retry| retry.at > now());
     if let Some(retry) = retry
         && pipeline.life.desired == DesiredStatus::Active

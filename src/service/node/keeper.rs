@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use synctop_core::format::plural;
 
 /// Interval at which a lease is renewed.
 pub(super) const RENEWAL: Duration = Duration::from_secs(LEASE_LENGTH.as_secs() / 3);
@@ -231,6 +232,7 @@ impl Keeper {
                         lock(&node.given_up).extend(free);
                         return Err(error);
                     }
+                    tracing::info!(target: "service", "{} taken over", plural(taken.len(), "pipeline"));
                     let _guard = self.runtime.enter();
                     node.begin(service, taken);
                 }

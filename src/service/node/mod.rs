@@ -23,9 +23,9 @@ use crate::service::node::keeper::Keeper;
 use crate::service::registry::{Peers, Service, SharedStore};
 use crate::service::slot::Slot;
 use crate::service::store::postgres::chunks;
-use crate::service::store::postgres::feed;
 use crate::service::store::postgres::leases::{self, LEASE_LENGTH, NodeRow};
 use crate::service::store::postgres::session::Connector;
+use crate::service::store::postgres::{feed, segments};
 use crate::service::store::{Store, StoreError};
 use crate::util::sys::lock;
 use futures_util::future::BoxFuture;
@@ -51,6 +51,9 @@ pub fn join(
 impl Node {
     /// Registers the pipelines and the node, and starts the keeper and the guard.
     async fn begin_work(self: &Arc<Self>, service: &Arc<Service>) -> Result<(), StoreError> {
+        if self.archive.is_none() && self.cluster.run(segments::exist).await? {
+            return Err(StoreError::NeedsArchive);
+        }
         self.end_predecessor().await?;
         let identity = self.identity();
         let position = self.position();
@@ -126,6 +129,17 @@ impl Peers for Node {
     fn name_of(&self, slot: &Slot) -> Option<Arc<str>> {
         let id = lock(&slot.node).clone()?;
         lock(&self.names).get(&id).cloned().flatten()
+    }
+
+    fn watches(&self, slot: &Slot) -> bool {
+        // The first of the living nodes.
+        let is_first = || {
+            let own = self.identity().id;
+            let names = lock(&self.names);
+            let alive = names.iter().filter(|(_, name)| name.is_some()).map(|(id, _)| id);
+            alive.min() == Some(&own)
+        };
+        slot.fence().is_some() || (self.name_of(slot).is_none() && is_first())
     }
 
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>, StoreError>> {

@@ -87,10 +87,12 @@ impl Node {
 
     /// Notes the name of the registration.
     pub(super) fn note_name(&self, name: String) {
-        if name != self.name {
+        if name == self.name {
+            tracing::info!(target: "service", "node {name} of a shared store");
+        } else {
             tracing::warn!(
                 target: "service",
-                "another node has the name {}: this one is {name}; --node-name gives it a name of its own", self.name
+                "node {name} of a shared store: another one has the name {}; --node-name names this one", self.name
             );
         }
         let mut identity = lock(&self.identity);
@@ -122,6 +124,11 @@ impl Node {
         let before = std::mem::replace(&mut *lock(&self.names), now.clone());
         if now == before {
             return;
+        }
+        for (id, name) in &before {
+            if let Some(name) = name.as_ref().filter(|_| now.get(id).is_none_or(Option::is_none)) {
+                tracing::info!(target: "service", "node {name} is gone");
+            }
         }
         let name = |names: &HashMap<String, Option<Arc<str>>>, id: &str| names.get(id).cloned().flatten();
         for slot in lock(&self.known).values() {
@@ -181,6 +188,8 @@ impl Node {
             && log.fence() == Some(fence)
         {
             log.lose();
+            // The next node's facts count from now on.
+            slot.facts.send_modify(|facts| facts.progress = None);
         }
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!(target: "service", "{}: its last lines are not stored", slot.id);

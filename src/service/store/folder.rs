@@ -43,7 +43,12 @@ fn read_log(
     mut each: impl FnMut(u64, u64, &[u8]) -> Result<(), TransferError>,
 ) -> Result<Vec<(u64, u64)>, TransferError> {
     let mut missing = Vec::new();
+    let mut next = log.kept_from();
     for (begin, length, run) in log.segments() {
+        if begin > next {
+            missing.push((next, begin));
+        }
+        next = begin + length;
         let mut reader = log.reader(begin);
         while reader.at < begin + length {
             let at = reader.at;
@@ -57,6 +62,9 @@ fn read_log(
                 Piece::End => break,
             }
         }
+    }
+    if log.end() > next {
+        missing.push((next, log.end()));
     }
     Ok(missing)
 }

@@ -150,13 +150,13 @@ pub enum TransferError {
     CutOff,
     #[error("a newer synctop wrote the export (format {0}, supported: {FORMAT}): use that synctop")]
     Later(u64),
-    #[error("the store has pipelines or actions already: an import needs an empty one")]
+    #[error("the store has pipelines or actions already: import into an empty database or a new --data-dir")]
     NotEmpty,
     #[error("parts of the logs are in an archive: pass its address with --archive")]
     NoArchive,
     #[error("{0}")]
     Archive(String),
-    #[error("{0} is in use: stop its service first")]
+    #[error("the data folder {0} is in use: stop its service first")]
     InUse(String),
     #[error("the log of {0} cannot be read or written: {1}")]
     Log(String, std::io::Error),

@@ -17,14 +17,15 @@ pub(crate) fn draw(pen: &mut Pen, screen: &FleetFrame, rows: &NodeRows, top: usi
         NodeRows::Failed(why) => sheet.text(why, look.bad()),
         NodeRows::Loaded(nodes) => {
             summarize(&mut sheet, screen, nodes);
+            // Those without a node first: nothing runs them.
+            let free = screen.fleet.pipelines.values().map(|it| &it.pipeline).filter(|it| it.unassigned.is_some());
+            let free: Vec<&str> = free.map(|it| it.id.as_ref()).collect();
+            if !free.is_empty() {
+                sheet.head("without a node");
+                sheet.fact("pipelines", named(free), look.warn());
+            }
             for node in nodes {
                 describe(&mut sheet, screen, node);
-            }
-            let free = screen.fleet.pipelines.values().filter(|it| it.pipeline.node.is_none()).count();
-            // A service with one node names none.
-            if free > 0 && nodes.iter().any(|node| node.id.is_some()) {
-                sheet.head("without a node");
-                sheet.text(&plural(free, "pipeline"), look.warn());
             }
         }
     }
@@ -78,11 +79,16 @@ fn describe(sheet: &mut Sheet, screen: &FleetFrame, node: &NodeBody) {
         return;
     }
     let own = screen.fleet.pipelines.values().filter(|it| it.pipeline.node.as_deref() == Some(name));
-    let mut named: Vec<&str> = own.map(|it| it.pipeline.id.as_ref()).collect();
-    let more = named.len().saturating_sub(MAX_NAMED);
-    named.truncate(MAX_NAMED);
-    if !named.is_empty() {
-        let more = if more > 0 { format!(" and {} more", count(more as u64)) } else { String::new() };
-        sheet.fact("runs", format!("{}{more}", named.join(", ")), look.plain());
+    let own: Vec<&str> = own.map(|it| it.pipeline.id.as_ref()).collect();
+    if !own.is_empty() {
+        sheet.fact("runs", named(own), look.plain());
     }
+}
+
+/// Returns the names of pipelines, the first [`MAX_NAMED`] of them.
+fn named(mut names: Vec<&str>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    names.truncate(MAX_NAMED);
+    let more = if more > 0 { format!(" and {} more", count(more as u64)) } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }

@@ -26,6 +26,9 @@ fn placing(sheet: &mut Sheet, screen: &FleetInput, it: &Pipeline) {
     if let Some(node) = &it.node {
         sheet.fact("node", node, look.plain());
     }
+    if let Some(why) = &it.unassigned {
+        sheet.fact("node", why, look.warn());
+    }
     if let Some(next) = it.next_run_at {
         sheet.fact("next run", clock(next, Some(now)), look.plain());
     }

@@ -136,7 +136,8 @@ impl Watched {
             }
             PipelineGroup::Late => {
                 let late = it.late_at.map_or(0, |late_at| now.saturating_sub(late_at));
-                Some(format!("no run has succeeded in time: late for {}", ago(late)))
+                let why = it.unassigned.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                Some(format!("no run has succeeded in time: late for {}{why}", ago(late)))
             }
             PipelineGroup::Stale => {
                 let quiet = ago(self.quiet_ms(now));
@@ -152,6 +153,9 @@ impl Watched {
             }
             PipelineGroup::Ready if it.has_outcome(Outcome::Running) && self.quiet_ms(now) < STALE_AFTER_MS => {
                 Some("status ready, but data still moves".into())
+            }
+            PipelineGroup::Working | PipelineGroup::Ready if it.unassigned.is_some() => {
+                it.unassigned.as_deref().map(Into::into)
             }
             PipelineGroup::Working if is_queued(it) => Some("Queued: concurrency limit reached".into()),
             PipelineGroup::Working if it.desired != DesiredStatus::Active => {

@@ -177,6 +177,8 @@ pub struct Pipeline {
     pub late_at: Option<Millis>,
     /// Name of the node that runs it, if the service has several.
     pub node: Option<Arc<str>>,
+    /// Reason that no node runs it.
+    pub unassigned: Option<Arc<str>>,
     /// Report of the service as JSON, with secrets masked.
     report: Arc<str>,
     /// Reduced state of an engine, for a service that reports only that state.
@@ -258,6 +260,7 @@ impl Pipeline {
             next_run_at: body.next_run_at,
             late_at: body.late_at,
             node: body.node,
+            unassigned: body.unassigned,
             report: told.to_string().into(),
             read: None,
             id,
@@ -289,7 +292,8 @@ impl Pipeline {
         self.found = RunFindings {
             outcome: totals.outcome,
             records: totals.records.and_then(|records| records.cumulative),
-            per_second: totals.records_per_second.filter(|_| open),
+            // A paused pipeline has an open run, and no engine.
+            per_second: totals.records_per_second.filter(|_| open && self.status != PipelineStatus::Paused),
             coverage: totals.coverage,
             more_streams: open && totals.covers_all == Some(false),
             checkpoints: totals.checkpoints,

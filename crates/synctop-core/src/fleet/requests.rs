@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const ID_LENGTH: std::ops::RangeInclusive<usize> = 3..=64;
 
 /// Fields of a pipeline that only the service sets. A client may send back what it read.
-const READ_ONLY: [&str; 12] = [
+const READ_ONLY: [&str; 13] = [
     "status",
     "sync_state",
     "created_at",
@@ -23,6 +23,7 @@ const READ_ONLY: [&str; 12] = [
     "node",
     "next_run_at",
     "late_at",
+    "unassigned",
 ];
 
 /// Field that cannot be read.

@@ -254,6 +254,9 @@ pub struct PipelineBody<C, R> {
     /// Name of the node that runs it; absent if the service has one node.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub node: Option<Arc<str>>,
+    /// Reason that no node runs it, of a service with several nodes.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub unassigned: Option<Arc<str>>,
     /// Status that the operator wants.
     #[serde(default, deserialize_with = "lenient")]
     pub desired_status: Option<Arc<str>>,

@@ -25,6 +25,15 @@ pub struct StoredSegment {
     pub path: String,
 }
 
+/// True if any part of a log is in the object store.
+///
+/// # Errors
+/// Returns a [`StoreError`] if the database fails.
+pub fn exist(session: &mut DatabaseSession) -> Result<bool, StoreError> {
+    let rows = session.query("SELECT EXISTS (SELECT 1 FROM segments)", &[])?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
 /// Returns closed parts of at most `size` bytes, older than `after` seconds, of the pipelines that a
 /// node runs.
 ///

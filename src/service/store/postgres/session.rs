@@ -228,7 +228,7 @@ impl DatabaseSession {
             });
             let (client, notifications) = match connected {
                 Ok(Ok(connected)) => connected,
-                Ok(Err(error)) => return Err(StoreError::Unreachable(self.connector.shown.clone(), words(&error))),
+                Ok(Err(error)) => return Err(StoreError::Unreachable(self.connector.shown.clone(), refusal(&error))),
                 Err(_) => {
                     return Err(StoreError::Unreachable(self.connector.shown.clone(), "it does not answer".into()));
                 }
@@ -381,6 +381,23 @@ fn words(error: &tokio_postgres::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// Returns the reason that a connection was not made, with the next step.
+fn refusal(error: &tokio_postgres::Error) -> String {
+    let words = words(error);
+    let next = match error.code() {
+        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => "create it with createdb, or correct the address",
+        Some(code) if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION].contains(code) => {
+            "check the user of the address and the password (--store-password-file)"
+        }
+        Some(_) => return words,
+        None if words.contains("does not support TLS") => {
+            "inside a private network, add ?sslmode=disable to the address"
+        }
+        None => "check that it runs, and the host and port of the address",
+    };
+    format!("{words}; {next}")
 }
 
 /// Converts a number to a column.

@@ -7,7 +7,6 @@ use crate::service::store::postgres::segments::StoredSegment;
 use crate::service::store::postgres::session::{DatabaseSession, count, signed};
 use crate::service::store::transaction::{StoredState, Transaction};
 use crate::service::store::transfer::{ExportRecord, FORMAT, StoreFinding, TransferError, Writer, decode};
-use crate::util::sqlite::StoreError;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -269,7 +268,7 @@ impl<'s> DatabaseImport<'s> {
 ///
 /// # Errors
 /// Returns the error of the database.
-pub fn check(session: &mut DatabaseSession) -> Result<Vec<StoreFinding>, StoreError> {
+pub fn check(session: &mut DatabaseSession, archive: Option<&Archive>) -> Result<Vec<StoreFinding>, TransferError> {
     let mut findings = Vec::new();
     for row in DatabaseRows::of_read(session).pipelines()? {
         if let Err(error) = row.pipeline {
@@ -312,5 +311,30 @@ pub fn check(session: &mut DatabaseSession) -> Result<Vec<StoreFinding>, StoreEr
         let sentence = format!("its log ends at byte {}, and not where its lines end", row.get::<_, i64>(1));
         findings.push(StoreFinding { pipeline: row.get(0), sentence });
     }
+    check_archive(session, archive, &mut findings)?;
     Ok(findings)
+}
+
+/// Reads each part of a log that is in the archive.
+fn check_archive(
+    session: &mut DatabaseSession,
+    archive: Option<&Archive>,
+    findings: &mut Vec<StoreFinding>,
+) -> Result<(), TransferError> {
+    let rows = session.query(
+        "SELECT p.id, s.incarnation, s.start, s.length, s.path
+         FROM segments s JOIN pipelines p USING (incarnation) ORDER BY 1, 3",
+        &[],
+    )?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(TransferError::Read)?;
+    for row in rows {
+        let archive = archive.ok_or(TransferError::NoArchive)?;
+        let (incarnation, start, length) = (count(row.get(1)), count(row.get(2)), count(row.get(3)));
+        let segment = StoredSegment { incarnation, start, length, path: row.get(4) };
+        if let Err(error) = runtime.block_on(archive.read(&segment)) {
+            let sentence = format!("its log is not whole: bytes {start} to {}: {error}", start + length);
+            findings.push(StoreFinding { pipeline: row.get(0), sentence });
+        }
+    }
+    Ok(())
 }
