@@ -99,7 +99,7 @@ fn a_schedule_starts_runs_and_explains_the_time_between_them() {
     let why = client.get("/pipelines/pipe_every/why").is(200);
     assert_eq!(why["reasons"][0]["kind"], "idle", "{why}");
     for (schedule, says) in [
-        (json!({"cron": "61 * * * *"}), "cron: "),
+        (json!({"cron": "61 * * * *"}), "cron \"61 * * * *\" has a mistake"),
         (json!({"every": "1s"}), "at least 10 seconds"),
         (json!({"every": "1h", "when": "now"}), "unknown field `when`"),
         (json!("daily"), "expected object"),

@@ -86,7 +86,7 @@ Examples:
 pub enum PipelinesVerb {
     /// List all pipelines, trouble first
     List {
-        /// Only pipelines of one group: parked, failing, stale, backfilling, ready, paused,
+        /// Only pipelines of one group: parked, failing, late, stale, backfilling, ready, paused,
         /// deleting
         #[arg(long, value_parser = group)]
         group: Option<synctop_core::fleet::PipelineGroup>,

@@ -97,8 +97,13 @@ impl CallProgress {
         verdict(&progress).headline.to_string()
     }
 
-    fn take(&mut self, lines: &[u8]) {
+    /// Reduces output of the engine.
+    fn take_output(&mut self, lines: &[u8]) {
         self.slot.moved_at.store(now(), Ordering::Relaxed);
+        self.take(lines);
+    }
+
+    fn take(&mut self, lines: &[u8]) {
         self.reducer.push(lines);
         self.dirty = true;
     }
@@ -249,7 +254,7 @@ impl RunCall<'_> {
                 log_error = Some(format!("the log of the run cannot be written: {error}"));
                 return ControlFlow::Break(());
             }
-            lock(&call_progress).take(&masked);
+            lock(&call_progress).take_output(&masked);
             if let Some(left) = &mut states_left {
                 *left = left.saturating_sub(checkpoints_seen);
                 if *left == 0 {
@@ -299,7 +304,7 @@ impl RunCall<'_> {
         });
         let _ = self.slot.log.append(&masked);
         let mut call_progress = lock(&call_progress);
-        call_progress.take(&masked);
+        call_progress.take_output(&masked);
         call_progress.publish();
         if let Some(why) = log_error {
             return (CallOutcome::Broke(why), None);

@@ -309,7 +309,10 @@ impl Config {
             }
         }
         for (at, alert) in self.alert.iter().enumerate() {
-            let name = alert.target();
+            let name = match alert.target() {
+                name if name.is_empty() => format!("{}", at + 1),
+                name => name,
+            };
             let is_http = |url: &String| {
                 reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             };

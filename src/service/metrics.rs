@@ -95,7 +95,9 @@ fn pipelines(text: &mut MetricsText, own: &[&(Arc<Slot>, Arc<StoredPipeline>)]) 
         it.last_success.map(seconds)
     });
     family("synctop_pipeline_last_progress_timestamp_seconds", "Last output of the engine", &|slot, _| {
-        Some(slot.moved_at.load(Ordering::Relaxed)).filter(|at| *at > 0).map(seconds)
+        // A node that has taken a pipeline over knows the end of its last run.
+        let moved = Some(slot.moved_at.load(Ordering::Relaxed)).filter(|at| *at > 0);
+        moved.or(lock(&slot.measures).ended_at).map(seconds)
     });
     family("synctop_pipeline_next_run_timestamp_seconds", "Planned begin of the next scheduled run", &|_, it| {
         it.schedule().map(|(schedule, plan)| seconds(schedule.next_begin(&it.id, plan)))

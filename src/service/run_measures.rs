@@ -14,6 +14,7 @@ pub struct RunMeasures {
     pub records: Option<u64>,
     pub coverage: Option<f64>,
     pub duration_ms: Option<Millis>,
+    pub ended_at: Option<Millis>,
     /// Unresolved errors by class.
     pub errors: BTreeMap<&'static str, u64>,
 }
@@ -35,6 +36,7 @@ impl RunMeasures {
         Self {
             records: field("/records/cumulative").and_then(Value::as_u64),
             coverage: field("/coverage").and_then(Value::as_f64),
+            ended_at: task.ended_at,
             duration_ms: task.started_at.zip(task.ended_at).map(|(started, ended)| (ended - started).max(0)),
             errors,
         }

@@ -57,8 +57,10 @@ pub enum CatchUp {
 pub enum ScheduleError {
     #[error("a schedule has either cron or every")]
     Rhythm,
-    #[error("cron: {0}")]
-    Cron(String),
+    #[error(
+        "cron {0:?} has a mistake: {1}; its five fields are minute (0-59), hour (0-23), day (1-31), month (1-12) and day of the week (0-6 or SUN-SAT)"
+    )]
+    Cron(String, String),
     #[error("cron never comes to a time")]
     Never,
     #[error("time_zone: there is no zone {0:?}")]
@@ -130,9 +132,12 @@ impl ScheduleConfig {
             text.as_ref().map(read).transpose()
         };
         let rhythm = match (&self.cron, &self.every) {
-            (Some(cron), None) => {
+            (Some(text), None) => {
                 let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Disallowed).build();
-                let cron = parser.parse(cron).map_err(|error| ScheduleError::Cron(error.to_string()))?;
+                let cron = parser.parse(text).map_err(|error| {
+                    let why = error.to_string();
+                    ScheduleError::Cron(text.clone(), why.trim_end_matches('.').to_owned())
+                })?;
                 let zone = match &self.time_zone {
                     None => jiff::tz::TimeZone::UTC,
                     Some(name) => jiff::tz::TimeZone::get(name).map_err(|_| ScheduleError::Zone(name.clone()))?,
@@ -334,8 +339,8 @@ mod tests {
         for (text, says) in [
             ("{}", "either cron or every"),
             (r#"{"cron": "0 2 * * *", "every": "1h"}"#, "either cron or every"),
-            (r#"{"cron": "0 2 * *"}"#, "cron: "),
-            (r#"{"cron": "0 0 2 * * *"}"#, "cron: "),
+            (r#"{"cron": "0 2 * *"}"#, "its five fields are"),
+            (r#"{"cron": "0 0 2 * * *"}"#, "its five fields are"),
             (r#"{"cron": "0 0 30 2 *"}"#, "never comes"),
             (r#"{"cron": "0 2 * * *", "time_zone": "Europe/Atlantis"}"#, "no zone \"Europe/Atlantis\""),
             (r#"{"every": "1h", "time_zone": "UTC"}"#, "belongs to cron"),
