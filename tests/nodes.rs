@@ -298,6 +298,25 @@ fn a_late_pipeline_without_a_node_has_an_alert_and_a_series() {
 }
 
 #[test]
+fn a_pipeline_moves_on_from_a_node_that_cannot_read_its_secrets() {
+    let Some(cluster) = Postgres::start(false) else { return };
+    let (folder, url) = (folder(), cluster.database("secrets"));
+    std::fs::write(folder.path().join("key"), "sk_test_good").unwrap();
+    let own = folder.path().join("bare");
+    std::fs::create_dir(&own).unwrap();
+    let bare = Server::with(&own, &["--store", &url, "--node-name", "bare"], &[]);
+    let key = format!("file:{}", folder.path().join("key").display());
+    let client = bare.client();
+    client.post("/pipelines?skip_check=true", &simulated("pipe_key", json!({"speed": 0, "api_key": key}))).is(201);
+    let retrying = client.until("/pipelines/pipe_key", |it| it.get("retry").is_some_and(|retry| !retry.is_null()));
+    assert!(retrying["retry"]["message"].as_str().unwrap().starts_with("node bare: source.simulated.api_key: "), "{retrying}");
+    assert_ne!(retrying["status"], "error");
+    let able = Server::node(folder.path(), "able", &url, &[]);
+    able.client().wait("pipe_key", "ready");
+    assert_eq!(node_of(&client, "pipe_key"), "able");
+}
+
+#[test]
 fn a_pipeline_runs_where_its_labels_are_and_nodes_share_fairly() {
     let Some(cluster) = Postgres::start(false) else { return };
     let (folder, url) = (folder(), cluster.database("labels"));

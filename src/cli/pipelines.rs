@@ -242,15 +242,18 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<u8, CommandErr
     let mut fact = |name: &str, value: String| {
         text.push_str(&format!("  {name:<12} {}\n", synctop_core::protocol::clean::line(&value)));
     };
-    fact(
-        "status",
-        format!(
-            "{} (desired {}), {}",
-            it.status.as_str(),
-            it.desired.as_str(),
-            watched.group(now).as_str().to_lowercase()
-        ),
-    );
+    let group = watched.group(now).as_str().to_lowercase();
+    let group = if group == it.status.as_str() { String::new() } else { format!(", {group}") };
+    fact("status", format!("{} (desired {}){group}", it.status.as_str(), it.desired.as_str()));
+    if let Some(node) = it.node.as_ref().or(it.unassigned.as_ref()) {
+        fact("node", node.to_string());
+    }
+    if let Some(next) = it.next_run_at {
+        fact("next run", time::iso(next));
+    }
+    if let Some(late_at) = it.late_at.filter(|late_at| now >= *late_at) {
+        fact("late since", time::iso(late_at));
+    }
     if let Some(note) = watched.note(now) {
         fact("note", note);
     }

@@ -329,6 +329,19 @@ impl Reconciler {
         self.slot.resolved(&self.service.engines, &self.service.config.secrets, pipeline).await
     }
 
+    /// Returns the message and the class of a reference that cannot be resolved. Another node may be able
+    /// to: this one hands the pipeline over.
+    pub(super) fn unresolved(&self, why: &ReferenceError) -> (String, FailureType) {
+        let node = self.service.peers.as_ref().and_then(|peers| peers.name_of(&self.slot));
+        match (why, node) {
+            (ReferenceError::NotUsable(_), Some(node)) => {
+                self.slot.stopping.send_replace(true);
+                (format!("node {node}: {why}"), FailureType::Transient)
+            }
+            _ => (why.to_string(), FailureType::Config),
+        }
+    }
+
     /// Creates a call without limits.
     pub(super) fn call<'c>(
         &'c self,
@@ -375,8 +388,15 @@ impl Reconciler {
         let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
             Err(why) => {
-                let reason = park_reason(&why.to_string(), Some(FailureType::Config), now());
-                self.change(move |_, pipeline| park(pipeline, reason)).await?;
+                let (why, kind) = self.unresolved(&why);
+                self.change(move |_, pipeline| {
+                    if kind.permanent() {
+                        return park(pipeline, park_reason(&why, Some(kind), now()));
+                    }
+                    retry(pipeline, why);
+                    Ok(())
+                })
+                .await?;
                 return Ok(());
             }
         };
@@ -519,7 +539,10 @@ impl Reconciler {
         }
         let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
-            Err(why) => return Ok(Some(PreparationResult::Failed(why.to_string(), Some(FailureType::Config)))),
+            Err(why) => {
+                let (why, kind) = self.unresolved(&why);
+                return Ok(Some(PreparationResult::Failed(why, Some(kind))));
+            }
         };
         let service = Arc::clone(&self.service);
         let Some(_permit) = self.permit(&service, pipeline).await else { return Ok(None) };

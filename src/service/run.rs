@@ -121,8 +121,14 @@ impl Reconciler {
         let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
             Err(why) => {
-                let reason = park_reason(&why.to_string(), Some(FailureType::Config), now());
-                return self.store_result(open, CallResult::Park(reason), None).await;
+                let (why, kind) = self.unresolved(&why);
+                let result = if kind.permanent() {
+                    CallResult::Park(park_reason(&why, Some(kind), now()))
+                } else {
+                    let attempt = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt) + 1;
+                    CallResult::Again(synctop_core::backoff::retry_delay(attempt, crate::util::sys::jitter()), why)
+                };
+                return self.store_result(open, result, None).await;
             }
         };
         let limits = self.service.engines.limits(pipeline.config.engine());

@@ -125,20 +125,23 @@ fn pane_keys(screen: &FleetFrame) -> Vec<Action<FleetAction>> {
             Action::Palette,
             Action::Quit,
         ],
-        FleetPane::Pipelines => vec![
-            Action::Help,
-            Action::Open,
-            own(FleetAction::Describe),
-            own(FleetAction::NextTrouble),
-            Action::Filter,
-            own(FleetAction::Arm),
-            own(FleetAction::Mark),
-            Action::NextPane,
-            Action::SortNext,
-            own(FleetAction::Runs),
-            Action::Palette,
-            Action::Quit,
-        ],
+        FleetPane::Pipelines => {
+            let first = [Action::Help, Action::Open, own(FleetAction::Describe), own(FleetAction::NextTrouble)];
+            let rest = [
+                Action::Filter,
+                own(FleetAction::Arm),
+                own(FleetAction::Mark),
+                Action::NextPane,
+                Action::SortNext,
+                own(FleetAction::Runs),
+                Action::Palette,
+                Action::Quit,
+            ];
+            // Each pipeline of a service with several nodes has a node, or the reason that it has none.
+            let any = screen.fleet.pipelines.values().next().map(|it| &it.pipeline);
+            let nodes = any.filter(|it| it.node.is_some() || it.unassigned.is_some()).map(|_| own(FleetAction::Nodes));
+            first.into_iter().chain(nodes).chain(rest).collect()
+        }
     }
 }
 
