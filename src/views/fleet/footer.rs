@@ -126,9 +126,14 @@ fn pane_keys(screen: &FleetFrame) -> Vec<Action<FleetAction>> {
             Action::Quit,
         ],
         FleetPane::Pipelines => {
-            let first = [Action::Help, Action::Open, own(FleetAction::Describe), own(FleetAction::NextTrouble)];
-            let rest = [
+            let first = [
+                Action::Help,
+                Action::Open,
+                own(FleetAction::Describe),
+                own(FleetAction::NextTrouble),
                 Action::Filter,
+            ];
+            let rest = [
                 own(FleetAction::Arm),
                 own(FleetAction::Mark),
                 Action::NextPane,
