@@ -309,7 +309,10 @@ fn a_pipeline_moves_on_from_a_node_that_cannot_read_its_secrets() {
     let client = bare.client();
     client.post("/pipelines?skip_check=true", &simulated("pipe_key", json!({"speed": 0, "api_key": key}))).is(201);
     let retrying = client.until("/pipelines/pipe_key", |it| it.get("retry").is_some_and(|retry| !retry.is_null()));
-    assert!(retrying["retry"]["message"].as_str().unwrap().starts_with("node bare: source.simulated.api_key: "), "{retrying}");
+    assert!(
+        retrying["retry"]["message"].as_str().unwrap().starts_with("node bare: source.simulated.api_key: "),
+        "{retrying}"
+    );
     assert_ne!(retrying["status"], "error");
     let able = Server::node(folder.path(), "able", &url, &[]);
     able.client().wait("pipe_key", "ready");

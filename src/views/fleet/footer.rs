@@ -126,13 +126,8 @@ fn pane_keys(screen: &FleetFrame) -> Vec<Action<FleetAction>> {
             Action::Quit,
         ],
         FleetPane::Pipelines => {
-            let first = [
-                Action::Help,
-                Action::Open,
-                own(FleetAction::Describe),
-                own(FleetAction::NextTrouble),
-                Action::Filter,
-            ];
+            let first =
+                [Action::Help, Action::Open, own(FleetAction::Describe), own(FleetAction::NextTrouble), Action::Filter];
             let rest = [
                 own(FleetAction::Arm),
                 own(FleetAction::Mark),

@@ -142,7 +142,10 @@ impl Watched {
             PipelineGroup::Stale => {
                 let quiet = ago(self.quiet_ms(now));
                 let known = if self.last_sign().is_some() { "" } else { " since the first reading" };
-                Some(format!("claims {claim}, nothing runs: no activity for {quiet}{known}"))
+                Some(match &it.unassigned {
+                    Some(why) => format!("{why}; no activity for {quiet}{known}"),
+                    None => format!("claims {claim}, nothing runs: no activity for {quiet}{known}"),
+                })
             }
             PipelineGroup::Failing => it.retry.as_ref().filter(|retry| retry.attempt > 0).map(|retry| {
                 let when = retry.at.map(|at| format!(" in {}", ago(at.saturating_sub(now)))).unwrap_or_default();
