@@ -304,19 +304,29 @@ fn a_pipeline_moves_on_from_a_node_that_cannot_read_its_secrets() {
     std::fs::write(folder.path().join("key"), "sk_test_good").unwrap();
     let own = folder.path().join("bare");
     std::fs::create_dir(&own).unwrap();
-    let bare = Server::with(&own, &["--store", &url, "--node-name", "bare"], &[]);
-    let key = format!("file:{}", folder.path().join("key").display());
-    let client = bare.client();
-    client.post("/pipelines?skip_check=true", &simulated("pipe_key", json!({"speed": 0, "api_key": key}))).is(201);
-    let retrying = client.until("/pipelines/pipe_key", |it| it.get("retry").is_some_and(|retry| !retry.is_null()));
-    assert!(
-        retrying["retry"]["message"].as_str().unwrap().starts_with("node bare: source.simulated.api_key: "),
-        "{retrying}"
-    );
-    assert_ne!(retrying["status"], "error");
     let able = Server::node(folder.path(), "able", &url, &[]);
+    let bare = Server::with(&own, &["--store", &url, "--node-name", "bare"], &[]);
+    let client = bare.client();
+    // Both nodes know each other.
+    std::thread::sleep(Duration::from_secs(3));
+    let keyed = |id: &str, key: &Path| simulated(id, json!({"speed": 0, "api_key": format!("file:{}", key.display())}));
+    client.post("/pipelines?skip_check=true", &keyed("pipe_key", &folder.path().join("key"))).is(201);
+    client.until("/pipelines/pipe_key", |it| {
+        it["retry"]["message"].as_str().is_some_and(|why| why.starts_with("node bare: source.simulated.api_key: "))
+    });
     able.client().wait("pipe_key", "ready");
     assert_eq!(node_of(&client, "pipe_key"), "able");
+    // Where no other node lives, a person has to act.
+    drop(able);
+    let begun = Instant::now();
+    while client.get("/nodes").text().matches("\"alive\"").count() > 1 {
+        assert!(begun.elapsed() < TAKE_OVER, "the other node lives on");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    client.post("/pipelines?skip_check=true", &keyed("pipe_none", Path::new("/nope/key"))).is(201);
+    let parked = client.wait("pipe_none", "error");
+    assert!(parked["reason"]["message"].as_str().unwrap().starts_with("node bare: "), "{parked}");
 }
 
 #[test]

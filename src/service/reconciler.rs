@@ -37,6 +37,9 @@ const EVENTS_PER_CALL: usize = 10;
 /// Delay after a failure of the store or the disk.
 const FAILURE_DELAY: Duration = Duration::from_secs(1);
 
+/// Times that a pipeline is handed over because a node cannot read its secrets; then it is parked.
+const MAX_HAND_OVERS: u32 = 6;
+
 /// Unclassified failures of setup before the pipeline is parked.
 const MAX_UNCLASSIFIED_FAILURES: u32 = 3;
 
@@ -329,14 +332,20 @@ impl Reconciler {
         self.slot.resolved(&self.service.engines, &self.service.config.secrets, pipeline).await
     }
 
-    /// Returns the message and the class of a reference that cannot be resolved. Another node may be able
-    /// to: this one hands the pipeline over.
-    pub(super) fn unresolved(&self, why: &ReferenceError) -> (String, FailureType) {
-        let node = self.service.peers.as_ref().and_then(|peers| peers.name_of(&self.slot));
+    /// Returns the message and the class of a reference that cannot be resolved. If there are other
+    /// nodes, which may be able to, this one hands the pipeline over, a few times.
+    pub(super) fn unresolved(&self, pipeline: &StoredPipeline, why: &ReferenceError) -> (String, FailureType) {
+        let peers = self.service.peers.as_ref();
+        let node = peers.and_then(|peers| peers.name_of(&self.slot));
+        let attempts = pipeline.retry.as_ref().map_or(0, |retry| retry.attempt);
         match (why, node) {
             (ReferenceError::NotUsable(_), Some(node)) => {
+                let message = format!("node {node}: {why}");
+                if attempts >= MAX_HAND_OVERS || !peers.is_some_and(|peers| peers.has_others()) {
+                    return (message, FailureType::Config);
+                }
                 self.slot.stopping.send_replace(true);
-                (format!("node {node}: {why}"), FailureType::Transient)
+                (message, FailureType::Transient)
             }
             _ => (why.to_string(), FailureType::Config),
         }
@@ -388,7 +397,7 @@ impl Reconciler {
         let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
             Err(why) => {
-                let (why, kind) = self.unresolved(&why);
+                let (why, kind) = self.unresolved(pipeline, &why);
                 self.change(move |_, pipeline| {
                     if kind.permanent() {
                         return park(pipeline, park_reason(&why, Some(kind), now()));
@@ -540,7 +549,7 @@ impl Reconciler {
         let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
             Err(why) => {
-                let (why, kind) = self.unresolved(&why);
+                let (why, kind) = self.unresolved(pipeline, &why);
                 return Ok(Some(PreparationResult::Failed(why, Some(kind))));
             }
         };

@@ -113,6 +113,9 @@ pub trait Peers: Send + Sync {
     /// Returns the name of the node that runs a pipeline.
     fn name_of(&self, slot: &Slot) -> Option<Arc<str>>;
 
+    /// True if another node lives.
+    fn has_others(&self) -> bool;
+
     /// True if this node runs a pipeline, or watches it because no node runs it.
     fn watches(&self, slot: &Slot) -> bool;
 

@@ -121,7 +121,7 @@ impl Reconciler {
         let (config, known) = match self.resolved(pipeline).await {
             Ok(resolved) => resolved,
             Err(why) => {
-                let (why, kind) = self.unresolved(&why);
+                let (why, kind) = self.unresolved(pipeline, &why);
                 let result = if kind.permanent() {
                     CallResult::Park(park_reason(&why, Some(kind), now()))
                 } else {

@@ -131,6 +131,10 @@ impl Peers for Node {
         lock(&self.names).get(&id).cloned().flatten()
     }
 
+    fn has_others(&self) -> bool {
+        lock(&self.names).values().flatten().count() > 1
+    }
+
     fn watches(&self, slot: &Slot) -> bool {
         // The first of the living nodes.
         let is_first = || {
