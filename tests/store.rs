@@ -162,6 +162,8 @@ fn a_missing_or_damaged_part_of_a_log_is_found() {
     }
     let said = store(&["check", "--data-dir", text(&data)], 1);
     assert!(said.contains("pipe_holes: its log is not whole"), "{said}");
+    let said = store(&["export", "--data-dir", text(&data), "-o", text(&folder.path().join("holes"))], 0);
+    assert!(said.contains("1 part of logs missing"), "{said}");
 }
 
 #[test]

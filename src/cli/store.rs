@@ -160,24 +160,30 @@ fn export(place: &StorePlace, output: &Path) -> Result<u8, CommandError> {
     if exported.is_err() && !to_stdout {
         let _ = std::fs::remove_file(output);
     }
-    let totals = exported.map_err(failed)?;
+    let (totals, missing) = exported.map_err(failed)?;
     print_note(&format!("exported {totals}"));
+    if missing > 0 {
+        let parts = plural(missing, "part");
+        print_note(&format!("{parts} of logs missing: synctop store check names the pipelines"));
+    }
     if alive > 0 {
-        let nodes = plural(alive, "node");
-        print_note(&format!("{nodes} still run: their later changes are not in the export"));
+        print_note(&format!("exported beside {}: later changes are not in the export", plural(alive, "living node")));
     }
     Ok(exit::DONE)
 }
 
-fn write_export(place: &mut Place, target: Box<dyn Write>) -> Result<ExportTotals, TransferError> {
+fn write_export(place: &mut Place, target: Box<dyn Write>) -> Result<(ExportTotals, usize), TransferError> {
     let mut writer = Writer::new(zstd::Encoder::new(target, LEVEL).map_err(TransferError::Write)?);
-    match place {
-        Place::Database(session, archive) => database::export(session, archive.as_deref(), &mut writer)?,
+    let missing = match place {
+        Place::Database(session, archive) => {
+            database::export(session, archive.as_deref(), &mut writer)?;
+            0
+        }
         Place::Folder(path, _) => folder::export(path, &mut writer)?,
-    }
+    };
     let (encoder, totals) = writer.finish()?;
     encoder.finish().and_then(|mut output| output.flush()).map_err(TransferError::Write)?;
-    Ok(totals)
+    Ok((totals, missing))
 }
 
 fn import(place: &StorePlace, input: &Path) -> Result<u8, CommandError> {

@@ -1,5 +1,6 @@
 //! Metrics of the service for Prometheus. A pipeline's series come from the node that runs it, or
-//! from the first one if none does, so that no series has two sources. Labels are ids and words of fixed sets; no text is a label.
+//! from the first one if none does, so that no series has two sources. Labels are ids and words of
+//! fixed sets; no text is a label.
 
 use crate::service::model::StoredPipeline;
 use crate::service::registry::Service;

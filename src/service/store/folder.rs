@@ -69,18 +69,21 @@ fn read_log(
     Ok(missing)
 }
 
-/// Writes all records of a data folder. Its service must not run.
+/// Writes all records of a data folder. Its service must not run. Returns the number of parts of logs
+/// that are missing.
 ///
 /// # Errors
 /// Returns the error of the database, of a log or of the output.
-pub fn export(folder: &Path, writer: &mut Writer<impl Write>) -> Result<(), TransferError> {
+pub fn export(folder: &Path, writer: &mut Writer<impl Write>) -> Result<usize, TransferError> {
+    let mut missing = 0;
     for pipeline in sqlite::export(folder, writer)? {
         let Some(log) = open_log(folder, &pipeline)? else { continue };
-        read_log(&log, &pipeline.id, |run, at, bytes| {
+        let gaps = read_log(&log, &pipeline.id, |run, at, bytes| {
             writer.write(&ExportRecord::log(pipeline.incarnation, run, at, bytes))
         })?;
+        missing += gaps.len();
     }
-    Ok(())
+    Ok(missing)
 }
 
 /// Log file that an import writes.
