@@ -37,7 +37,11 @@ fn summarize(sheet: &mut Sheet, screen: &FleetFrame, nodes: &[NodeBody]) {
     let with = |status: NodeStatus| nodes.iter().filter(|it| it.status.as_deref() == Some(status.as_str())).count();
     let all = [NodeStatus::Alive, NodeStatus::Draining, NodeStatus::Gone].map(|status| (status.as_str(), with(status)));
     let found = all.iter().filter(|(_, count)| *count > 0);
-    let words: Vec<_> = found.map(|(word, number)| format!("{} {word}", count(*number as u64))).collect();
+    let mut words: Vec<_> = found.map(|(word, number)| format!("{} {word}", count(*number as u64))).collect();
+    let unknown = nodes.len() - all.iter().map(|(_, number)| number).sum::<usize>();
+    if unknown > 0 {
+        words.push(format!("{} unknown", count(unknown as u64)));
+    }
     let style = if with(NodeStatus::Alive) == nodes.len() { screen.look.plain() } else { screen.look.warn() };
     sheet.text(&format!("{}: {}", plural(nodes.len(), "node"), words.join(", ")), style);
 }
